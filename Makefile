@@ -1,0 +1,64 @@
+# Every target makes what it needs: `make run` works on a fresh clone with Python 3.11+, make and a C++ compiler.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run demo test bench lint format lock install install-dev services clean help
+
+help:
+	@echo "make run    everything in one process, on a simulated EVE; web page on http://127.0.0.1:8080"
+	@echo "make demo   the same, ends by itself with a summary"
+	@echo "make test   lint, types and all tests (needs or starts PostgreSQL and RabbitMQ)"
+	@echo "make bench  the benchmarks"
+
+run: install
+	@$(BIN)/killsync run
+
+demo: install
+	@$(BIN)/killsync demo
+
+test: install-dev services
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: install-dev services
+	$(BIN)/python -m bench
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install-dev
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+services:
+	@bash scripts/services.sh
+
+install: .venv/installed
+install-dev: .venv/installed-dev
+
+.venv/tools: requirements/build.lock scripts/install.sh
+	@bash scripts/install.sh tools "$(PYTHON)"
+
+.venv/installed: .venv/tools requirements/runtime.lock pyproject.toml web/assets/libraries.json
+	@bash scripts/install.sh runtime
+
+.venv/installed-dev: .venv/tools requirements/dev.lock pyproject.toml web/assets/libraries.json
+	@bash scripts/install.sh dev
+
+# Resolve the pinned versions anew (needs uv). Locks carry hashes and name no index.
+lock:
+	uv pip compile requirements/build.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header -q -o requirements/build.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header -q -o requirements/runtime.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header -q -c requirements/runtime.lock -o requirements/dev.lock
+
+clean:
+	rm -rf .venv data build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,51 @@
+"""Fills a PostgreSQL database with any number of killmails by SQL alone: cheap rows with the shape of real ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Pilots, corporations, alliances, ship types and systems that take part; a few of each take part in most killmails.
+PILOTS, CORPORATIONS, ALLIANCES, TYPES, SYSTEMS = 200_000, 8_000, 800, 400, 5_000
+ATTACKERS = 4
+
+
+def _skewed(count: int, start: int, seed: str) -> str:
+    """SQL for an id of *count* ones, the low ones far more often; the same for the same killmail and *seed*."""
+    return f"({start} + floor({count} * power(((hashint8(g * 7919 + {seed}) & 65535) / 65536.0)::float8, 3))::bigint)"
+
+
+def killmails(database: Any, first: int, last: int) -> None:
+    """Add killmails *first* to *last*, one a minute back from a fixed moment."""
+    cursor = database.cursor()
+    span = f"generate_series({first}::bigint, {last}::bigint) g"
+    moment = "(timestamptz '2026-08-01' - g * interval '20 seconds')"
+    cursor.execute(
+        "INSERT INTO killmail (killmail_id, killmail_hash, killmail_time, solar_system_id, attacker_count, created_at) "
+        f"SELECT g, md5(g::text) || 'abcdef01', {moment}, {_skewed(SYSTEMS, 30_000_000, '1')}, {ATTACKERS}, now() FROM {span}"
+    )
+    columns = "character_id, corporation_id, alliance_id, ship_type_id"
+
+    def party(seed: int) -> str:
+        return (
+            f"{_skewed(PILOTS, 2_100_000_000, str(seed))}, {_skewed(CORPORATIONS, 98_000_000, str(seed))}, "
+            f"{_skewed(ALLIANCES, 99_000_000, str(seed))}, {_skewed(TYPES, 500, str(seed))}"
+        )
+
+    cursor.execute(f"INSERT INTO victim (killmail_id, {columns}, damage_taken) SELECT g, {party(11)}, 5000 FROM {span}")
+    for number in range(ATTACKERS):
+        cursor.execute(
+            f"INSERT INTO attacker (killmail_id, {columns}, weapon_type_id, damage_done, final_blow, security_status) "
+            f"SELECT g, {party(100 + number)}, 2488, 1000, {number == 0}, 0.5 FROM {span}"
+        )
+    for kind, column in ((1, "character_id"), (2, "corporation_id"), (3, "alliance_id"), (4, "ship_type_id")):
+        cursor.execute(
+            "INSERT INTO involvement (kind, entity_id, killmail_time, killmail_id, sides) "
+            f"SELECT {kind}, e, {moment}, g, bit_or(side) FROM ("
+            f"SELECT killmail_id g, {column} e, 1 side FROM victim WHERE killmail_id BETWEEN {first} AND {last} UNION ALL "
+            f"SELECT killmail_id, {column}, 2 FROM attacker WHERE killmail_id BETWEEN {first} AND {last}) p GROUP BY e, g"
+        )
+
+
+def settle(database: Any) -> None:
+    """Let PostgreSQL look at what it has."""
+    database.cursor().execute("VACUUM ANALYZE")

@@ -1,0 +1,43 @@
+"""Reservations of the shared budget: 32 threads on two processes against one PostgreSQL row."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+from tests.deployment import environment
+from tests.places import PROJECT
+
+SECONDS = 6.0
+PROCESS = f"""
+import threading, time
+import settings
+from models import connect
+from esi.budget import Bucket, Budget, Taken
+connect(settings.current())
+budget, counts = Budget(5), []
+bucket = Bucket("killmail", "ip:bench", 100_000_000, 900.0)
+budget.take(bucket, 2, backlog=False)
+until = time.monotonic() + {SECONDS}
+def take():
+    number = 0
+    while time.monotonic() < until:
+        assert isinstance(budget.take(bucket, 2, backlog=False), Taken)
+        number += 1
+    counts.append(number)
+threads = [threading.Thread(target=take) for _ in range(16)]
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+print(sum(counts))
+"""
+
+
+def run(database_url: str) -> dict[str, Any]:
+    """Reservations a second of both processes together, and the goal."""
+    values = {"DATABASE_URL": database_url, "PYTHONPATH": str(PROJECT)}
+    running = [
+        subprocess.Popen([sys.executable, "-c", PROCESS], stdout=subprocess.PIPE, text=True, env=environment(**values))
+        for _ in range(2)
+    ]
+    total = sum(int(process.communicate(timeout=120)[0]) for process in running)
+    return {"reservations/s, 32 threads, 2 processes": round(total / SECONDS), "goal": 500}

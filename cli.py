@@ -1,0 +1,173 @@
+"""The `killsync` command. Each command is a few lines that call the parts; what it prints is for people.
+
+Exit codes: 0 done; 1 the work failed (the line says why); 2 a setting or an argument is missing or wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="killsync",
+    help="Fetches EVE Online killmails for logged-in players straight from ESI.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+queue_app = typer.Typer(help="Put work into the queues.", no_args_is_help=True)
+app.add_typer(queue_app, name="queue")
+console = Console(highlight=False)
+problems = Console(stderr=True, highlight=False)
+
+
+def stop(reason: str, code: int = 1) -> typer.Exit:
+    """Print *reason* as one line on standard error; raise what this returns to end with *code*."""
+    problems.print(f"killsync: {reason}", style="red", markup=False, soft_wrap=True)
+    return typer.Exit(code)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the schema of this version."""
+    import logs
+    import settings as settings_module
+    from actors.boot import database_away
+    from models import connect, schema
+    from models.base import is_away
+
+    settings = settings_module.load("database")
+    logs.setup(settings)
+    connect(settings)
+    try:
+        done = schema.migrate()
+    except Exception as error:
+        if is_away(error):
+            raise stop(database_away(settings)) from None
+        raise
+    console.print(f"Migrated: {', '.join(done)}" if done else "The schema is up to date.")
+
+
+@app.command("generate-key")
+def generate_key() -> None:
+    """Print a new key for SECRET_KEYS."""
+    from sso.vault import generate_key as make
+
+    print(make())
+
+
+@app.command("rotate-keys")
+def rotate_keys() -> None:
+    """Encrypt every stored token anew with the first of SECRET_KEYS."""
+    from actors import boot
+    from models import connection
+    from models.accounts import rotate_keys as rotate
+    from sso.errors import VaultError
+    from sso.vault import Vault
+
+    settings = boot.start("database", "secrets", wait=False)
+    try:
+        with connection():
+            number = rotate(Vault(settings.secret_keys).rotate)
+    except VaultError as error:
+        raise stop(str(error)) from None
+    console.print(f"{number} secrets now use the first of SECRET_KEYS; the other keys may be removed.")
+
+
+@queue_app.command("user-killmails")
+def queue_user_killmails(
+    character: Annotated[list[int] | None, typer.Option(help="Only this character; may be given again.")] = None,
+) -> None:
+    """Queue a sync of every active user, or of the characters named."""
+    from actors import boot
+
+    settings = boot.start("database", "broker", wait=False)
+    from commands.queueing import queue_users
+
+    raise typer.Exit(queue_users(settings, character or [], console, problems))
+
+
+@app.command()
+def sync(character_id: int) -> None:
+    """Sync one character in the foreground, with a progress bar."""
+    from actors import boot
+
+    settings = boot.start("database", "esi", "sso", "secrets", wait=False)
+    from commands.foreground import sync_character
+
+    raise typer.Exit(sync_character(settings, character_id, console, problems))
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds until Ctrl-C.")] = False,
+) -> None:
+    """Show queues, users, token health, the ledger and ESI's budgets."""
+    from actors import boot
+
+    boot.start("database", wait=False)
+    from commands.status import show
+
+    raise typer.Exit(show(console, as_json=as_json, watch=watch))
+
+
+@app.command()
+def ledger() -> None:
+    """Show the ledger of killmails by state, and the one that has waited longest."""
+    from actors import boot
+
+    boot.start("database", wait=False)
+    from commands.status import show_ledger
+
+    show_ledger(console)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the configuration and every service, and say what to do."""
+    from commands.doctor import examine
+
+    raise typer.Exit(examine(console))
+
+
+@app.command()
+def simulator(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8081,
+    seed: Annotated[int, typer.Option(help="Seed of the universe.")] = 1,
+) -> None:
+    """Run the ESI and SSO simulator alone."""
+    from commands.embedded import simulate
+
+    simulate(port, seed)
+
+
+@app.command()
+def run(port: Annotated[int | None, typer.Option(help="Port of the web page; WEB_PORT or 8080.")] = None) -> None:
+    """Run everything in this process against the simulator, with demo characters logged in."""
+    from commands.embedded import start
+
+    raise typer.Exit(start(console, port, ends=False))
+
+
+@app.command()
+def demo(port: Annotated[int | None, typer.Option(help="Port of the web page; WEB_PORT or 8080.")] = None) -> None:
+    """The same as `run`, on a fresh database, ending by itself with a summary once all is synced."""
+    from commands.embedded import start
+
+    raise typer.Exit(start(console, port, ends=True))
+
+
+def main() -> Any:
+    """Entry point of the `killsync` script."""
+    try:
+        return app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the `killsync` commands do, one file a command."""

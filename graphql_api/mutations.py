@@ -1,0 +1,55 @@
+"""Resolvers of Mutation: each needs a login and acts on the caller's own characters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dramatiq.errors import ConnectionError as BrokerConnectionError
+
+from actors.killmails import KillmailRefused, submit
+from actors.links import BadLink, read_link
+from actors.sync import request_sync
+from esi.errors import EsiError
+from graphql_api.ask import Ask, active, one_user
+from graphql_api.errors import BadInput, Unavailable
+from models import accounts, feed, people
+from models.users import DISABLED
+from sso.tokens import revoke
+from web.db import in_db
+
+Tree = dict[str, Any]
+
+
+async def sync_my_killmails(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> Tree | None:
+    """Start a sync now; one that is under way is joined."""
+    user = active(one_user(await ask.changer(), arguments.get("characterId")))
+    try:
+        run_id = await in_db(request_sync, user.id, "asked for")
+    except BrokerConnectionError:
+        raise Unavailable("the message broker does not answer: the next scheduled sync comes by itself") from None
+    return await in_db(people.run_tree, run_id)
+
+
+async def submit_killmail(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> Tree | None:
+    """Fetch one killmail by its address at ESI."""
+    await ask.changer()
+    try:
+        killmail_id, killmail_hash = read_link(arguments["url"], ask.settings.esi_url)
+        await in_db(submit, killmail_id, killmail_hash)
+    except (BadLink, KillmailRefused) as error:
+        raise BadInput(str(error), argument="url") from None
+    except EsiError as error:
+        if not error.transient:
+            raise Unavailable(f"ESI's answer was not usable: {error}") from None
+        raise Unavailable(f"ESI cannot be asked now; the killmail comes by itself: {error}") from None
+    return await in_db(feed.killmail, killmail_id)
+
+
+async def disconnect(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> bool:
+    """Revoke and forget a character's tokens."""
+    user = one_user(await ask.changer(), arguments.get("characterId"))
+    if user.status == DISABLED:
+        return False
+    await in_db(revoke, user.id)
+    await in_db(accounts.disconnect, user.id)
+    return True

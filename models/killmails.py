@@ -1,0 +1,143 @@
+"""Killmails as ESI gives them, and the ledger of every id that a list ever named. Tables only; queries live beside it."""
+
+from __future__ import annotations
+
+from peewee import (
+    SQL,
+    BigAutoField,
+    BigIntegerField,
+    BooleanField,
+    CompositeKey,
+    DoubleField,
+    IntegerField,
+    Node,
+    SmallIntegerField,
+    TextField,
+)
+
+from models.base import BaseModel, UtcDateTimeField, utcnow
+
+PENDING = "pending"
+FETCHED = "fetched"
+INVALID = "invalid"
+
+_OF_KILLMAIL: list[Node] = [SQL("REFERENCES killmail (killmail_id) ON DELETE CASCADE")]
+
+
+class KillmailRef(BaseModel):
+    """One killmail id a list named. `lane` orders the work (0 first).
+
+    A `pending` row may be sent to a worker when `due_at` has passed; sending sets `sent_at` and moves `due_at` on, so a
+    message that was lost is sent again by itself.
+    """
+
+    killmail_id = BigIntegerField(primary_key=True)
+    killmail_hash = TextField()
+    state = TextField(default=PENDING)
+    attempts = IntegerField(default=0)
+    last_error = TextField(null=True)
+    discovered_at = UtcDateTimeField(default=utcnow)
+    lane = SmallIntegerField(default=0)
+    due_at = UtcDateTimeField(default=utcnow)
+    sent_at = UtcDateTimeField(null=True)
+    refused_at = UtcDateTimeField(null=True)
+    run_id = BigIntegerField(null=True)
+
+    class Meta:
+        table_name = "killmail_ref"
+
+
+class UserKillmail(BaseModel):
+    """Whose list named which killmail."""
+
+    user_id = BigIntegerField()
+    killmail_id = BigIntegerField(index=True)
+
+    class Meta:
+        table_name = "user_killmail"
+        primary_key = CompositeKey("user_id", "killmail_id")
+
+
+class Killmail(BaseModel):
+    killmail_id = BigIntegerField(primary_key=True)
+    killmail_hash = TextField()
+    killmail_time = UtcDateTimeField()
+    solar_system_id = BigIntegerField()
+    moon_id = BigIntegerField(null=True)
+    war_id = BigIntegerField(null=True)
+    attacker_count = IntegerField()
+    created_at = UtcDateTimeField(default=utcnow)
+
+    class Meta:
+        table_name = "killmail"
+
+
+class Victim(BaseModel):
+    killmail_id = BigIntegerField(primary_key=True, constraints=_OF_KILLMAIL)
+    character_id = BigIntegerField(null=True, index=True)
+    corporation_id = BigIntegerField(null=True)
+    alliance_id = BigIntegerField(null=True)
+    faction_id = BigIntegerField(null=True)
+    ship_type_id = BigIntegerField()
+    damage_taken = BigIntegerField()
+    position_x = DoubleField(null=True)
+    position_y = DoubleField(null=True)
+    position_z = DoubleField(null=True)
+
+    class Meta:
+        table_name = "victim"
+
+
+class Attacker(BaseModel):
+    id = BigAutoField()
+    killmail_id = BigIntegerField(index=True, constraints=_OF_KILLMAIL)
+    character_id = BigIntegerField(null=True)
+    corporation_id = BigIntegerField(null=True)
+    alliance_id = BigIntegerField(null=True)
+    faction_id = BigIntegerField(null=True)
+    ship_type_id = BigIntegerField(null=True)
+    weapon_type_id = BigIntegerField(null=True)
+    damage_done = BigIntegerField()
+    final_blow = BooleanField()
+    security_status = DoubleField(null=True)
+
+    class Meta:
+        table_name = "attacker"
+
+
+class KillmailItem(BaseModel):
+    """An item the victim carried; `parent_id` is the row of the container it lay in."""
+
+    id = BigAutoField()
+    killmail_id = BigIntegerField(index=True, constraints=_OF_KILLMAIL)
+    parent_id = BigIntegerField(null=True)
+    item_type_id = BigIntegerField()
+    flag = IntegerField()
+    quantity_dropped = BigIntegerField(null=True)
+    quantity_destroyed = BigIntegerField(null=True)
+    singleton = IntegerField()
+
+    class Meta:
+        table_name = "killmail_item"
+
+
+class Involvement(BaseModel):
+    """Who and what took part in a killmail, once each, in the order pages are read: the index behind every filter.
+
+    One row per (kind, entity, killmail); `sides` is a bit set of VICTIM_SIDE and ATTACKER_SIDE. An attacker table with
+    200 rows of one corporation is one row here, so a page by corporation is one index range.
+    """
+
+    kind = SmallIntegerField()
+    entity_id = BigIntegerField()
+    killmail_time = UtcDateTimeField()
+    killmail_id = BigIntegerField()
+    sides = SmallIntegerField()
+
+    class Meta:
+        table_name = "involvement"
+        primary_key = CompositeKey("kind", "entity_id", "killmail_time", "killmail_id")
+
+
+CHARACTER, CORPORATION, ALLIANCE, SHIP_TYPE = 1, 2, 3, 4
+VICTIM_SIDE, ATTACKER_SIDE = 1, 2

@@ -1,0 +1,194 @@
+"""The ledger: every killmail id a list ever named, in what state it is, and which are due to be fetched next.
+
+The queue only carries what was claimed here, so a lost message is sent again and a doubled one finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from models.base import LONG_AGO, in_transaction, insert_rows, is_postgres, rows, run, sql_now, to_text, utcnow
+from models.killmails import FETCHED, INVALID, PENDING
+
+#: Lanes, most urgent first: a killmail that just happened goes before history, a priority user's before another's.
+FRESH_PRIORITY, FRESH, BACKLOG_PRIORITY, BACKLOG = 0, 1, 2, 3
+
+#: How long a sent message may stay unanswered before its killmail is sent again, seconds.
+CLAIM_SECONDS = 180.0
+#: A hash is believed wrong only when ESI refused it twice, this many seconds apart; under load it refuses right ones.
+REFUSAL_SECONDS = 2 * 3600.0
+
+
+def lane_of(*, backlog: bool, priority: int) -> int:
+    """The lane of a killmail first named by a poll (fresh) or by a first walk (backlog), for a user of *priority*."""
+    return (BACKLOG_PRIORITY if backlog else FRESH_PRIORITY) + (0 if priority > 0 else 1)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a page of a list brought: ids new to this list, and ids new to Killsync altogether."""
+
+    new_to_list: int
+    new_to_ledger: int
+
+
+def record_page(user_id: int, run_id: int | None, refs: Sequence[tuple[int, str]], lane: int) -> Recorded:
+    """Enter the (id, hash) pairs of one page. Repeats, within the page or with earlier ones, do no harm."""
+    unique = sorted(dict(refs).items())
+    if not unique:
+        return Recorded(0, 0)
+    return in_transaction(lambda: _record(user_id, run_id, unique, lane))
+
+
+def _record(user_id: int, run_id: int | None, unique: list[tuple[int, str]], lane: int) -> Recorded:
+    now = to_text(utcnow())
+    entered = insert_rows(
+        "killmail_ref",
+        ("killmail_id", "killmail_hash", "state", "attempts", "discovered_at", "lane", "due_at", "run_id"),
+        [(number, digest, PENDING, 0, now, lane, LONG_AGO, run_id) for number, digest in unique],
+        "ON CONFLICT DO NOTHING RETURNING killmail_id",
+    ).fetchall()
+    named = insert_rows(
+        "user_killmail",
+        ("user_id", "killmail_id"),
+        [(user_id, number) for number, _ in unique],
+        "ON CONFLICT DO NOTHING RETURNING killmail_id",
+    ).fetchall()
+    if len(entered) < len(unique):
+        _reconsider(dict(unique), {number for (number,) in entered}, lane)
+    return Recorded(new_to_list=len(named), new_to_ledger=len(entered))
+
+
+def _reconsider(listed: dict[int, str], entered: set[int], lane: int) -> None:
+    """A known id may have become urgent, or a list may now give another hash than the one ESI refused."""
+    known = [number for number in listed if number not in entered]
+    marks = ", ".join(["%s"] * len(known))
+    found = rows(
+        f"SELECT killmail_id, killmail_hash, state, lane FROM killmail_ref "
+        f"WHERE state <> %s AND killmail_id IN ({marks}) ORDER BY killmail_id",
+        (FETCHED, *known),
+    )
+    for number, digest, _state, old_lane in found:
+        if digest != listed[number]:
+            run(
+                "UPDATE killmail_ref SET killmail_hash = %s, state = %s, refused_at = NULL, last_error = NULL, "
+                f"due_at = {sql_now()} WHERE killmail_id = %s AND state <> %s",
+                (listed[number], PENDING, number, FETCHED),
+            )
+        if lane < old_lane:
+            run("UPDATE killmail_ref SET lane = %s WHERE killmail_id = %s", (lane, number))
+
+
+def enter(killmail_id: int, killmail_hash: str) -> str:
+    """Enter one id that a person submitted; its state now ('pending', 'fetched' or 'invalid')."""
+
+    def work() -> str:
+        now = to_text(utcnow())
+        # The caller fetches it itself; only if that comes to nothing shall a worker.
+        later = to_text(utcnow() + timedelta(seconds=60))
+        insert_rows(
+            "killmail_ref",
+            ("killmail_id", "killmail_hash", "state", "attempts", "discovered_at", "lane", "due_at", "sent_at"),
+            [(killmail_id, killmail_hash, PENDING, 0, now, FRESH_PRIORITY, later, None)],
+            "ON CONFLICT DO NOTHING",
+        )
+        return str(rows("SELECT state FROM killmail_ref WHERE killmail_id = %s", (killmail_id,))[0][0])
+
+    return in_transaction(work)
+
+
+def claim(limit: int, *, backlog: bool) -> list[int]:
+    """Take up to *limit* due killmails, most urgent first, and mark them sent for CLAIM_SECONDS."""
+    if limit <= 0:
+        return []
+    lanes = (BACKLOG_PRIORITY, BACKLOG) if backlog else (FRESH_PRIORITY, FRESH)
+    lock = "FOR UPDATE SKIP LOCKED" if is_postgres() else ""
+    sql = (
+        f"UPDATE killmail_ref SET due_at = {sql_now(CLAIM_SECONDS)}, sent_at = {sql_now()} WHERE killmail_id IN ("
+        f"SELECT killmail_id FROM killmail_ref WHERE state = 'pending' AND lane IN (%s, %s) AND due_at <= {sql_now()} "
+        f"ORDER BY lane, killmail_id DESC LIMIT %s {lock}) RETURNING lane, killmail_id"
+    )
+    taken = in_transaction(lambda: rows(sql, (*lanes, limit)))
+    return [number for _, number in sorted(taken, key=lambda row: (row[0], -row[1]))]
+
+
+def sent() -> int:
+    """How many killmails are with the workers now: sent, not yet answered, not overdue."""
+    sql = f"SELECT count(*) FROM killmail_ref WHERE state = 'pending' AND sent_at IS NOT NULL AND due_at > {sql_now()}"
+    return int(rows(sql)[0][0])
+
+
+def is_due() -> bool:
+    """Whether any killmail waits to be sent."""
+    return bool(rows(f"SELECT 1 FROM killmail_ref WHERE state = 'pending' AND due_at <= {sql_now()} LIMIT 1"))
+
+
+def pending_ref(killmail_id: int) -> tuple[str, int, int | None] | None:
+    """(hash, lane, sync run id) of a killmail still to be fetched; None when there is nothing to do."""
+    found = rows(
+        "SELECT killmail_hash, lane, run_id FROM killmail_ref WHERE killmail_id = %s AND state = %s",
+        (killmail_id, PENDING),
+    )
+    return found[0] if found else None
+
+
+def put_back(killmail_id: int, seconds: float) -> None:
+    """ESI could not be asked now, through no fault of this killmail: due again in *seconds*, no attempt counted."""
+    _set_due(killmail_id, seconds, "")
+
+
+def failed(killmail_id: int, reason: str, seconds: float) -> None:
+    """The answer for this killmail was unusable: note why, count the attempt, due again in *seconds*."""
+    _set_due(killmail_id, seconds, "attempts = attempts + 1, last_error = %s, ", reason[:500])
+
+
+def _set_due(killmail_id: int, seconds: float, also: str, *values: Any) -> None:
+    sql = (
+        f"UPDATE killmail_ref SET {also} sent_at = NULL, due_at = {sql_now(seconds)} "
+        "WHERE killmail_id = %s AND state = 'pending'"
+    )
+    in_transaction(lambda: run(sql, (*values, killmail_id)))
+
+
+def refused(killmail_id: int, reason: str) -> bool:
+    """ESI refused the hash (422). True when that was the second time, far enough apart: the id is now `invalid`."""
+
+    def work() -> bool:
+        final = run(
+            "UPDATE killmail_ref SET state = %s, attempts = attempts + 1, last_error = %s, sent_at = NULL "
+            f"WHERE killmail_id = %s AND state = 'pending' AND refused_at <= {sql_now(-REFUSAL_SECONDS * 0.95)}",
+            (INVALID, reason[:500], killmail_id),
+        )
+        if not final:
+            run(
+                f"UPDATE killmail_ref SET refused_at = coalesce(refused_at, {sql_now()}), attempts = attempts + 1, "
+                f"last_error = %s, sent_at = NULL, due_at = {sql_now(REFUSAL_SECONDS)} "
+                "WHERE killmail_id = %s AND state = 'pending'",
+                (reason[:500], killmail_id),
+            )
+        return bool(final)
+
+    return in_transaction(work)
+
+
+def counts() -> dict[str, int]:
+    """Number of ledger rows by state."""
+    return {state: int(number) for state, number in rows("SELECT state, count(*) FROM killmail_ref GROUP BY state")}
+
+
+def oldest_pending() -> tuple[int, Any, int, str | None] | None:
+    """(killmail id, discovered at, attempts, last error) of the killmail that has waited longest."""
+    found = rows(
+        "SELECT killmail_id, discovered_at, attempts, last_error FROM killmail_ref WHERE state = 'pending' "
+        "ORDER BY discovered_at LIMIT 1"
+    )
+    return found[0] if found else None
+
+
+def attempts(killmail_id: int) -> int:
+    """How many unusable answers ESI has given for a killmail so far."""
+    found = rows("SELECT attempts FROM killmail_ref WHERE killmail_id = %s", (killmail_id,))
+    return int(found[0][0]) if found else 0

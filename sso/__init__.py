@@ -1,0 +1,1 @@
+"""EVE SSO: login, JWTs, refresh, the vault that keeps tokens encrypted."""

@@ -1,0 +1,51 @@
+"""A player with a browser: logs in through the simulator's SSO as the page has it, and keeps the cookies."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+
+
+class Player:
+    """One browser."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.browser = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+
+    async def __aenter__(self) -> Player:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:  # fmt: skip
+        await self.browser.close()
+
+    async def log_in(self, character_id: int, **query: str) -> aiohttp.ClientResponse:
+        """Log in as the character; the callback's answer, not followed."""
+        begun = await self.browser.get(f"{self.url}/auth/login", params=query, allow_redirects=False)
+        assert begun.status == 302, await begun.text()
+        chosen = f"{begun.headers['Location']}&auto_character={character_id}"
+        approved = await self.browser.get(chosen, allow_redirects=False)
+        assert approved.status == 302, await approved.text()
+        return await self.browser.get(approved.headers["Location"], allow_redirects=False)
+
+    async def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
+        """POST an operation; the whole response body."""
+        body = {"query": query, "variables": variables}
+        async with self.browser.post(f"{self.url}/graphql", json=body) as answer:
+            found: dict[str, Any] = await answer.json(content_type=None)
+            return found
+
+    async def data(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data of an operation that succeeds."""
+        answer = await self.graphql(query, **variables)
+        assert "errors" not in answer, answer["errors"]
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def cookies(self) -> dict[str, str]:
+        """The headers that carry this browser's cookies, for a client that is not this browser."""
+        held = "; ".join(f"{cookie.key}={cookie.value}" for cookie in self.browser.cookie_jar)
+        return {"Cookie": held}

@@ -1,0 +1,74 @@
+"""The web server in the tests' own loop, over a filled database, without workers: for tests of what readers see."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import web
+
+from models import connection, ledger
+from models.base import run
+from models.naming import store_names
+from models.storage import save_killmail
+from settings import Settings
+from simulator import Handle, SimulatorConfig
+from simulator.universe import Universe
+
+
+@contextlib.asynccontextmanager
+async def served(settings: Settings) -> AsyncIterator[str]:
+    """The address of a web server on *settings*."""
+    from graphql_api.app import create_app
+
+    runner = web.AppRunner(await create_app(settings))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", settings.web_port).start()
+    try:
+        yield f"http://127.0.0.1:{settings.web_port}"
+    finally:
+        await runner.cleanup()
+
+
+def fill(universe: Universe, *, named: bool = True) -> list[int]:
+    """Store every killmail of a universe; their ids, newest first."""
+    with connection():
+        for kill in universe.kills.values():
+            ledger.enter(kill.killmail_id, kill.killmail_hash)
+            save_killmail(universe.body(kill.killmail_id), kill.killmail_hash)
+        if named:
+            name_all(universe)
+    newest = sorted(universe.kills.values(), key=lambda kill: (-kill.time, -kill.killmail_id))
+    return [kill.killmail_id for kill in newest]
+
+
+def name_all(universe: Universe) -> None:
+    """Fill in every name."""
+    from models.base import rows
+    from models.storage import NAME_KEYS
+
+    ids = {number for table, key in NAME_KEYS.items() for (number,) in rows(f"SELECT {key} FROM {table}")}
+    known = {number: universe.name_of(number) for number in ids}
+    store_names({number: found[1] for number, found in known.items() if found}, set())
+
+
+def save_one(universe: Universe, killmail_id: int) -> None:
+    """Store one killmail, with its event."""
+    kill = universe.kills[killmail_id]
+    with connection():
+        ledger.enter(kill.killmail_id, kill.killmail_hash)
+        save_killmail(universe.body(kill.killmail_id), kill.killmail_hash)
+
+
+def new_universe(**config: Any) -> Universe:
+    """A universe of its own, without any server."""
+    import time
+
+    return Universe(SimulatorConfig(**config), time.time())
+
+
+def forget(handle: Handle, table: str) -> None:
+    """Empty a table."""
+    with connection():
+        run(f"DELETE FROM {table}")

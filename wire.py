@@ -1,0 +1,88 @@
+"""One event loop and one aiohttp session per process for every outgoing request.
+
+Worker threads call `run(coroutine)` and wait; the coroutine runs on a loop thread (Dramatiq's, where its AsyncIO
+middleware started one). The session keeps connections alive and is bound to its loop. No request is made here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
+
+T = TypeVar("T")
+
+#: Seconds: to connect, between two reads, and in all. ESI's own gateway gives up after about a minute.
+TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10, sock_connect=10, sock_read=30)
+
+_lock = threading.Lock()
+_own_thread: EventLoopThread | None = None
+_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run *coroutine* on the process's loop thread and wait for it in the calling thread."""
+    thread = get_event_loop_thread() or _thread()
+    return thread.run_coroutine(coroutine)
+
+
+def _thread() -> EventLoopThread:
+    global _own_thread
+    with _lock:
+        if _own_thread is None or not _own_thread.is_alive():
+            _own_thread = EventLoopThread(logging.getLogger("killsync.wire"))
+            _own_thread.daemon = True
+            _own_thread.start(timeout=5)
+            atexit.register(close)
+        return _own_thread
+
+
+class ConnectionLost(aiohttp.ClientError):
+    """The connection broke before an answer came."""
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request once. aiohttp would repeat a GET whose connection broke, which ESI counts and our budget does not."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise ConnectionLost(type(error).__name__) from error
+
+
+def session() -> aiohttp.ClientSession:
+    """The aiohttp session of the running loop: keep-alive, gzip, no cookies, no redirects followed, nothing sent twice."""
+    loop = asyncio.get_running_loop()
+    found = _sessions.get(loop)
+    if found is None or found.closed:
+        found = _sessions[loop] = aiohttp.ClientSession(
+            timeout=TIMEOUT,
+            connector=aiohttp.TCPConnector(limit=128, ttl_dns_cache=300),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=True,
+            middlewares=(_once,),
+        )
+    return found
+
+
+async def close_session() -> None:
+    """Close the running loop's session, at the end of a process or a test."""
+    found = _sessions.pop(asyncio.get_running_loop(), None)
+    if found is not None:
+        await found.close()
+
+
+def close() -> None:
+    """Close the loop thread that `run` started here, with its session. Dramatiq's own thread is Dramatiq's to stop."""
+    global _own_thread
+    with _lock:
+        thread, _own_thread = _own_thread, None
+    if thread is not None and thread.is_alive():
+        thread.run_coroutine(close_session())
+        thread.stop()

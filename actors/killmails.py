@@ -71,18 +71,21 @@ def submit(killmail_id: int, killmail_hash: str) -> None:
     """Fetch a killmail that a person named, within the budget, in the calling thread.
 
     Raises:
-        KillmailRefused: ESI says that the hash is wrong.
+        KillmailRefused: ESI says that the hash is wrong; nothing is remembered of it.
         esi.errors.EsiError: ESI cannot be asked now; the killmail is in the ledger and comes later by itself.
     """
-    state = ledger.enter(killmail_id, killmail_hash)
-    if state == "fetched":
+    if ledger.is_fetched(killmail_id):
         return
     client = shared(settings_module.current())
     try:
         body, _cost = client.killmail(killmail_id, killmail_hash, backlog=False)
-    except errors.InvalidHash as error:
-        ledger.refused(killmail_id, str(error))
+    except errors.InvalidHash:
         raise KillmailRefused(f"ESI knows no killmail {killmail_id} with this hash") from None
+    except errors.EsiError as error:
+        if error.transient:
+            ledger.enter(killmail_id, killmail_hash)
+        raise
+    ledger.enter(killmail_id, killmail_hash, proven=True)
     if save_killmail(body, killmail_hash).names_wanted:
         enrichment.ask_soon()
 

@@ -82,22 +82,35 @@ def _reconsider(listed: dict[int, str], entered: set[int], lane: int) -> None:
             run("UPDATE killmail_ref SET lane = %s WHERE killmail_id = %s", (lane, number))
 
 
-def enter(killmail_id: int, killmail_hash: str) -> str:
-    """Enter one id that a person submitted; its state now ('pending', 'fetched' or 'invalid')."""
+def enter(killmail_id: int, killmail_hash: str, *, proven: bool = False) -> None:
+    """Enter one id that a person submitted.
 
-    def work() -> str:
-        now = to_text(utcnow())
-        # The caller fetches it itself; only if that comes to nothing shall a worker.
-        later = to_text(utcnow() + timedelta(seconds=60))
-        insert_rows(
-            "killmail_ref",
-            ("killmail_id", "killmail_hash", "state", "attempts", "discovered_at", "lane", "due_at", "sent_at"),
-            [(killmail_id, killmail_hash, PENDING, 0, now, FRESH_PRIORITY, later, None)],
-            "ON CONFLICT DO NOTHING",
+    Args:
+        killmail_id: its id.
+        killmail_hash: the hash that the person gave. What a list said counts more, unless ESI took this one.
+        proven: ESI answered for this hash, and the caller saves what it said.
+    """
+    now = to_text(utcnow())
+    # A caller that has the killmail in hand saves it in a moment; no worker shall fetch it meanwhile.
+    due = to_text(utcnow() + timedelta(seconds=60)) if proven else now
+    known = "DO NOTHING"
+    if proven:
+        known = (
+            "(killmail_id) DO UPDATE SET killmail_hash = excluded.killmail_hash WHERE killmail_ref.state <> 'fetched'"
         )
-        return str(rows("SELECT state FROM killmail_ref WHERE killmail_id = %s", (killmail_id,))[0][0])
+    in_transaction(
+        lambda: insert_rows(
+            "killmail_ref",
+            ("killmail_id", "killmail_hash", "state", "attempts", "discovered_at", "lane", "due_at"),
+            [(killmail_id, killmail_hash, PENDING, 0, now, FRESH_PRIORITY, due)],
+            f"ON CONFLICT {known}",
+        )
+    )
 
-    return in_transaction(work)
+
+def is_fetched(killmail_id: int) -> bool:
+    """Whether the killmail is stored."""
+    return bool(rows("SELECT 1 FROM killmail_ref WHERE killmail_id = %s AND state = %s", (killmail_id, FETCHED)))
 
 
 def claim(limit: int, *, backlog: bool) -> list[int]:

@@ -35,7 +35,7 @@ def fill(universe: Universe, *, named: bool = True) -> list[int]:
     """Store every killmail of a universe; their ids, newest first."""
     with connection():
         for kill in universe.kills.values():
-            ledger.enter(kill.killmail_id, kill.killmail_hash)
+            ledger.enter(kill.killmail_id, kill.killmail_hash, proven=True)
             save_killmail(universe.body(kill.killmail_id), kill.killmail_hash)
         if named:
             name_all(universe)
@@ -57,7 +57,7 @@ def save_one(universe: Universe, killmail_id: int) -> None:
     """Store one killmail, with its event."""
     kill = universe.kills[killmail_id]
     with connection():
-        ledger.enter(kill.killmail_id, kill.killmail_hash)
+        ledger.enter(kill.killmail_id, kill.killmail_hash, proven=True)
         save_killmail(universe.body(kill.killmail_id), kill.killmail_hash)
 
 

@@ -101,9 +101,8 @@ class EsiClient:
         try:
             answer = self._call(route, f"char:{payer}", "GET", path, headers, {"page": str(page)}, backlog=backlog)
         except errors.NotFound as error:
-            if page > 1:
-                return ListAnswer([], None, None, None, None, False, True, error.cost)
-            raise
+            # Past the end, ESI answers 404 or an empty list; a character without killmails may have no first page either.
+            return ListAnswer([], None, None, None, None, False, True, error.cost)
         pages = answer.headers.get("x-pages", "")
         return ListAnswer(
             refs=[] if answer.status == 304 else self._shaped(answer, path, parse.killmail_refs),

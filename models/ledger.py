@@ -58,12 +58,15 @@ def _record(user_id: int, run_id: int | None, unique: list[tuple[int, str]], lan
         "ON CONFLICT DO NOTHING RETURNING killmail_id",
     ).fetchall()
     if len(entered) < len(unique):
-        _reconsider(dict(unique), {number for (number,) in entered}, lane)
+        _reconsider(dict(unique), {number for (number,) in entered}, {number for (number,) in named}, lane)
     return Recorded(new_to_list=len(named), new_to_ledger=len(entered))
 
 
-def _reconsider(listed: dict[int, str], entered: set[int], lane: int) -> None:
-    """A known id may have become urgent, or a list may now give another hash than the one ESI refused."""
+def _reconsider(listed: dict[int, str], entered: set[int], new_to_list: set[int], lane: int) -> None:
+    """A known id may have become urgent, or a list may now give another hash than the one ESI refused.
+
+    Urgent is what just came to a list; history that the same list names again at each poll stays history.
+    """
     known = [number for number in listed if number not in entered]
     marks = ", ".join(["%s"] * len(known))
     found = rows(
@@ -78,7 +81,7 @@ def _reconsider(listed: dict[int, str], entered: set[int], lane: int) -> None:
                 f"due_at = {sql_now()} WHERE killmail_id = %s AND state <> %s",
                 (listed[number], PENDING, number, FETCHED),
             )
-        if lane < old_lane:
+        if lane < old_lane and number in new_to_list:
             run("UPDATE killmail_ref SET lane = %s WHERE killmail_id = %s", (lane, number))
 
 

@@ -246,13 +246,13 @@ def run(sql: str, parameters: Any = ()) -> int:
 
 
 def sql_now(offset_seconds: float = 0.0) -> str:
-    """SQL for the database's own clock, moved by an offset: hosts whose clocks differ still agree on what is due."""
+    """SQL for the database's own clock, moved by an offset: hosts whose clocks differ still agree on what is due.
+
+    On PostgreSQL it is the moment the statement began: unlike `clock_timestamp()` that can be looked up in an index.
+    """
     if is_postgres():
-        return (
-            f"(clock_timestamp() + interval '1 second' * {float(offset_seconds)!r})"
-            if offset_seconds
-            else "clock_timestamp()"
-        )
+        moved = f" + interval '1 second' * {float(offset_seconds)!r}" if offset_seconds else ""
+        return f"(statement_timestamp(){moved})"
     return f"strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now', '{float(offset_seconds):+.3f} seconds')"
 
 

@@ -124,7 +124,7 @@ def claim(limit: int, *, backlog: bool) -> list[int]:
     lock = "FOR UPDATE SKIP LOCKED" if is_postgres() else ""
     sql = (
         f"UPDATE killmail_ref SET due_at = {sql_now(CLAIM_SECONDS)}, sent_at = {sql_now()} WHERE killmail_id IN ("
-        f"SELECT killmail_id FROM killmail_ref WHERE state = 'pending' AND lane IN (%s, %s) AND due_at <= {sql_now()} "
+        f"SELECT killmail_id FROM killmail_ref WHERE state = 'pending' AND lane BETWEEN %s AND %s AND due_at <= {sql_now()} "
         f"ORDER BY lane, killmail_id DESC LIMIT %s {lock}) RETURNING lane, killmail_id"
     )
     taken = in_transaction(lambda: rows(sql, (*lanes, limit)))

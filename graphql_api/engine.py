@@ -37,7 +37,9 @@ class Api:
         parsers: list[Callable[[str, Any], Any]] = []
 
         def remember(parse: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-            parsers.append(lru_cache(REMEMBERED_DOCUMENTS)(parse))
+            parsers.append(
+                lru_cache(REMEMBERED_DOCUMENTS)(lambda query, schema: parse(lexer.written_out(query), schema))
+            )
             return parsers[0]
 
         engine = await create_engine(

@@ -29,6 +29,8 @@ _TOKEN = re.compile(
     r"|(?P<spread>\.\.\.)"
     r"|(?P<mark>[!$&()\[\]{}:=@|])"
 )
+#: An escape within a string; two of them where a character beyond 16 bits is written in halves.
+_ESCAPES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.", re.DOTALL)
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -69,6 +71,37 @@ def check(document: str) -> None:
     _bound("directives", scan.directives, MOST_DIRECTIVES)
     _bound("definitions", len(scan.operations) + len(scan.fragments), MOST_DEFINITIONS)
     _check_unfolded(scan)
+
+
+def written_out(document: str) -> str:
+    r"""*document*, which passed `check`, with the characters that its strings write as `\\uXXXX` put there themselves.
+
+    Tartiflette's parser makes wrong bytes of such an escape beyond ASCII, and ends a string at a NUL.
+
+    Raises:
+        BadDocument: an escape stands for half a character, or for NUL.
+    """
+    if "\\u" not in document:
+        return document
+    pieces, position = [], 0
+    while position < len(document):
+        match = _TOKEN.match(document, position)
+        assert match is not None
+        text = match.group()
+        is_plain = match.lastgroup != "string" or text.startswith('"""')
+        pieces.append(text if is_plain else _ESCAPES.sub(_character, text))
+        position = match.end()
+    return "".join(pieces)
+
+
+def _character(match: re.Match[str]) -> str:
+    escape = match.group()
+    if escape[1] != "u":
+        return escape
+    text = bytes.fromhex(escape.replace("\\u", "")).decode("utf-16-be", "surrogatepass")
+    if text == "\0" or "\ud800" <= text[0] <= "\udfff":
+        raise BadDocument(f"{escape} stands for no character that text may hold")
+    return escape if text < "\x80" else text
 
 
 def _bound(what: str, found: int, limit: int) -> None:

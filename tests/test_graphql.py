@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from graphql_api.engine import Api
 from models import base
 from simulator.universe import Universe
 from tests.places import PROJECT
@@ -233,6 +234,26 @@ async def test_a_bad_document_is_refused_before_it_runs(endpoint: Reader, query:
     if code:
         assert answer["errors"][0]["extensions"]["code"] == code
     assert "Internal" not in json.dumps(answer) and "Traceback" not in json.dumps(answer)
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(r"\u00e9", "é"), (r"\ud83d\ude00", "😀"), (r"\uFFFD", "\ufffd"), (r"\u0041\u0022\u005c\n", 'A"\\\n'), (r"\\u00e9", r"\u00e9"),
+     (r"\u0000", None), (r"\ud83d", None), (r"\ude00\ud83d", None)],
+)  # fmt: skip
+async def test_escapes_in_strings_are_the_characters_they_stand_for(
+    endpoint: Reader, written: str, read: str | None
+) -> None:
+    query = f'# "{written}\n{{ killmails(after: "{written}") {{ edges {{ cursor }} }} }}'
+    error = (await endpoint.ask(query))["errors"][0]
+    if read is None:
+        assert error["extensions"]["code"] == "GRAPHQL_PARSE_FAILED", error
+        return
+    assert error["extensions"] == {"code": "BAD_USER_INPUT", "argument": "after"}
+    api = await Api.make()
+    value = api.operation(query, None, {}).selection_set.selections[0].arguments[0].value.value
+    assert value == read
 
 
 @ON_SQLITE

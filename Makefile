@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run demo test bench lint format lock install install-dev services clean help
+.PHONY: run demo test fuzz bench lint format lock install install-dev services clean help
 
 help:
 	@echo "make run    everything in one process, on a simulated EVE; web page on http://127.0.0.1:8080"
@@ -23,6 +23,9 @@ test: install-dev services
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+fuzz: install-dev services
+	$(BIN)/python -m tests.fuzz
 
 bench: install-dev services
 	$(BIN)/python -m bench

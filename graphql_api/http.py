@@ -81,9 +81,7 @@ async def _answer(request: web.Request, *, by_get: bool) -> web.Response:
         answer.headers["Retry-After"] = error.headers["Retry-After"]
         return answer
     except Exception as error:
-        if not is_away(error):
-            raise
-        return _json(await api.failure(error), media, 503)
+        return _json(await api.failure(error), media, 503 if is_away(error) else 500)
     result = await api.execute(query, name, variables, Ask(request))
     if result.get("data") is None and not any(error.get("path") for error in result.get("errors", ())):
         # Its variables did not fit: nothing was executed, so the specification wants no `data`.

@@ -21,9 +21,10 @@ MOST_DIRECTIVES = 60
 MOST_SPREADS = 1_000
 MOST_DEFINITIONS = 100
 
+#: Possessive quantifiers: a string without an end is given up at once instead of being tried in every way there is.
 _TOKEN = re.compile(
     r"(?P<skip>[ \t\n\r,\ufeff]+|\#[^\n\r]*)"
-    r'|(?P<string>"""(?:[^"\\]+|\\"""|\\|"{1,2}(?!"))*"""|"(?!"")(?:[^"\\\n\r]|\\.)*")'
+    r'|(?P<string>"""(?:[^"\\]++|\\"""|\\|"{1,2}+(?!"))*+"""|"(?!"")(?:[^"\\\n\r]++|\\.)*+")'
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<number>-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,4})?(?![0-9A-Za-z_.]))"
     r"|(?P<spread>\.\.\.)"
@@ -96,7 +97,7 @@ def written_out(document: str) -> str:
 
 def _character(match: re.Match[str]) -> str:
     escape = match.group()
-    if escape[1] != "u":
+    if len(escape) == 2:
         return escape
     text = bytes.fromhex(escape.replace("\\u", "")).decode("utf-16-be", "surrogatepass")
     if text == "\0" or "\ud800" <= text[0] <= "\udfff":

@@ -127,13 +127,14 @@ class Target:
     def document(self, text: str) -> None:
         """POST a document."""
         self._check(
-            "documents", self._http.post(f"{self._place.url}/graphql", json={"query": text}, headers=self._headers())
+            "documents",
+            self._http.post(f"{self._place.url}/graphql", json={"query": text}, headers=self._headers(), timeout=20),
         )
 
     def body(self, data: bytes, headers: dict[str, str]) -> None:
         """POST any bytes under any headers."""
         sent = {**headers, **self._headers()}
-        self._check("requests", self._http.post(f"{self._place.url}/graphql", data=data, headers=sent))
+        self._check("requests", self._http.post(f"{self._place.url}/graphql", data=data, headers=sent, timeout=20))
 
     def socket(self, messages: list[str | bytes]) -> None:
         """Say anything on a WebSocket; it may only be answered or closed with one of the protocol's codes."""

@@ -10,7 +10,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from graphql_api import lexer
 from graphql_api.engine import Api
+from graphql_api.errors import BadDocument
 from models import base
 from simulator.universe import Universe
 from tests.places import PROJECT
@@ -234,6 +236,21 @@ async def test_a_bad_document_is_refused_before_it_runs(endpoint: Reader, query:
     if code:
         assert answer["errors"][0]["extensions"]["code"] == code
     assert "Internal" not in json.dumps(answer) and "Traceback" not in json.dumps(answer)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"""' + "a\\ " * 9000,
+        '"""' + 'a " ' * 7000,
+        '"' + "\\u0041 " * 4000,
+        '"""' + "a" * 30_000,
+    ],
+)
+def test_a_string_without_an_end_is_refused_at_once(text: str) -> None:
+    with pytest.raises(BadDocument):
+        lexer.check(f"{{ killmails(after: {text}")
 
 
 @ON_SQLITE

@@ -5,6 +5,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes)
 
+# What pip and the compilers have to say is only of interest when something failed.
+quietly() {
+  if ! "$@" >.venv/install.log 2>&1; then
+    cat .venv/install.log >&2
+    echo "The installation failed; what was said stands above and in .venv/install.log" >&2
+    exit 1
+  fi
+}
+
 case "$1" in
 tools)
   python="$2"
@@ -27,13 +36,13 @@ tools)
   fi
   echo "Installing build tools into .venv"
   "$python" -m venv --upgrade-deps .venv >/dev/null 2>&1 || "$python" -m venv .venv
-  "${pip[@]}" -r requirements/build.lock
+  quietly "${pip[@]}" -r requirements/build.lock
   touch .venv/tools
   ;;
 runtime | dev)
   echo "Installing Killsync (the first time this compiles its GraphQL parser: about a minute)"
-  "${pip[@]}" --no-build-isolation -r "requirements/$1.lock"
-  .venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e .
+  quietly "${pip[@]}" --no-build-isolation -r "requirements/$1.lock"
+  quietly .venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e .
   .venv/bin/python scripts/assets.py
   touch .venv/installed
   if [ "$1" = dev ]; then touch .venv/installed-dev; fi

@@ -31,7 +31,8 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
     """Enter a completed login; (user id, account id).
 
     A character that is new joins *account_id*, or a new account. A known one keeps its account, and the browser becomes
-    that account; but a character that was sold (another owner hash) leaves it, since its account is another person's.
+    that account; but a character that was sold (another owner hash) leaves it and its record of syncs: they are another
+    person's.
     """
 
     def work() -> tuple[int, int]:
@@ -58,22 +59,27 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
             user_id = User.insert(character_id=login.character_id, **values).execute()
         else:
             user_id = user.id
+            if target != user.account_id:
+                run("DELETE FROM sync_run WHERE user_id = %s", (user_id,))
             User.update(**values).where(User.id == user_id).execute()
         return int(user_id), int(target)
 
     return in_transaction(work)
 
 
-def keep_tokens(user_id: int, access_token: str, refresh_token: str, expires_at: datetime, scopes: str) -> None:
-    """Store refreshed tokens (ciphertext); committed when this returns."""
-    in_transaction(
-        lambda: User.update(
-            access_token=access_token, refresh_token=refresh_token, expires_at=expires_at, scopes=scopes,
-            updated_at=utcnow(),
-        )
-        .where((User.id == user_id) & (User.status == ACTIVE))
-        .execute()
-    )  # fmt: skip
+def keep_refresh_token(user_id: int, refresh_token: str) -> None:
+    """Store the refresh token (ciphertext) that took the old one's place; committed when this returns."""
+    _keep(user_id, refresh_token=refresh_token)
+
+
+def keep_access_token(user_id: int, access_token: str, expires_at: datetime, scopes: str) -> None:
+    """Store a fresh access token (ciphertext)."""
+    _keep(user_id, access_token=access_token, expires_at=expires_at, scopes=scopes)
+
+
+def _keep(user_id: int, **values: Any) -> None:
+    is_live = (User.id == user_id) & (User.status == ACTIVE)
+    in_transaction(lambda: User.update(updated_at=utcnow(), **values).where(is_live).execute())
 
 
 def need_login(user_id: int) -> None:

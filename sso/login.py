@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -80,15 +82,22 @@ async def exchange(settings: Settings, code: str, verifier: str) -> Tokens:
         ) from None
 
 
-async def refresh(settings: Settings, refresh_token: str) -> Tokens:
-    """New tokens for a refresh token; the SSO may have put another in its place.
+async def refresh(settings: Settings, refresh_token: str, keep: Callable[[str], None]) -> Tokens:
+    """New tokens for a refresh token.
+
+    Args:
+        settings: whose SSO and client.
+        refresh_token: the one that is stored.
+        keep: stores the token that the SSO put in its place, if it did; called in a thread before anything else can go
+            wrong, since the old one may be dead from this moment on.
 
     Raises:
         SsoAnswer: the SSO refuses; `code` says why.
         SsoAway: the SSO cannot be asked.
         BadToken: what it gave does not verify.
     """
-    return await _tokens(settings, {"grant_type": "refresh_token", "refresh_token": refresh_token}, refresh_token)
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    return await _tokens(settings, form, refresh_token, keep)
 
 
 async def revoke(settings: Settings, refresh_token: str) -> None:
@@ -99,13 +108,17 @@ async def revoke(settings: Settings, refresh_token: str) -> None:
         await fetch_json(settings, address, form=form, auth=_client(settings))
 
 
-async def _tokens(settings: Settings, form: dict[str, str], old_refresh_token: str) -> Tokens:
+async def _tokens(
+    settings: Settings, form: dict[str, str], old_refresh_token: str, keep: Callable[[str], None] | None = None
+) -> Tokens:
     address = (await directory(settings).endpoints()).token
     data = await fetch_json(settings, address, form=form, auth=_client(settings))
     access_token = data.get("access_token")
     refresh_token = data.get("refresh_token") or old_refresh_token
     if not isinstance(access_token, str) or not isinstance(refresh_token, str) or not refresh_token:
         raise SsoAnswer(200, "no tokens in its answer")
+    if keep is not None and refresh_token != old_refresh_token:
+        await asyncio.get_running_loop().run_in_executor(None, keep, refresh_token)
     return Tokens(access_token, refresh_token, await verify(settings, access_token))
 
 

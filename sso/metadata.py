@@ -94,10 +94,6 @@ class Directory:
             return next(iter(self._keys.values()))
         return self._keys[str(kid)]
 
-    def forget_keys(self) -> None:
-        """Look for the keys anew at the next token."""
-        self._keys, self._keys_at = {}, 0.0
-
     async def _load_keys(self) -> None:
         data = await fetch_json(self._settings, (await self.endpoints()).jwks)
         keys: dict[str, Any] = {}

@@ -96,8 +96,13 @@ def _right_to_refresh(user_id: int) -> Iterator[None]:
 def _refresh(settings: Settings, user_id: int, vault: Vault) -> str:
     user = _active(user_id)
     old = vault.decrypt(user.refresh_token or "")
+
+    def keep(refresh_token: str) -> None:
+        with connection():
+            accounts.keep_refresh_token(user_id, vault.encrypt(refresh_token))
+
     try:
-        tokens = wire.run(login.refresh(settings, old))
+        tokens = wire.run(login.refresh(settings, old, keep))
     except SsoAnswer as error:
         if error.code in ("invalid_grant", "invalid_token"):
             return _give_up(user_id, f"EVE SSO answered {error.code}")
@@ -113,13 +118,7 @@ def _refresh(settings: Settings, user_id: int, vault: Vault) -> str:
         return _give_up(user_id, "the character has another owner now")
     if KILLMAIL_SCOPE not in claims.scopes:
         return _give_up(user_id, f"the scope {KILLMAIL_SCOPE} was taken back")
-    accounts.keep_tokens(
-        user_id,
-        vault.encrypt(tokens.access_token),
-        vault.encrypt(tokens.refresh_token),
-        claims.expires_at,
-        " ".join(claims.scopes),
-    )
+    accounts.keep_access_token(user_id, vault.encrypt(tokens.access_token), claims.expires_at, " ".join(claims.scopes))
     log.debug("token refreshed", user_id=user_id)
     return tokens.access_token
 

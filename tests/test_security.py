@@ -17,7 +17,7 @@ import pytest_asyncio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from models import User, connection
+from models import User, connection, runs
 from models.base import rows, run
 from simulator import Handle
 from simulator.faults import Fault
@@ -542,6 +542,26 @@ async def test_an_sso_that_is_down_costs_no_token(place: Place, fault: dict[str,
     assert stored(place.pilots[0]).refresh_token != before, "rotated and stored"
 
 
+@ON_SQLITE
+async def test_a_rotated_token_is_kept_though_the_new_access_token_cannot_be_verified_now(place: Place) -> None:
+    from sso.errors import SsoAway
+    from sso.tokens import access_token
+
+    user_id = await logged_in(place)
+
+    def rotate(simulator: Any) -> None:
+        simulator.sso.rotate_keys()
+        simulator.faults.append(Fault("/oauth/jwks", "status", status=503))
+
+    place.handle.call(rotate)
+    await asyncio.sleep(1.1)  # the keys are looked for again at most once a second
+    with pytest.raises(SsoAway):
+        await in_thread(lambda: access_token(user_id))
+    place.handle.call(lambda simulator: simulator.faults.clear())
+    assert await in_thread(lambda: access_token(user_id)), "the token that took the old one's place was stored"
+    assert stored(place.pilots[0]).status == "active"
+
+
 async def test_a_sold_character_loses_its_old_owners_tokens(place: Place) -> None:
     from sso.errors import NeedsLogin
     from sso.tokens import access_token
@@ -551,9 +571,14 @@ async def test_a_sold_character_loses_its_old_owners_tokens(place: Place) -> Non
     with pytest.raises(NeedsLogin):
         await in_thread(lambda: access_token(user_id))
     assert stored(place.pilots[0]).refresh_token is None
+    with connection():
+        sellers = runs.open_run(user_id)
+        runs.fail(sellers, user_id, "sold")
     async with place.player() as buyer:
         await buyer.log_in(place.pilots[0])
         assert len((await buyer.data("{ myCharacters { characterId } }"))["myCharacters"]) == 1
+        seen = (await buyer.data("{ syncRuns { edges { node { id } } } }"))["syncRuns"]["edges"]
+        assert [int(edge["node"]["id"]) for edge in seen] != [] and str(sellers) not in str(seen)
     assert stored(place.pilots[0]).status == "active"
 
 

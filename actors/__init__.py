@@ -9,6 +9,6 @@ from settings import load
 
 make_broker(load())
 
-from actors import enqueue, enrichment, killmails, sweep, sync  # noqa: E402
+from actors import enqueue, enrichment, killmails, sweep, sync, tickers  # noqa: E402
 
-__all__ = ["enqueue", "enrichment", "killmails", "sweep", "sync"]
+__all__ = ["enqueue", "enrichment", "killmails", "sweep", "sync", "tickers"]

@@ -87,11 +87,12 @@ def read_cursor(cursor: str) -> tuple[datetime, int]:
 
 def page(chosen: Filter, first: int, after: str | None, *, items: bool = True) -> Page:
     """A page of at most *first* killmails after the cursor; *items* false leaves the items out."""
-    ids = _page_ids(chosen, first + 1, read_cursor(after) if after else None)
+    ids = page_ids(chosen, first + 1, read_cursor(after) if after else None)
     return Page(killmails(ids[:first], items=items), has_next=len(ids) > first)
 
 
-def _page_ids(chosen: Filter, limit: int, after: tuple[datetime, int] | None) -> list[int]:
+def page_ids(chosen: Filter, limit: int, after: tuple[datetime, int] | None) -> list[int]:
+    """The ids of a page of at most *limit* killmails behind the place *after*, newest first."""
     where: list[str] = []
     values: list[Any] = []
     parties = chosen.parties
@@ -99,7 +100,7 @@ def _page_ids(chosen: Filter, limit: int, after: tuple[datetime, int] | None) ->
         kind, ids = parties[0]
         source = "involvement d JOIN killmail k ON k.killmail_id = d.killmail_id"
         place = "d"
-        where.append(f"d.kind = {kind} AND d.entity_id {_in(ids)}")
+        where.append(f"d.kind = {kind} AND d.entity_id {among(ids)}")
         values.extend(ids)
         if chosen.sides != VICTIM_SIDE | ATTACKER_SIDE:
             where.append(f"(d.sides & {chosen.sides}) <> 0")
@@ -108,7 +109,7 @@ def _page_ids(chosen: Filter, limit: int, after: tuple[datetime, int] | None) ->
     for kind, ids in parties[1:]:
         side = "" if chosen.sides == VICTIM_SIDE | ATTACKER_SIDE else f"AND (i.sides & {chosen.sides}) <> 0"
         where.append(
-            f"EXISTS (SELECT 1 FROM involvement i WHERE i.kind = {kind} AND i.entity_id {_in(ids)} "
+            f"EXISTS (SELECT 1 FROM involvement i WHERE i.kind = {kind} AND i.entity_id {among(ids)} "
             f"AND i.killmail_time = {place}.killmail_time AND i.killmail_id = {place}.killmail_id {side})"
         )
         values.extend(ids)
@@ -133,7 +134,8 @@ def _page_ids(chosen: Filter, limit: int, after: tuple[datetime, int] | None) ->
     return [number for _, number in found]
 
 
-def _in(ids: Sequence[int]) -> str:
+def among(ids: Sequence[int]) -> str:
+    """SQL that says a column is one of *ids*, which are its parameters."""
     if not ids:
         return "IN (NULL)"
     return "= %s" if len(ids) == 1 else f"IN ({', '.join(['%s'] * len(ids))})"
@@ -159,9 +161,9 @@ def killmails(ids: Sequence[int], *, items: bool = True) -> list[dict[str, Any]]
     """The stored killmails of *ids* as trees, newest first."""
     if not ids:
         return []
-    names = _Names()
-    found = {row[0]: _killmail(row, names) for row in rows(_KILLMAIL.format(ids=_in(ids)), ids)}
-    for number, *row in rows(_ATTACKER.format(ids=_in(ids)), ids):
+    names = Names()
+    found = {row[0]: _killmail(row, names) for row in rows(_KILLMAIL.format(ids=among(ids)), ids)}
+    for number, *row in rows(_ATTACKER.format(ids=among(ids)), ids):
         attacker = _attacker(row, names)
         tree = found[number]
         tree["attackers"].append(attacker)
@@ -170,7 +172,7 @@ def killmails(ids: Sequence[int], *, items: bool = True) -> list[dict[str, Any]]
     for tree in found.values():
         _mark(tree)
     if items:
-        _add_items(found, rows(_ITEM.format(ids=_in(ids)), ids), names)
+        _add_items(found, rows(_ITEM.format(ids=among(ids)), ids), names)
     names.fill()
     return list(found.values())
 
@@ -181,13 +183,14 @@ def killmail(killmail_id: int) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-class _Names:
+class Names:
     """Hands out one object for each id and fills in all names with one statement at the end."""
 
     def __init__(self) -> None:
         self._wanted: dict[tuple[str, int], dict[str, Any]] = {}
 
     def of(self, table: str, entity_id: int | None) -> dict[str, Any] | None:
+        """The object of one id of a name table; None for no id."""
         if entity_id is None:
             return None
         key = (table, entity_id)
@@ -196,17 +199,18 @@ class _Names:
         return self._wanted[key]
 
     def fill(self) -> None:
+        """Read all names that were handed out."""
         selects, values = [], []
         for table, key in NAME_KEYS.items():
             ids = [entity for kind, entity in self._wanted if kind == table]
             if ids:
-                selects.append(f"SELECT '{table}', {key}, name FROM {table} WHERE {key} {_in(ids)}")
+                selects.append(f"SELECT '{table}', {key}, name FROM {table} WHERE {key} {among(ids)}")
                 values.extend(ids)
         for table, entity_id, name in rows(" UNION ALL ".join(selects), values) if selects else ():
             self._wanted[table, entity_id]["name"] = name
 
 
-def _killmail(row: tuple[Any, ...], names: _Names) -> dict[str, Any]:
+def _killmail(row: tuple[Any, ...], names: Names) -> dict[str, Any]:
     (number, digest, moment, system, moon, war, count, created, character, corporation, alliance, faction, ship,
      damage, x, y, z) = row  # fmt: skip
     return {
@@ -236,7 +240,7 @@ def _killmail(row: tuple[Any, ...], names: _Names) -> dict[str, Any]:
     }
 
 
-def _attacker(row: list[Any], names: _Names) -> dict[str, Any]:
+def _attacker(row: list[Any], names: Names) -> dict[str, Any]:
     character, corporation, alliance, faction, ship, weapon, damage, final_blow, security = row
     return {
         "character": names.of("character", character),
@@ -259,7 +263,7 @@ def _mark(tree: dict[str, Any]) -> None:
     tree["solo"] = pilots == 1 and tree["victim"]["character"] is not None
 
 
-def _add_items(found: dict[int, dict[str, Any]], item_rows: Iterable[tuple[Any, ...]], names: _Names) -> None:
+def _add_items(found: dict[int, dict[str, Any]], item_rows: Iterable[tuple[Any, ...]], names: Names) -> None:
     by_id: dict[int, dict[str, Any]] = {}
     for number, row_id, parent_id, type_id, flag, dropped, destroyed, singleton in item_rows:
         item = by_id[row_id] = {

@@ -21,6 +21,8 @@ class Corporation(BaseModel):
     corporation_id = BigIntegerField(primary_key=True)
     name = TextField(null=True)
     ticker = TextField(null=True)
+    #: When ESI was last asked for it: a page asks at most once a day.
+    ticker_asked_at = UtcDateTimeField(null=True)
     updated_at = UtcDateTimeField(null=True)
     retry_at = UtcDateTimeField(null=True)
 
@@ -32,6 +34,8 @@ class Alliance(BaseModel):
     alliance_id = BigIntegerField(primary_key=True)
     name = TextField(null=True)
     ticker = TextField(null=True)
+    #: When ESI was last asked for it: a page asks at most once a day.
+    ticker_asked_at = UtcDateTimeField(null=True)
     updated_at = UtcDateTimeField(null=True)
     retry_at = UtcDateTimeField(null=True)
 

@@ -58,6 +58,15 @@ def run_page(user_ids: Sequence[int], first: int, before: int | None) -> tuple[l
     return [_tree(row) for row in found[:first]], len(found) > first
 
 
+def newest_runs(user_ids: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """The newest run of each user that ever had one, by the user's id."""
+    if not user_ids:
+        return {}
+    newest = " UNION ALL ".join(["SELECT (SELECT max(id) FROM sync_run WHERE user_id = %s)"] * len(user_ids))
+    trees = [_tree(row) for row in rows(f"{_RUN} WHERE s.id IN ({newest})", user_ids)]
+    return {str(tree["userId"]): tree for tree in trees}
+
+
 def _tree(row: tuple[Any, ...]) -> dict[str, Any]:
     (
         number,

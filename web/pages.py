@@ -1,34 +1,22 @@
-"""The pages: the live feed of killmails, the caller's characters, and the operator's dashboard."""
+"""The pages and their addresses: the live feed of killmails here, every other page in the module named for it."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import aiohttp_jinja2
-import jinja2
 from aiohttp import web
 
 from actors import overview
-from models import feed, people
-from web import sessions
-from web.db import read_db
-from web.security import SETTINGS
-
-HERE = Path(__file__).resolve().parent
-FEED_SIZE = 50
+from web import about, feeds, filters, killmail, messages, mine, render, searching, sessions
+from web.filters import BadAddress
 
 
 async def front(request: web.Request) -> web.Response:
     """GET /: the newest killmails, and the caller's characters when logged in."""
     viewer = await sessions.viewer_of(request)
-    page = await read_db(feed.page, feed.Filter(), FEED_SIZE, None, items=False)
-    users = await read_db(people.user_trees, viewer.user_ids) if viewer else []
-    return aiohttp_jinja2.render_template(
-        "front.html", request, {"killmails": page.killmails, "users": users, "viewer": viewer}
-    )
+    feed = await feeds.feed(request, filters.read(request.query))
+    return await render.page(request, "front.html", feed=feed, pilots=await mine.pilots(viewer) if viewer else [])
 
 
 async def ops(request: web.Request) -> web.Response:
@@ -45,29 +33,24 @@ async def ops(request: web.Request) -> web.Response:
     return aiohttp_jinja2.render_template("ops.html", request, {"data": data, "viewer": viewer})
 
 
-async def common(request: web.Request) -> dict[str, Any]:
-    """What every template may use."""
-    return {"eve_images": request.app[SETTINGS].eve_images, "path": request.path}
-
-
-def moment(value: datetime) -> str:
-    """A moment as players write it: EVE time is UTC."""
-    return value.strftime("%Y-%m-%d %H:%M:%S")
+@web.middleware
+async def _readable(request: web.Request, handler: messages.Handler) -> web.StreamResponse:
+    """An address that cannot be read is the caller's mistake, whichever page it names."""
+    try:
+        return await handler(request)
+    except BadAddress as error:
+        raise web.HTTPBadRequest(text=f"{error}\n") from None
 
 
 def setup(app: web.Application) -> None:
     """Add routes, templates and static files."""
-    environment = aiohttp_jinja2.setup(
-        app,
-        loader=jinja2.FileSystemLoader(str(HERE / "templates")),
-        context_processors=[common],
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["moment"] = moment
+    app.middlewares.extend((messages.as_page, _readable))
+    render.setup(app)
     app.router.add_get("/", front)
+    app.router.add_get("/killmails/rows", feeds.rows)
+    app.router.add_get("/killmails/{id}", killmail.killmail)
+    app.router.add_get("/names", feeds.names)
+    app.router.add_get("/search", searching.find)
+    about.setup(app)
+    mine.setup(app)
     app.router.add_get("/ops", ops)
-    app.router.add_static("/static", HERE / "static", append_version=True)
-    libraries = HERE / "assets" / "lib"
-    libraries.mkdir(parents=True, exist_ok=True)
-    app.router.add_static("/lib", libraries)

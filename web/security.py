@@ -142,6 +142,8 @@ RATES = {
     "mutation": Rate(30, 30),
     "graphql": Rate(300, 1200),
     "socket": Rate(60, 60),
+    "search": Rate(60, 240),
+    "rows": Rate(200, 600),
 }
 
 

@@ -1,134 +1,145 @@
-// The front page: new killmails arrive on top, names fill in, syncs show their progress.
-import { ask, listen } from "./graphql.js";
+// The list of killmails: new ones arrive on top, older ones below. The server makes each row; here it finds its place.
+import { fill } from "./fill.js";
+import { subscribe, watch } from "./live.js";
 
-const FIELDS = `id killmailTime attackerCount solo npc solarSystem { id name }
-  victim { character { id name } corporation { id name } shipType { id name } }
-  finalBlow { character { id name } corporation { id name } }`;
-const MOST_ROWS = 200;
-const body = document.querySelector("#feed tbody");
-const live = document.querySelector("#live");
+// Rows that stay on the page while new ones arrive; older ones can be loaded again.
+const MOST_ROWS = 300;
+// Killmails that come within this time are fetched together, ms.
+const GATHER = 120;
+const MOST_IDS = 100;
+const table = document.querySelector("#feed");
 
-function named(thing, kind) {
-  const span = document.createElement("span");
-  if (!thing) return span;
-  span.dataset.kind = kind;
-  span.dataset.id = thing.id;
-  span.textContent = thing.name || `${kind} ${thing.id}`;
-  return span;
-}
+if (table) {
+  const body = table.tBodies[0];
+  const news = document.querySelector("#news");
 
-function badge(text) {
-  const mark = document.createElement("span");
-  mark.className = "badge";
-  mark.textContent = text;
-  return mark;
-}
-
-function row(kill) {
-  const line = document.createElement("tr");
-  line.dataset.killmail = kill.id;
-  const cell = (...content) => {
-    const box = line.insertCell();
-    content.forEach((part, index) => box.append(...(index ? [" ", part] : [part])));
-    return box;
+  const fetchRows = async (more) => {
+    const response = await fetch("/killmails/rows" + table.dataset.rows + (table.dataset.rows === "?" ? "" : "&") + more);
+    if (!response.ok) throw new Error(response.status === 429 ? "too many requests, wait a moment" : "the server does not answer");
+    const box = document.createElement("template");
+    box.innerHTML = await response.text();
+    return { rows: [...box.content.children], hasMore: response.headers.get("Killsync-More") === "1" };
   };
-  const time = document.createElement("time");
-  time.dateTime = kill.killmailTime;
-  time.textContent = kill.killmailTime.replace("T", " ").replace("Z", "");
-  const dim = (thing) => {
-    const span = named(thing, "Corporation");
-    span.className = "dim";
-    return span;
+
+  // Newest first, as the server orders them: by time, then by id.
+  const isOlder = (row, than) => row.dataset.time < than.dataset.time
+    || (row.dataset.time === than.dataset.time && BigInt(row.dataset.killmail) < BigInt(than.dataset.killmail));
+
+  const place = (row, isNew) => {
+    const known = body.querySelector(`tr[data-killmail="${CSS.escape(row.dataset.killmail)}"]`);
+    if (known) return false;
+    if (isNew) row.classList.add("new");
+    body.insertBefore(row, [...body.rows].find((each) => isOlder(each, row)) || null);
+    return true;
   };
-  cell(time);
-  cell(named(kill.victim.shipType, "Type"), ...(kill.solo ? [badge("solo")] : []), ...(kill.npc ? [badge("NPC")] : []));
-  cell(named(kill.solarSystem, "System"));
-  cell(named(kill.victim.character, "Character"), dim(kill.victim.corporation));
-  cell(...(kill.finalBlow ? [named(kill.finalBlow.character, "Character"), dim(kill.finalBlow.corporation)] : [""]));
-  cell(String(kill.attackerCount)).className = "number";
-  return line;
-}
 
-function place(kill, isNew) {
-  const known = body.querySelector(`tr[data-killmail="${CSS.escape(kill.id)}"]`);
-  const made = row(kill);
-  if (known) {
-    known.replaceWith(made);
-    return;
-  }
-  document.querySelector("#empty").hidden = true;
-  document.querySelector("#feed").hidden = false;
-  if (isNew) made.className = "new";
-  const later = [...body.rows].find((each) => each.querySelector("time").dateTime <= kill.killmailTime);
-  body.insertBefore(made, later || null);
-  while (body.rows.length > MOST_ROWS) body.deleteRow(-1);
-}
+  const settle = () => {
+    table.hidden = body.rows.length === 0;
+    document.querySelector("#empty").hidden = body.rows.length > 0;
+    fill();
+  };
 
-// Names come after a killmail, and a socket may have been away for a while: the newest page is read again soon after.
-let refresh = null;
-function refreshSoon(delay) {
-  if (refresh) return;
-  refresh = setTimeout(async () => {
-    refresh = null;
-    try {
-      const data = await ask(`query { killmails(first: 50) { edges { node { ${FIELDS} } } } }`);
-      data.killmails.edges.slice().reverse().forEach(({ node }) => place(node, false));
-      if (body.querySelector("span[data-kind]") && hasUnnamed()) refreshSoon(5000);
-    } catch (error) {
-      refreshSoon(10000);
+  const trim = () => {
+    if (body.rows.length <= MOST_ROWS) return;
+    while (body.rows.length > MOST_ROWS) body.deleteRow(-1);
+    olderFrom(body.rows[body.rows.length - 1], true);
+  };
+
+  // Older killmails, below.
+
+  let more = document.querySelector("#more");
+  const moreState = document.querySelector("#more-state");
+
+  const olderFrom = (row, hasMore) => {
+    if (!more && hasMore) {
+      more = document.createElement("a");
+      more.id = "more";
+      more.className = "button";
+      more.textContent = "Older killmails";
+      moreState.before(more);
+      more.addEventListener("click", older);
     }
-  }, delay);
-}
-
-function hasUnnamed() {
-  return [...body.querySelectorAll("tr:nth-child(-n+50) span[data-id]")].some(
-    (span) => span.textContent === `${span.dataset.kind} ${span.dataset.id}`);
-}
-
-function progress(run) {
-  const pilot = document.querySelector(`[data-character="${CSS.escape(run.characterId)}"]`);
-  if (!pilot) return;
-  const box = pilot.querySelector(".progress");
-  const done = run.saved + run.skipped + run.errors;
-  const bar = document.createElement("progress");
-  bar.max = Math.max(run.found, 1);
-  bar.value = run.finishedAt ? bar.max : done;
-  const words = { QUEUED: "waiting for a worker", RUNNING: "syncing", WAITING: run.error || "waiting", SUCCEEDED: "synced", FAILED: run.error || "failed" };
-  box.replaceChildren(bar, ` ${words[run.status]}: ${run.saved} saved, ${run.skipped} known, ${run.errors} errors of ${run.found}`);
-}
-
-document.querySelectorAll("#pilots .sync").forEach((button) => button.addEventListener("click", async () => {
-  const pilot = button.closest("li");
-  button.disabled = true;
-  try {
-    const data = await ask(
-      "mutation Sync($id: ID) { syncMyKillmails(characterId: $id) { characterId status found saved skipped errors finishedAt error } }",
-      { id: pilot.dataset.character });
-    progress(data.syncMyKillmails);
-  } catch (error) {
-    pilot.querySelector(".progress").textContent = error.message;
-  } finally {
-    setTimeout(() => { button.disabled = false; }, 2000);
-  }
-}));
-
-const subscriptions = {
-  kills: {
-    query: `subscription { newKillmail { ${FIELDS} } }`,
-    onData: (data) => {
-      place(data.newKillmail, true);
-      refreshSoon(3000);
-    },
-  },
-};
-if (document.querySelector("#pilots")) {
-  subscriptions.syncs = {
-    query: "subscription { syncProgress { characterId status found saved skipped errors finishedAt error } }",
-    onData: (data) => progress(data.syncProgress),
+    if (!more) return;
+    more.hidden = !hasMore;
+    const query = new URLSearchParams(location.search);
+    query.set("after", row.dataset.cursor);
+    more.href = "?" + query;
   };
+
+  const older = async (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    if (more.getAttribute("aria-busy") === "true") return;
+    more.setAttribute("aria-busy", "true");
+    moreState.textContent = "Loading…";
+    try {
+      const found = await fetchRows(new URLSearchParams({ after: new URL(more.href).searchParams.get("after") }));
+      found.rows.forEach((row) => body.append(row));
+      if (found.rows.length) olderFrom(found.rows[found.rows.length - 1], found.hasMore);
+      else more.hidden = true;
+      moreState.textContent = found.hasMore ? `${found.rows.length} more` : "That was the last one.";
+      found.rows[0]?.querySelector("a").focus();
+      fill();
+    } catch (error) {
+      moreState.textContent = `Not loaded: ${error.message}. Try again.`;
+    } finally {
+      more.removeAttribute("aria-busy");
+    }
+  };
+  more?.addEventListener("click", older);
+
+  // New killmails, on top.
+
+  const arrived = new Set();
+  let gathering = null;
+
+  const gather = (delay) => {
+    if (arrived.size) gathering ??= setTimeout(bring, delay);
+  };
+
+  const bring = async () => {
+    const ids = [...arrived].slice(0, MOST_IDS);
+    let pause = GATHER;
+    try {
+      const found = await fetchRows("ids=" + ids.join(","));
+      ids.forEach((id) => arrived.delete(id));
+      const fresh = found.rows.filter((row) => place(row, true)).length;
+      if (fresh) news.textContent = fresh === 1 ? "1 new killmail" : `${fresh} new killmails`;
+      trim();
+      settle();
+    } catch {
+      pause = 3000;
+    }
+    gathering = null;
+    gather(pause);
+  };
+
+  // What happened while the socket was away; the list is read from its newest end.
+  const catchUp = async () => {
+    try {
+      const found = await fetchRows("");
+      found.rows.forEach((row) => place(row, false));
+      trim();
+      settle();
+    } catch {
+      setTimeout(catchUp, 5000);
+    }
+  };
+
+  if ("live" in table.dataset) {
+    const live = document.querySelector("#live");
+    const words = { live: "live", reconnecting: "reconnecting", refused: "not live" };
+    live.textContent = "connecting";
+    watch((state) => {
+      live.textContent = words[state];
+      live.dataset.state = state;
+      if (state === "live") catchUp();
+    });
+    subscribe("subscription ($filter: KillmailFilter) { newKillmail(filter: $filter) { id } }",
+      { filter: JSON.parse(table.dataset.filter) },
+      (data) => {
+        arrived.add(data.newKillmail.id);
+        gather(GATHER);
+      });
+  }
 }
-listen(subscriptions, (state) => {
-  live.textContent = state;
-  live.classList.toggle("good", state === "live");
-  if (state === "live") refreshSoon(0);
-});

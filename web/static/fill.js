@@ -1,0 +1,33 @@
+// Names come after killmails: what a page had to leave out is asked for until it is known, ever more rarely.
+const MOST = 100;
+let timer = null;
+let pause = 2000;
+
+// Looks for names that are missing, now that the page has changed.
+export function fill() {
+  pause = 2000;
+  if (!timer) timer = setTimeout(ask, pause);
+}
+
+async function ask() {
+  timer = null;
+  const missing = [...document.querySelectorAll("[data-unnamed]")];
+  const wanted = [...new Set(missing.map((place) => place.dataset.unnamed))].slice(0, MOST);
+  if (!wanted.length) return;
+  try {
+    const response = await fetch("/names?of=" + wanted.join(","));
+    const names = response.ok ? await response.json() : {};
+    for (const place of missing) {
+      const name = names[place.dataset.unnamed];
+      if (name === undefined) continue;
+      place.textContent = name;
+      place.removeAttribute("data-unnamed");
+    }
+  } catch {
+    // The server is away: the next turn asks again.
+  }
+  pause = Math.min(pause * 1.7, 60000);
+  if (!timer && document.querySelector("[data-unnamed]")) timer = setTimeout(ask, pause);
+}
+
+fill();

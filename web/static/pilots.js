@@ -1,0 +1,72 @@
+// The reader's characters: each sync shows how far it is, and what is asked for happens without leaving the page.
+import { subscribe, watch } from "./live.js";
+
+const pilots = document.querySelector("#pilots");
+const number = new Intl.NumberFormat("en");
+
+function words(run) {
+  const figures = `${number.format(run.saved)} new, ${number.format(run.skipped)} known`
+    + (run.errors ? `, ${number.format(run.errors)} failed` : "");
+  if (run.status === "QUEUED") return "Waiting for a worker";
+  if (run.status === "FAILED") return `Sync failed: ${run.error || "no reason is known"}`;
+  if (run.finishedAt) return `Synced: ${figures}`;
+  const reason = run.status === "WAITING" && run.error ? ` (${run.error})` : "";
+  return run.found ? `Syncing ${number.format(run.found)} killmails: ${figures}${reason}` : `Reading the list${reason}`;
+}
+
+function paint(run) {
+  const pilot = pilots.querySelector(`[data-character="${CSS.escape(run.characterId)}"]`);
+  if (!pilot) return;
+  const bar = pilot.querySelector("progress");
+  // A sync that had ended before the page was opened needs no bar.
+  bar.hidden = bar.hidden && Boolean(run.finishedAt);
+  bar.max = Math.max(run.found, 1);
+  if (run.finishedAt) bar.value = bar.max;
+  else if (run.found) bar.value = run.saved + run.skipped + run.errors;
+  else bar.removeAttribute("value");
+  bar.classList.toggle("done", Boolean(run.finishedAt));
+  pilot.querySelector(".state").textContent = words(run);
+  const button = pilot.querySelector(".sync button");
+  if (button) button.disabled = !run.finishedAt;
+}
+
+// When a sync ends, the page is read again for its figures: last and next sync, counts, recent runs.
+async function refresh() {
+  const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!response.ok) return;
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  for (const pilot of pilots.children) {
+    const now = fresh.querySelector(`#pilots [data-character="${CSS.escape(pilot.dataset.character)}"] .facts`);
+    if (now) pilot.querySelector(".facts").replaceWith(now);
+  }
+  const runs = fresh.querySelector("#runs");
+  if (runs) document.querySelector("#runs")?.replaceWith(runs);
+}
+
+pilots?.addEventListener("submit", async (event) => {
+  if (!event.target.matches(".sync")) return;
+  event.preventDefault();
+  const pilot = event.target.closest("[data-character]");
+  const button = event.target.querySelector("button");
+  button.disabled = true;
+  try {
+    const response = await fetch(event.target.action, { method: "POST", body: new URLSearchParams(new FormData(event.target)), headers: { Accept: "text/plain" } });
+    if (!response.ok) throw new Error(await response.text());
+  } catch (error) {
+    pilot.querySelector(".state").textContent = `Not started: ${error.message}`;
+    button.disabled = false;
+  }
+});
+
+if (pilots) {
+  for (const pilot of pilots.querySelectorAll("[data-run]")) paint(JSON.parse(pilot.dataset.run));
+  let wasAway = false;
+  watch((state) => {
+    if (state === "live" && wasAway) location.reload();
+    wasAway = state === "reconnecting";
+  });
+  subscribe("subscription { syncProgress { characterId status found saved skipped errors finishedAt error } }", {}, (data) => {
+    paint(data.syncProgress);
+    if (data.syncProgress.finishedAt) refresh();
+  });
+}

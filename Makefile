@@ -41,6 +41,7 @@ format: install-dev
 
 services:
 	@bash scripts/services.sh
+	@bash scripts/browser.sh
 
 install: .venv/installed
 install-dev: .venv/installed-dev

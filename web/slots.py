@@ -69,9 +69,7 @@ _SECTIONS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("Fitted automatically", (0,)),
 )  # fmt: skip
 
-_BY_FLAG = {
-    flag: Section(position, title) for position, (title, flags) in enumerate(_SECTIONS, 1) for flag in flags
-}
+_BY_FLAG = {flag: Section(position, title) for position, (title, flags) in enumerate(_SECTIONS, 1) for flag in flags}
 
 
 def section(flag: int) -> Section:

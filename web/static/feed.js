@@ -114,7 +114,7 @@ if (table) {
     gather(pause);
   };
 
-  // What happened while the socket was away; the list is read from its newest end.
+  // What happened before the subscription began or while it was away; the list is read from its newest end.
   const catchUp = async () => {
     try {
       const found = await fetchRows("");
@@ -133,7 +133,8 @@ if (table) {
     watch((state) => {
       live.textContent = words[state];
       live.dataset.state = state;
-      if (state === "live") catchUp();
+      // A moment later, since nothing says when a subscription has begun.
+      if (state === "live") setTimeout(catchUp, 700);
     });
     subscribe("subscription ($filter: KillmailFilter) { newKillmail(filter: $filter) { id } }",
       { filter: JSON.parse(table.dataset.filter) },

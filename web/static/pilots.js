@@ -3,6 +3,10 @@ import { subscribe, watch } from "./live.js";
 
 const pilots = document.querySelector("#pilots");
 const number = new Intl.NumberFormat("en");
+// A running sync of which nothing was heard for this long is looked up: what happened before the socket was open, or
+// while it was away, is told to nobody, ms.
+const SILENCE = 3000;
+let silence = null;
 
 function words(run) {
   const figures = `${number.format(run.saved)} new, ${number.format(run.skipped)} known`
@@ -28,16 +32,27 @@ function paint(run) {
   pilot.querySelector(".state").textContent = words(run);
   const button = pilot.querySelector(".sync button");
   if (button) button.disabled = !run.finishedAt;
+  clearTimeout(silence);
+  if (pilots.querySelector(".sync button:disabled")) silence = setTimeout(refresh, SILENCE);
 }
 
-// When a sync ends, the page is read again for its figures: last and next sync, counts, recent runs.
+// Reads the page again for its figures: runs, last and next sync, counts.
 async function refresh() {
-  const response = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!response.ok) return;
-  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  let fresh;
+  try {
+    const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!response.ok) throw new Error(response.status);
+    fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  } catch {
+    clearTimeout(silence);
+    silence = setTimeout(refresh, 2 * SILENCE);
+    return;
+  }
   for (const pilot of pilots.children) {
-    const now = fresh.querySelector(`#pilots [data-character="${CSS.escape(pilot.dataset.character)}"] .facts`);
-    if (now) pilot.querySelector(".facts").replaceWith(now);
+    const now = fresh.querySelector(`#pilots [data-character="${CSS.escape(pilot.dataset.character)}"]`);
+    if (!now) continue;
+    pilot.querySelector(".facts").replaceWith(now.querySelector(".facts"));
+    if (now.dataset.run) paint(JSON.parse(now.dataset.run));
   }
   const runs = fresh.querySelector("#runs");
   if (runs) document.querySelector("#runs")?.replaceWith(runs);
@@ -60,10 +75,8 @@ pilots?.addEventListener("submit", async (event) => {
 
 if (pilots) {
   for (const pilot of pilots.querySelectorAll("[data-run]")) paint(JSON.parse(pilot.dataset.run));
-  let wasAway = false;
   watch((state) => {
-    if (state === "live" && wasAway) location.reload();
-    wasAway = state === "reconnecting";
+    if (state === "live") refresh();
   });
   subscribe("subscription { syncProgress { characterId status found saved skipped errors finishedAt error } }", {}, (data) => {
     paint(data.syncProgress);

@@ -22,11 +22,11 @@ _FIT = (
 )  # fmt: skip
 
 
-def fight(universe: Universe, killmail_id: int, attackers: int = 300) -> dict[str, Any]:
-    """Store a killmail of this moment with a loss of the pilot whose name is a script; its body."""
+def fight(universe: Universe, killmail_id: int, attackers: int = 300, victim_name: str = "<script>") -> dict[str, Any]:
+    """Store a killmail of this moment with a loss of the first pilot whose name begins so; its body."""
     rng = random.Random(3)
     pilots = list(universe.characters.values())
-    victim = next(pilot for pilot in pilots if pilot.name.startswith("<script>"))
+    victim = next(pilot for pilot in pilots if pilot.name.startswith(victim_name))
     body: dict[str, Any] = {
         "killmail_id": killmail_id,
         "killmail_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

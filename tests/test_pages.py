@@ -254,6 +254,30 @@ async def test_addresses_that_cannot_be_are_refused_with_a_page(settings: Any) -
 
 
 @ON_SQLITE
+async def test_faults_of_ours_and_a_database_that_is_away_have_their_pages(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import peewee
+
+    universe = new_universe(kills=(3,))
+    newest = fill(universe)[0]
+    async with served(settings) as url:
+        for fault, status, words in (
+            (ZeroDivisionError("secret"), 500, "its id in the log is"),
+            (peewee.OperationalError("connection refused, secret"), 503, "Back in a moment"),
+        ):
+
+            def fail(*_any: Any, fault: Exception = fault) -> None:
+                raise fault
+
+            monkeypatch.setattr("web.killmail.sections", fail)
+            got, text = await fetched(f"{url}/killmails/{newest}")
+            assert got == status and words in text and "<h1>" in text and "secret" not in text
+            got, text = await fetched(f"{url}/killmails/{newest}", Accept="*/*")
+            assert got == status and "<" not in text
+
+
+@ON_SQLITE
 async def test_a_killmail_that_is_listed_but_not_fetched_is_on_its_way(settings: Any) -> None:
     with connection():
         run("INSERT INTO killmail_ref (killmail_id, killmail_hash) VALUES (5, 'abc')")

@@ -11,11 +11,12 @@ import logs
 from actors import tickers
 from models import subjects, utcnow
 from models.subjects import KINDS, Activity, Counts, Kind, Subject
-from web import charts, filters
+from web import charts, filters, sessions
 from web.db import in_db, read_db
 from web.feeds import feed
 from web.messages import message_page
 from web.render import page
+from web.security import check_rate
 
 log = logs.get("web")
 
@@ -27,10 +28,12 @@ def handler(kind: Kind) -> Any:
     """The handler of GET /{kind.plural}/{id}."""
 
     async def about(request: web.Request) -> web.Response:
+        check_rate(request, "page")
         number = filters.read_id(request.match_info["id"], kind.noun.lower())
         chosen = filters.read(request.query, (kind.word, number))
         subject = await read_db(subjects.find, kind, number)
         if subject is None:
+            await sessions.viewer_of(request)
             text = f"No stored killmail names this {kind.noun.lower()}."
             return message_page(request, 404, f"{kind.noun} {number} is not here", text, login=False)
         now = utcnow()

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from models import feed, subjects
+from web import sessions
 from web.db import read_db
 from web.filters import read_id
 from web.messages import message_page
@@ -44,8 +45,9 @@ async def killmail(request: web.Request) -> web.Response:
     if tree is None:
         listed = await read_db(subjects.last_listed, number)
         if listed is None:
+            viewer = await sessions.viewer_of(request)
             text = "Killsync has not stored it. It knows killmails of players who logged in, of the last 90 days and since."
-            return message_page(request, 404, f"Killmail {number} is not here", text)
+            return message_page(request, 404, f"Killmail {number} is not here", text, login=viewer is None)
         text = "It is on a player's list and is being fetched from ESI. Load this page again in a moment."
         return message_page(request, 404, f"Killmail {number} is on its way", text, login=False)
     settings = request.app[SETTINGS]

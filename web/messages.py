@@ -5,10 +5,9 @@ from __future__ import annotations
 import aiohttp_jinja2
 from aiohttp import web
 
-from models.base import is_away
-from web.db import Busy
+from web import sessions
 from web.render import wants_page
-from web.security import Handler
+from web.security import Handler, failure
 
 _TITLES = {
     400: "This address is not valid",
@@ -26,13 +25,14 @@ _TEXTS = {
 
 def message_page(request: web.Request, status: int, title: str, text: str, *, login: bool = True) -> web.Response:
     """One message as a page of *status*; *login*: it offers a login."""
-    context = {"title": title, "text": text, "offers_login": login}
+    viewer = sessions.known_viewer(request)
+    context = {"title": title, "text": text, "offers_login": login, "viewer": viewer}
     return aiohttp_jinja2.render_template("message.html", request, context, status=status)
 
 
 @web.middleware
 async def as_page(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give a browser a page where a program gets a line of text: for refusals, and for a database that is away."""
+    """Give a browser a page where a program gets a line of text: for refusals, a database that is away, and our own faults."""
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -44,10 +44,14 @@ async def as_page(request: web.Request, handler: Handler) -> web.StreamResponse:
             if name in error.headers:
                 answer.headers[name] = error.headers[name]
         return answer
+    except ConnectionError:
+        raise
     except Exception as error:
-        if not (isinstance(error, Busy) or is_away(error)) or not wants_page(request):
+        if not wants_page(request):
             raise
-        text = "The database does not answer. Nothing is lost; load the page again in a moment."
-        answer = message_page(request, 503, "Back in a moment", text, login=False)
-        answer.headers["Retry-After"] = "5"
+        plain = failure(error)
+        title = "Back in a moment" if plain.status == 503 else "Something went wrong"
+        answer = message_page(request, plain.status, title, (plain.text or "").strip(), login=False)
+        if "Retry-After" in plain.headers:
+            answer.headers["Retry-After"] = plain.headers["Retry-After"]
         return answer

@@ -61,14 +61,14 @@ async def harden(request: web.Request, handler: Handler) -> web.StreamResponse:
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception as error:
-        response = _failure(error)
+        response = failure(error)
     if not response.prepared:
         _add_headers(request, response)
     return response
 
 
-def _failure(error: Exception) -> web.Response:
-    """The answer for what nobody expected; a database that is away is nobody's fault and passes."""
+def failure(error: Exception) -> web.Response:
+    """The answer for what nobody expected, which is logged; a database that is away is nobody's fault and passes."""
     if isinstance(error, Busy) or is_away(error):
         log.warning("not answered", reason=type(error).__name__)
         text = "The database does not answer. Please try again in a moment.\n"
@@ -144,6 +144,7 @@ RATES = {
     "socket": Rate(60, 60),
     "search": Rate(60, 240),
     "rows": Rate(200, 600),
+    "page": Rate(120, 600),
 }
 
 

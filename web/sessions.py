@@ -76,6 +76,12 @@ async def viewer_of(request: web.Request) -> Viewer | None:
     return viewer
 
 
+def known_viewer(request: web.Request) -> Viewer | None:
+    """Who sends this request, if that was read already: for pages that must not need the database."""
+    viewer: Viewer | None = request.get(_VIEWER)
+    return viewer
+
+
 async def viewer_within(request: web.Request, seconds: float) -> Viewer | None:
     """The same, as it was at most *seconds* ago: for a WebSocket that has been open for a while."""
     if time.monotonic() - request.get(_READ_AT, 0.0) > seconds:

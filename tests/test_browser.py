@@ -204,7 +204,7 @@ def test_the_feed_is_filtered_by_name_side_and_mine_and_goes_on_to_older_ones(re
 
 def test_the_search_suggests_by_keyboard_and_works_without_scripts(reader: Any, place: Site, synced: Any) -> None:
     page = reader().go("/")
-    page.keyboard.press("/")
+    page.get_by_role("combobox").first.focus()
     page.keyboard.type(place.pilots[0].name[:6].upper())
     expect(page.get_by_role("option", name=place.pilots[0].name)).to_be_visible()
     page.keyboard.press("ArrowDown")
@@ -258,8 +258,10 @@ def test_a_player_manages_characters_and_leaves(reader: Any, place: Site) -> Non
     page.locator(f'a[href*="character={two.character_id}"]').click()
     page.wait_for_url("**/me")
     expect(other).to_contain_text("granted")
+    expect(other.get_by_role("button", name="Sync now")).to_be_enabled()
+    runs = page.locator("#runs tbody tr").count()
     other.get_by_role("button", name="Sync now").click()
-    expect(page.locator("#runs tbody tr")).not_to_have_count(1)
+    expect(page.locator("#runs tbody tr")).to_have_count(runs + 1)
     place.handle.call(lambda simulator: simulator.sso.revoke_character(two.character_id))
     from models import User, connection
 
@@ -272,8 +274,6 @@ def test_a_player_manages_characters_and_leaves(reader: Any, place: Site) -> Non
     place.handle.call(lambda simulator: simulator.drop_caches())
     other.get_by_role("button", name="Sync now").click()
     expect(other.locator(".state")).to_contain_text("log in again")
-    # A sync that is refused at once is a 409, which the browser itself reports.
-    player.wrong[:] = [line for line in player.wrong if "409 (Conflict)" not in line]
     page.reload()
     expect(other).to_contain_text("needs login")
     expect(other.locator(".todo")).to_contain_text("Log in again with this character")
@@ -310,6 +310,8 @@ PAGES = {
     "system": "/systems/30004759", "ship": "/types/670", "search": "/search?q=an", "nothing found": "/search?q=zzzzz",
     "me": "/me", "missing": "/killmails/5",
 }  # fmt: skip
+#: What axe looks at: everything, and then what the colours of the night change.
+RULES: dict[str, Any] = {"light": {"resultTypes": ["violations"]}, "dark": {"runOnly": ["color-contrast"]}}
 #: A dozen rows of a list say as much as fifty, in a fifth of the time.
 FEWER = "document.querySelectorAll('tbody tr:nth-child(n+13)').forEach((row) => row.remove())"
 MESSAGES_OF_404 = "Failed to load resource: the server responded with a status of 404 (Not Found)"
@@ -329,7 +331,7 @@ def test_every_page_passes_the_accessibility_check_and_fits_a_phone(
             page = player.go(PAGES[name].format(pilot=place.pilots[0].character_id))
             page.wait_for_function("window.axe")
             page.evaluate(FEWER)
-            result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            result = page.evaluate("(options) => axe.run(document, options)", RULES[scheme])
             for violation in result["violations"]:
                 if violation["impact"] in ("serious", "critical"):
                     found[f"{name}: {violation['id']}"] = [node["html"][:150] for node in violation["nodes"][:3]]

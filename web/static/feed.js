@@ -4,8 +4,10 @@ import { subscribe, watch } from "./live.js";
 
 // Rows that stay on the page while new ones arrive; older ones can be loaded again.
 const MOST_ROWS = 300;
-// Killmails that come within this time are fetched together, ms.
+// Killmails that come within this time are fetched together: at once after a quiet while, else once a second, and not by
+// every reader at the same moment, ms.
 const GATHER = 120;
+const EVERY = 1000;
 const MOST_IDS = 100;
 const table = document.querySelector("#feed");
 
@@ -93,13 +95,16 @@ if (table) {
   const arrived = new Set();
   let gathering = null;
 
+  let lastBrought = 0;
+
   const gather = (delay) => {
-    if (arrived.size) gathering ??= setTimeout(bring, delay);
+    if (arrived.size) gathering ??= setTimeout(bring, delay * (1 + Math.random() / 3));
   };
 
   const bring = async () => {
     const ids = [...arrived].slice(0, MOST_IDS);
-    let pause = GATHER;
+    let pause = EVERY;
+    lastBrought = Date.now();
     try {
       const found = await fetchRows("ids=" + ids.join(","));
       ids.forEach((id) => arrived.delete(id));
@@ -140,7 +145,7 @@ if (table) {
       { filter: JSON.parse(table.dataset.filter) },
       (data) => {
         arrived.add(data.newKillmail.id);
-        gather(GATHER);
+        gather(Date.now() - lastBrought > EVERY ? GATHER : EVERY);
       });
   }
 }

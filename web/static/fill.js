@@ -1,11 +1,15 @@
 // Names come after killmails: what a page had to leave out is asked for until it is known, ever more rarely.
 const MOST = 100;
+// Some ids have no name at ESI; after about ten minutes this page stops asking.
+const TURNS = 16;
 let timer = null;
 let pause = 2000;
+let turns = 0;
 
 // Looks for names that are missing, now that the page has changed.
 export function fill() {
   pause = 2000;
+  turns = 0;
   if (!timer) timer = setTimeout(ask, pause);
 }
 
@@ -27,7 +31,8 @@ async function ask() {
     // The server is away: the next turn asks again.
   }
   pause = Math.min(pause * 1.7, 60000);
-  if (!timer && document.querySelector("[data-unnamed]")) timer = setTimeout(ask, pause);
+  turns += 1;
+  if (!timer && turns < TURNS && document.querySelector("[data-unnamed]")) timer = setTimeout(ask, pause);
 }
 
 fill();

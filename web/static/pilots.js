@@ -29,7 +29,12 @@ function paint(run) {
   else if (run.found) bar.value = run.saved + run.skipped + run.errors;
   else bar.removeAttribute("value");
   bar.classList.toggle("done", Boolean(run.finishedAt));
-  pilot.querySelector(".state").textContent = words(run);
+  const state = pilot.querySelector(".state");
+  // Who hears the page is told of the end alone, not of every step.
+  if (run.finishedAt && state.textContent && state.textContent !== words(run)) {
+    document.querySelector("#sync-news").textContent = `${pilot.dataset.name}: ${words(run)}`;
+  }
+  state.textContent = words(run);
   const button = pilot.querySelector(".sync button");
   if (button) button.disabled = !run.finishedAt;
   clearTimeout(silence);
@@ -65,8 +70,8 @@ pilots?.addEventListener("submit", async (event) => {
   const button = event.target.querySelector("button");
   button.disabled = true;
   try {
-    const response = await fetch(event.target.action, { method: "POST", body: new URLSearchParams(new FormData(event.target)), headers: { Accept: "text/plain" } });
-    if (!response.ok) throw new Error(await response.text());
+    const response = await fetch(event.target.action, { method: "POST", body: new URLSearchParams(new FormData(event.target)), headers: { Accept: "text/plain" }, redirect: "manual" });
+    if (!response.ok && response.type !== "opaqueredirect") throw new Error(await response.text());
   } catch (error) {
     pilot.querySelector(".state").textContent = `Not started: ${error.message}`;
     button.disabled = false;
@@ -75,8 +80,11 @@ pilots?.addEventListener("submit", async (event) => {
 
 if (pilots) {
   for (const pilot of pilots.querySelectorAll("[data-run]")) paint(JSON.parse(pilot.dataset.run));
+  let wasLive = false;
   watch((state) => {
-    if (state === "live") refresh();
+    if (state !== "live") return;
+    if (wasLive || pilots.querySelector(".sync button:disabled")) refresh();
+    wasLive = true;
   });
   subscribe("subscription { syncProgress { characterId status found saved skipped errors finishedAt error } }", {}, (data) => {
     paint(data.syncProgress);

@@ -115,11 +115,3 @@ function suggest(form) {
     close();
   });
 }
-
-// "/" is where a keyboard reaches the search from anywhere.
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest("input, textarea, select, [contenteditable]")) return;
-  event.preventDefault();
-  document.querySelector("form.search input").focus();
-});

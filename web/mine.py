@@ -39,7 +39,7 @@ async def me(request: web.Request) -> web.Response:
 
 
 async def pilots(viewer: Viewer) -> list[dict[str, Any]]:
-    """The reader's characters with their newest run: what `_pilots.html` shows."""
+    """The reader's characters with their newest run: what `_pilots.html` shows. First those that need something."""
     users = await read_db(people.user_trees, viewer.user_ids)
     scopes = {str(user.character_id): user.scopes.split() for user in viewer.users}
     runs = await read_db(people.newest_runs, viewer.user_ids)
@@ -49,7 +49,7 @@ async def pilots(viewer: Viewer) -> list[dict[str, Any]]:
             "hasCorporation": CORPORATION_SCOPE in scopes[user["characterId"]],
             "run": _told(runs.get(user["id"])),
         }
-        for user in users
+        for user in sorted(users, key=lambda user: user["status"] != "NEEDS_LOGIN")
     ]
 
 

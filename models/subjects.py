@@ -15,7 +15,7 @@ from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, CORPORATION, SH
 from models.storage import NAME_KEYS
 
 #: Index entries that are counted; a subject with more has "at least" so many.
-MOST_COUNTED = 50_000
+MOST_COUNTED = 20_000
 #: Days of activity that are told.
 DAYS = 90
 #: A ticker is asked of ESI once in this many seconds.

@@ -60,7 +60,6 @@ async def common(request: web.Request) -> dict[str, Any]:
         "eve_images": request.app[SETTINGS].eve_images,
         "path": request.path,
         "login": f"/auth/login{next_page}",
-        "text": "",
     }
 
 

@@ -96,6 +96,16 @@ class Settings(BaseSettings):
     )
     eve_images: bool = Field(False, description="1: pages show pictures from CCP's image server.")
     graphql_introspection: bool = Field(True, description="0: the GraphQL endpoint answers no introspection.")
+    webhook_allow_private: bool = Field(
+        False, description="1: webhooks may lead to private addresses and over plain http. For tests only."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address on which workers and scheduler serve their metrics.")
+    worker_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on which the workers of this host serve `/metrics`; 0: they do not."
+    )
+    scheduler_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on which the scheduler serves `/metrics`; 0: it does not."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
     log_format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for machines.")
 
@@ -191,6 +201,11 @@ class Settings(BaseSettings):
     @property
     def uses_memory_broker(self) -> bool:
         return self.broker_url == "memory://"
+
+    @property
+    def public_url(self) -> str:
+        """The address at which people reach this web server, without a slash at its end."""
+        return self.sso_callback_url.removesuffix("/auth/callback")
 
     @property
     def user_agent(self) -> str:

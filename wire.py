@@ -10,7 +10,7 @@ import asyncio
 import atexit
 import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -71,8 +71,14 @@ def session() -> aiohttp.ClientSession:
     return found
 
 
+#: Other sessions of the running loop that end with this one.
+also_close: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+
 async def close_session() -> None:
-    """Close the running loop's session, at the end of a process or a test."""
+    """Close the running loop's sessions, at the end of a process or a test."""
+    for close_other in also_close:
+        await close_other()
     found = _sessions.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 from models.base import in_transaction, is_postgres, rows, run, sql_now, utcnow
 from models.users import ACTIVE, DISABLED, NEEDS_LOGIN, Account, LoginAttempt, User, WebSession
+from models.webhooks import rotate_secrets
 
 SESSION_LIFE = timedelta(days=30)
 ATTEMPT_LIFE = timedelta(minutes=10)
@@ -121,6 +122,11 @@ def delete_account(account_id: int) -> None:
             (account_id,),
         )
         run(f"DELETE FROM mail_list WHERE user_id IN ({mine})", (account_id,))
+        run(
+            "DELETE FROM webhook_delivery WHERE webhook_id IN (SELECT id FROM webhook WHERE account_id = %s)",
+            (account_id,),
+        )
+        run("DELETE FROM webhook WHERE account_id = %s", (account_id,))
         run("DELETE FROM web_session WHERE account_id = %s", (account_id,))
         run('DELETE FROM "user" WHERE account_id = %s', (account_id,))
         run("DELETE FROM account WHERE id = %s", (account_id,))
@@ -141,7 +147,7 @@ def rotate_keys(rotate: Callable[[str], str]) -> int:
                 'UPDATE "user" SET access_token = %s, refresh_token = %s WHERE id = %s',
                 (rotate(access_token) if access_token else None, rotate(refresh_token), user_id),
             )
-        return len(stored)
+        return len(stored) + rotate_secrets(rotate)
 
     return in_transaction(work)
 

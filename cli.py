@@ -1,6 +1,7 @@
 """The `killsync` command. Each command is a few lines that call the parts; what it prints is for people.
 
-Exit codes: 0 done; 1 the work failed (the line says why); 2 a setting or an argument is missing or wrong.
+Exit codes: 0 done; 1 the work failed (the line says why), or a check found something; 2 a setting or an argument is
+missing or wrong; 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -105,14 +106,15 @@ def sync(character_id: int) -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds until Ctrl-C.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="End with 1 when something needs a look.")] = False,
 ) -> None:
-    """Show queues, users, token health, the ledger and ESI's budgets."""
+    """Show what needs a look, queues, users, token health, the ledger and ESI's budgets."""
     from actors import boot
 
     boot.start("database", wait=False)
     from commands.status import show
 
-    raise typer.Exit(show(console, as_json=as_json, watch=watch))
+    raise typer.Exit(show(console, as_json=as_json, watch=watch, check=check))
 
 
 @app.command()

@@ -40,6 +40,30 @@ def _redact_event(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str
     return event
 
 
+#: What a line is about, bound while a message is processed. In text it stands at the end of the line.
+CONTEXT = ("user_id", "run_id", "killmail_id", "webhook_id", "actor", "message_id")
+
+
+def about(**ids: Any) -> None:
+    """Bind ids to every line that this thread, and what it waits for, logs until `about_nothing`."""
+    structlog.contextvars.bind_contextvars(**{name: value for name, value in ids.items() if value is not None})
+
+
+def about_nothing() -> None:
+    """Forget what `about` bound."""
+    structlog.contextvars.clear_contextvars()
+
+
+def _context_last(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """What happened first, whom it was about after it; of a message's id as much as tells it from others."""
+    if "message_id" in event:
+        event["message_id"] = str(event["message_id"])[:8]
+    for name in CONTEXT:
+        if name in event:
+            event[name] = event.pop(name)
+    return event
+
+
 def setup(settings: Settings) -> None:
     """Send all logging of this process through one handler on standard error, in the configured form."""
     shared: list[Any] = [
@@ -55,9 +79,12 @@ def setup(settings: Settings) -> None:
         renderer = [structlog.processors.format_exc_info, _redact_event, structlog.processors.JSONRenderer()]
     else:
         console = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,
+            pad_event_to=0,
+            sort_keys=False,
         )
-        renderer = [structlog.processors.format_exc_info, _redact_event, console]
+        renderer = [structlog.processors.format_exc_info, _redact_event, _context_last, console]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

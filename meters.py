@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_DELAYS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0)
 
 _made: dict[str, Any] = {}
 
@@ -24,16 +23,14 @@ def setup(*, gauges: bool = True) -> None:
         return
     from prometheus_client import Counter, Gauge, Histogram
 
-    def histogram(name: str, text: str, labels: list[str], buckets: tuple[float, ...] = _SECONDS) -> Any:
-        return Histogram(name, text, labels, buckets=buckets)
+    def histogram(name: str, text: str, labels: list[str]) -> Any:
+        return Histogram(name, text, labels, buckets=_SECONDS)
 
     _made.update(
         esi=histogram("killsync_esi_request_duration_seconds", "Time that ESI took to answer.", ["route", "outcome"]),
         budget=Counter("killsync_esi_budget_refusals", "Calls not sent because no token was left.", ["route"]),
         pages=Counter("killsync_sync_pages", "Pages of killmail lists, by what came.", ["outcome"]),
         syncs=Counter("killsync_syncs", "Syncs that ended, by how.", ["status"]),
-        killmails=Counter("killsync_killmail_details", "Killmails asked for, by what came of it.", ["outcome"]),
-        refreshes=Counter("killsync_token_refreshes", "Access tokens asked for, by what came.", ["outcome"]),
         webhooks=histogram(
             "killsync_webhook_delivery_duration_seconds", "Time that webhooks took to answer.", ["kind", "outcome"]
         ),

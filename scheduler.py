@@ -20,6 +20,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from dramatiq.errors import ConnectionError as BrokerConnectionError
 
 import logs
+import meters
 from models import connection, runs
 from models.base import DatabaseAway, is_away
 from settings import Settings
@@ -71,19 +72,23 @@ class Scheduler:
             if leads:
                 enqueue_due_users.send()
                 sweep.send()
+            meters.scheduler_tick("sent" if leads else "standby", leads)
         except BrokerConnectionError as error:
+            meters.scheduler_tick("skipped", self._leads)
             log.warning("tick skipped: the broker does not answer", reason=type(error).__name__)
         except (peewee.PeeweeException, psycopg2.Error, DatabaseAway) as error:
             if not is_away(error):
                 raise
+            meters.scheduler_tick("skipped", self._leads)
             log.warning("tick skipped: the database does not answer")
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    from actors import boot
+    from actors import boot, exposition
 
     settings = boot.start("database", "broker")
+    exposition.serve_scheduler(settings)
     stopped = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

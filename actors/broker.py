@@ -5,6 +5,7 @@ Queues are durable, messages persistent, each send is confirmed. A message carri
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from dramatiq.middleware import AsyncIO, CurrentMessage, Middleware, Retries, Sh
 
 import logs
 from actors.boot import WorkerBoot
+from actors.exposition import WorkerMetrics
 from models.base import database, discard, is_away
 from settings import Settings
 
@@ -55,6 +57,23 @@ class DatabaseConnection(Middleware):
     after_skip_message = after_process_message
 
 
+class LogContext(Middleware):
+    """Binds a message's id, its actor and the ids it carries to every line that is logged while it is processed."""
+
+    def before_process_message(self, broker: Broker, message: Any) -> None:
+        names = inspect.signature(broker.get_actor(message.actor_name).fn).parameters
+        carried = {**dict(zip(names, message.args, strict=False)), **message.kwargs}
+        ids = {name: carried[name] for name in logs.CONTEXT if isinstance(carried.get(name), int)}
+        logs.about(message_id=message.message_id, actor=message.actor_name, **ids)
+
+    def after_process_message(
+        self, broker: Broker, message: Any, *, result: Any = None, exception: BaseException | None = None
+    ) -> None:
+        logs.about_nothing()
+
+    after_skip_message = after_process_message
+
+
 def make_broker(settings: Settings) -> Broker:
     """The broker of *settings*, with Killsync's middleware; it becomes Dramatiq's global broker."""
     middleware: list[Middleware] = [
@@ -64,10 +83,13 @@ def make_broker(settings: Settings) -> Broker:
         AsyncIO(),
         Retries(max_retries=20, min_backoff=1_000, max_backoff=60_000),
         DatabaseConnection(),
+        LogContext(),
         # Last, since hooks after a shutdown run from the end: it closes what lives on AsyncIO's loop.
         WorkerBoot(),
     ]
     broker: Broker
+    if settings.worker_metrics_port and not settings.uses_memory_broker:
+        middleware.insert(0, WorkerMetrics())
     if settings.uses_memory_broker:
         broker = StubBroker(middleware=middleware)
     else:

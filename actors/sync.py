@@ -15,6 +15,7 @@ import dramatiq
 from dramatiq.errors import Retry
 
 import logs
+import meters
 import settings as settings_module
 from actors import progress, schedule
 from actors.broker import PERSON, USER_KILLMAILS
@@ -55,6 +56,8 @@ def sync_user_killmails(user_id: int, run_id: int | None = None, **_newer: Any) 
             raise Retry(delay=int(1000 * min(leased, 10.0)))
         return
     run_id = run_id if run_id is not None and runs.is_open(run_id) else runs.open_run(user_id)
+    logs.about(run_id=run_id)
+    log.info("processing user", character=user.character_name, character_id=user.character_id)
     sync = _Sync(user, run_id, leased, holder)
     try:
         sync.walk()
@@ -93,6 +96,7 @@ class _Sync:
     settings: settings_module.Settings = field(default_factory=settings_module.current)
     token: str = ""
     page_one_expires: Any = None
+    found: int = 0
 
     def walk(self) -> None:
         """Walk until the end, or until ESI or the SSO cannot be asked; then put the message back."""
@@ -111,11 +115,12 @@ class _Sync:
             self._wait(error.retry_after, str(error), say)
         except (NeedsLogin, Disabled) as error:
             runs.fail(self.run_id, self.user.id, str(error))
+            meters.sync_ended("failed")
             say.warning("sync stopped", reason=str(error))
             return
         self._plan()
         runs.walked(self.run_id)
-        say.info("pages done", pages=walk.last_page)
+        say.info("pages done", pages=walk.last_page, killmails_found=self.found)
 
     def _page(self, walk: Walk, say: Any) -> None:
         page = walk.page
@@ -123,11 +128,13 @@ class _Sync:
         known = runs.page_state(self.state.list_id, page)
         if known.expires_at is not None and known.expires_at > utcnow():
             # ESI would serve the same answer from its cache: what we know is the answer.
+            meters.sync_page("cached")
             self._note(page, known)
             walk.saw(new_ids=0, items=0, last_page=known.pages)
         else:
             answer = self._ask(walk, page, known)
             self._count(answer.cost)
+            meters.sync_page("unchanged" if answer.not_modified else "read")
             fresh = PageState(answer.etag, answer.last_modified, answer.expires_at, answer.pages or known.pages)
             if answer.not_modified:
                 fresh = PageState(known.etag, known.last_modified, answer.expires_at, known.pages)
@@ -159,6 +166,7 @@ class _Sync:
         lane = ledger.lane_of(backlog=is_history, priority=self.user.priority)
         recorded = ledger.record_page(self.user.id, self.run_id, refs, lane)
         found = len({number for number, _ in refs})
+        self.found += found
         runs.add_to_run(self.run_id, pages=1, found=found, skipped=found - recorded.new_to_ledger)
         if recorded.new_to_ledger:
             dispatch()
@@ -194,6 +202,7 @@ class _Sync:
         if isinstance(error, errors.Malformed) and tries < MOST_MALFORMED:
             self._wait(10.0 * (tries + 1), str(error), say)
         runs.fail(self.run_id, self.user.id, str(error))
+        meters.sync_ended("failed")
         say.warning("sync failed", reason=str(error))
         self._plan(hours=1)
 

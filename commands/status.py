@@ -7,27 +7,55 @@ import time
 from datetime import datetime
 from typing import Any
 
+from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from actors.overview import gather
 from models import connection, ledger
 from models.base import from_any
 
+#: Seconds between two looks of `--watch`.
+EVERY_SECONDS = 2.0
 
-def show(console: Console, *, as_json: bool, watch: bool) -> int:
-    """Print the status once, or again and again; the exit code."""
-    if as_json:
-        print(json.dumps(gather(), default=_text, indent=2))
-        return 0
+
+def show(console: Console, *, as_json: bool, watch: bool, check: bool = False) -> int:
+    """Print the status once, or again and again with *watch*; the exit code: 1 with *check* when something needs a look."""
+    data = gather()
     if not watch:
-        console.print(_tables(gather()))
+        _print(console, data, as_json=as_json)
+        return 1 if check and data["problems"] else 0
+    try:
+        _watch(console, data, as_json=as_json)
+    except KeyboardInterrupt:
         return 0
-    with Live(_tables(gather()), console=console, auto_refresh=False) as live:
+    return 0
+
+
+def _watch(console: Console, data: dict[str, Any], *, as_json: bool) -> None:
+    """Show it anew until Ctrl-C: in place on a terminal, one after the other elsewhere; as JSON a document a line."""
+    if as_json or not console.is_terminal:
         while True:
-            time.sleep(2)
-            live.update(_tables(gather()), refresh=True)
+            if as_json:
+                print(json.dumps(data, default=_text), flush=True)
+            else:
+                _print(console, data, as_json=False)
+            time.sleep(EVERY_SECONDS)
+            data = gather(exact=False)
+    with Live(_screen(data), console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+        while True:
+            time.sleep(EVERY_SECONDS)
+            live.update(_screen(gather(exact=False)), refresh=True)
+
+
+def _print(console: Console, data: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(data, default=_text, indent=2))
+    else:
+        console.print(_screen(data))
 
 
 def show_ledger(console: Console) -> None:
@@ -52,33 +80,95 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _tables(data: dict[str, Any]) -> Group:
-    from rich.markup import escape
-
-    queues = _table("Queues", "Queue", "Waiting", "Delayed", "Dead", "Consumers")
-    for queue in data["queues"]:
-        queues.add_row(queue["queue_name"], *(str(queue[name]) for name in
-                       ("message_count", "delayed_count", "dead_count", "consumer_count")))  # fmt: skip
-    if "broker" in data:
-        queues.add_row(escape(data["broker"]))
+def _screen(data: dict[str, Any]) -> Group:
+    """Everything, what needs a look first."""
+    rates = data["rates"]
     users = _table("Users", "Token health", "Users")
     for name, number in data["users"].items():
         users.add_row(name.replace("_", " "), str(number))
     users.add_row("due now", str(data["due_users"]))
+    users.add_row("late", _bad(data["late_users"]))
     ledgers = _table("Killmails", "State", "Killmails")
     for name in ("pending", "fetched", "invalid"):
         ledgers.add_row(name, str(data["ledger"].get(name, 0)))
-    budgets = _table("ESI budget", "Bucket", "Left", "Limit", "Blocked for")
+    ledgers.add_row("a minute", str(rates["killmails_per_minute"]))
+    hooks = _table("Webhooks", "State", "Number")
+    for name in ("active", "failing", "paused", "disabled", "waiting"):
+        hooks.add_row(
+            name, _bad(data["webhooks"][name]) if name in ("failing", "disabled") else str(data["webhooks"][name])
+        )
+    return Group(
+        *_verdict(data),
+        _queues(data),
+        Columns([users, ledgers, hooks], padding=(0, 2)),
+        _budget(data),
+        Columns([_asked(data), _errors(rates)], padding=(0, 2)),
+        _last(data),
+    )
+
+
+def _verdict(data: dict[str, Any]) -> list[Text]:
+    problems = data["problems"]
+    if not problems:
+        return [Text("✓ All well", style="bold green"), Text()]
+    lines = []
+    for problem in problems:
+        line = Text(f"✗ {problem['text']} ", style="bold red" if problem["severity"] == "bad" else "bold yellow")
+        lines.append(line.append(problem["what_to_do"], style="not bold default"))
+    return [*lines, Text()]
+
+
+def _queues(data: dict[str, Any]) -> Table:
+    queues = _table("Queues", "Queue", "Waiting", "Delayed", "Dead", "Consumers")
+    for queue in data["queues"]:
+        queues.add_row(queue["queue_name"], str(queue["message_count"]), str(queue["delayed_count"]),
+                       _bad(queue["dead_count"]), str(queue["consumer_count"]))  # fmt: skip
+    return queues
+
+
+def _budget(data: dict[str, Any]) -> Table:
+    budgets = _table("ESI budget", "Bucket", "Spent", "Left", "Limit", "Blocked for")
     for budget in data["budgets"]:
-        budgets.add_row(budget["bucket"], str(budget["left"]), str(budget["limit"]), f"{budget['blocked_seconds']} s")
+        cells = (str(budget[name]) for name in ("used", "left", "limit"))
+        budgets.add_row(budget["bucket"], *cells, _bad(budget["blocked_seconds"], " s"))
+    characters = data["character_budgets"]
+    if characters["known"]:
+        budgets.add_row(f"{characters['known']} characters", "", f"least {characters['least_left']}", "",
+                        _bad(characters["blocked"], " blocked"))  # fmt: skip
+    return budgets
+
+
+def _asked(data: dict[str, Any]) -> Table:
     spent = _table("ESI requests", "Route", "Outcome", "Requests", "Tokens")
     for use in data["esi_spent"]:
         spent.add_row(use["route"], use["outcome"], str(use["requests"]), str(use["tokens"]))
+    return spent
+
+
+def _errors(rates: dict[str, Any]) -> Table:
+    hour = _table("Last hour", "", "")
+    hour.show_header = False
+    share = rates["unchanged_share"]
+    for text, value in (
+        ("requests a minute", rates["requests_per_minute"]), ("tokens a minute", rates["tokens_per_minute"]),
+        ("polls without news", "-" if share is None else f"{100 * share:.0f} %"),
+    ):  # fmt: skip
+        hour.add_row(text, str(value))
+    for kind, number in rates["errors_last_hour"].items():
+        hour.add_row("no answer" if kind == "error" else kind, _bad(number))
+    return hour
+
+
+def _last(data: dict[str, Any]) -> Table:
     runs = _table("Last syncs", "Character", "Status", "Found", "Saved", "Skipped", "Errors", "Requests", "Tokens")
-    for run in data["last_runs"]:
-        runs.add_row(escape(run["character"]), *(str(run[name]) for name in
-                     ("status", "found", "saved", "skipped", "errors", "requests", "tokens")))  # fmt: skip
-    return Group(queues, users, ledgers, budgets, spent, runs)
+    for run in data["last_runs"][:8]:
+        cells = (str(run[name]) for name in ("status", "found", "saved", "skipped", "errors", "requests", "tokens"))
+        runs.add_row(escape(run["character"]), *cells)
+    return runs
+
+
+def _bad(number: int, unit: str = "") -> str:
+    return f"[red]{number}{unit}[/red]" if number else f"{number}{unit}"
 
 
 def _text(value: Any) -> str:

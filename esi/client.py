@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+import meters
 import wire
 from esi import clock, errors, parse, routes
 from esi.budget import Bucket, Budget, Taken
@@ -206,15 +208,18 @@ class EsiClient:
     ) -> Answer:  # fmt: skip
         """Reserve, send, settle; the answer of a 2xx or 304, or the exception that says what came instead."""
         taken = self._reserve(route, subject, path, backlog=backlog)
+        started = time.monotonic()
         try:
             status, heard, body = wire.run(self._send(route, method, path, headers, query, json))
         except errors.EsiError as error:
+            meters.esi_request(route.name, "error", time.monotonic() - started)
             self._settle(route, taken, None, {})
             error.cost = Cost(1, 0)
             self.usage.add(route.name, "error", 0)
             if isinstance(error, errors.Downtime):
                 error.retry_after = max(self.budget.failed(), 5.0)
             raise
+        meters.esi_request(route.name, _outcome(status), time.monotonic() - started)
         tokens = routes.cost(status) if subject is not None else 0
         cost = Cost(1, tokens)
         self._settle(route, taken, status, heard)
@@ -230,6 +235,7 @@ class EsiClient:
         else:
             taken = self.budget.take(self._bucket(route, subject), routes.TOKENS[2], backlog=backlog)
         if isinstance(taken, float):
+            meters.budget_refusal(route.name)
             raise errors.NoToken(path, f"no token for {taken:.0f} s", retry_after=clock.here(taken))
         return taken
 

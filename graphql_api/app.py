@@ -12,7 +12,7 @@ from actors.sync import request_sync
 from graphql_api import http, websocket
 from graphql_api.engine import Api
 from settings import Settings
-from web import auth, events, health, metrics, pages, security
+from web import auth, events, health, metrics, ops, pages, security, webhooks
 from web.db import in_db
 
 
@@ -25,6 +25,8 @@ async def create_app(settings: Settings) -> web.Application:
     health.setup(app, broker.ping)
     metrics.setup(app)
     pages.setup(app)
+    ops.setup(app)
+    webhooks.setup(app)
     http.setup(app, await Api.make(introspection=settings.graphql_introspection))
     app.on_shutdown.append(websocket.close_all)
     app.on_cleanup.append(_close_session)

@@ -117,3 +117,27 @@ def is_unnamed() -> bool:
         rows(f"SELECT 1 FROM {table} WHERE name IS NULL AND (retry_at IS NULL OR retry_at <= {soon}) LIMIT 1")
         for table in NAME_KEYS
     )
+
+
+def find_id(table: str, text: str) -> int | None:
+    """The id that *text* is, or that is called so; None when no killmail ever mentioned a thing of that name."""
+    if text.isascii() and text.isdecimal() and len(text) < 19:
+        return int(text)
+    key = NAME_KEYS[table]
+    found = rows(f"SELECT {key} FROM {table} WHERE lower(name) = lower(%s) ORDER BY {key} LIMIT 1", (text,))
+    return int(found[0][0]) if found else None
+
+
+def names_of(things: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """Names by (table, id), where they are known."""
+    wanted: dict[str, list[int]] = {}
+    for table, number in things:
+        wanted.setdefault(table, []).append(number)
+    return {
+        (table, number): name
+        for table, ids in wanted.items()
+        for number, name in rows(
+            f"SELECT {NAME_KEYS[table]}, name FROM {table} WHERE {NAME_KEYS[table]} IN ({_marks(ids)}) AND name IS NOT NULL",
+            ids,
+        )
+    }

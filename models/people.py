@@ -40,6 +40,12 @@ def user_trees(user_ids: Sequence[int]) -> list[dict[str, Any]]:
     return [trees[number] for number in user_ids if number in trees]
 
 
+def name_of(user_id: int) -> str | None:
+    """The name of a user's character."""
+    found = rows('SELECT character_name FROM "user" WHERE id = %s', (user_id,))
+    return str(found[0][0]) if found else None
+
+
 def run_tree(run_id: int) -> dict[str, Any] | None:
     """One sync run."""
     found = rows(f"{_RUN} WHERE s.id = %s", (run_id,))

@@ -1,12 +1,13 @@
 """GET /metrics: how everything stands, in Prometheus's text format, from the tables that all processes share.
 
-So one web process tells of workers and schedulers on every host. Labels are names of queues, routes and states, never of
-people.
+So one web process tells of workers and schedulers on every host; beside that stand this process's own figures. Labels are
+names of queues, routes and states, never of people.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,8 +15,10 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+import meters
 from actors import overview
 from web.events import HUB
+from web.security import Handler
 
 #: Seconds that reading the tables may take; after that the process's own figures stand alone.
 PATIENCE = 5.0
@@ -25,7 +28,7 @@ async def metrics(request: web.Request) -> web.Response:
     """The figures of this process, and those of all from the database while it answers."""
     try:
         loop = asyncio.get_running_loop()
-        data = await asyncio.wait_for(loop.run_in_executor(None, overview.gather), PATIENCE)
+        data = await asyncio.wait_for(loop.run_in_executor(None, lambda: overview.gather(exact=False)), PATIENCE)
         found = [*_families(data), GaugeMetricFamily("killsync_database_up", "Whether the database answers.", 1)]
     except Exception:
         found = [GaugeMetricFamily("killsync_database_up", "Whether the database answers.", 0)]
@@ -67,13 +70,65 @@ def _families(data: dict[str, Any]) -> list[Metric]:
     for queue in data["queues"]:
         for kind in ("message", "delayed", "dead"):
             messages.add_metric([queue["queue_name"], "ready" if kind == "message" else kind], queue[f"{kind}_count"])
+    consumers = GaugeMetricFamily("killsync_queue_consumers", "Consumers of a queue.", labels=["queue"])
+    for queue in data["queues"]:
+        consumers.add_metric([queue["queue_name"]], queue["consumer_count"])
+    blocked = GaugeMetricFamily(
+        "killsync_esi_blocked_seconds", "How long nothing of a bucket may be sent; `all` holds for every route.",
+        labels=["bucket"],
+    )  # fmt: skip
+    blocked.add_metric(["all"], data["gate"]["blocked_seconds"])
+    for budget in data["budgets"]:
+        blocked.add_metric([budget["bucket"]], budget["blocked_seconds"])
+    hooks = GaugeMetricFamily("killsync_webhooks", "Webhooks by state.", labels=["status"])
+    for status in ("active", "paused", "disabled"):
+        hooks.add_metric([status], data["webhooks"][status])
+    wrong = GaugeMetricFamily("killsync_problems", "Things that /ops says need a look.", labels=["severity"])
+    for severity in ("bad", "warn"):
+        wrong.add_metric([severity], sum(problem["severity"] == severity for problem in data["problems"]))
     return [
-        requests, tokens, left, ledger, users, messages,
+        requests, tokens, left, ledger, users, messages, consumers, blocked, hooks, wrong,
+        GaugeMetricFamily("killsync_broker_up", "Whether the broker answers.", 0 if "broker" in data else 1),
+        GaugeMetricFamily("killsync_database_answer_seconds", "Time of an empty question.", data["database_ms"] / 1000),
+        GaugeMetricFamily("killsync_late_users", "Users who wait for more than five minutes.", data["late_users"]),
+        GaugeMetricFamily("killsync_sync_lag_seconds", "How late the latest user is.", data["latest_seconds"] or 0),
+        GaugeMetricFamily("killsync_webhooks_failing", "Active webhooks that fail.", data["webhooks"]["failing"]),
+        GaugeMetricFamily(
+            "killsync_webhook_messages_waiting", "Messages that wait for webhooks.", data["webhooks"]["waiting"]
+        ),
+        GaugeMetricFamily(
+            "killsync_webhook_lag_seconds", "How long the oldest of them waits.", data["webhooks"]["oldest_seconds"] or 0
+        ),
+        GaugeMetricFamily(
+            "killsync_scheduler_tick_age_seconds", "Time since a scheduler ticked.",
+            float("nan") if data["scheduler_seen_seconds"] is None else data["scheduler_seen_seconds"],
+        ),
         GaugeMetricFamily("killsync_killmails", "Killmails stored.", data["killmails"]),
         GaugeMetricFamily("killsync_due_users", "Users whose next sync is due.", data["due_users"]),
     ]  # fmt: skip
 
 
+@web.middleware
+async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Measure how long an answer took. Routes are told by their pattern: what a visitor types is never a label."""
+    started = time.monotonic()
+    status = "5xx"
+    try:
+        response = await handler(request)
+        status = f"{response.status // 100}xx"
+        return response
+    except web.HTTPException as error:
+        status = f"{error.status // 100}xx"
+        raise
+    finally:
+        resource = request.match_info.route.resource
+        method = request.method if request.method in ("GET", "HEAD", "POST") else "other"
+        if status != "1xx":  # a WebSocket is open for as long as somebody looks
+            meters.http_request(method, resource.canonical if resource else "none", status, time.monotonic() - started)
+
+
 def setup(app: web.Application) -> None:
-    """Add the route."""
+    """Add the route, and measure every other."""
+    meters.setup()
+    app.middlewares.insert(0, measure)
     app.router.add_get("/metrics", metrics)

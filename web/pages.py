@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 
 import aiohttp_jinja2
 from aiohttp import web
 
-from actors import overview
 from web import about, feeds, filters, killmail, messages, mine, render, searching, sessions
 from web.filters import BadAddress
 
@@ -17,20 +15,6 @@ async def front(request: web.Request) -> web.Response:
     viewer = await sessions.viewer_of(request)
     feed = await feeds.feed(request, filters.read(request.query))
     return await render.page(request, "front.html", feed=feed, pilots=await mine.pilots(viewer) if viewer else [])
-
-
-async def ops(request: web.Request) -> web.Response:
-    """GET /ops: how everything stands, for admins."""
-    viewer = await sessions.viewer_of(request)
-    if viewer is None or not viewer.is_admin:
-        context = {
-            "title": "For operators",
-            "text": "Log in with a character of ADMIN_CHARACTER_IDS to see how queues, budgets and syncs stand.",
-            "viewer": viewer,
-        }
-        return aiohttp_jinja2.render_template("message.html", request, context, status=403)
-    data = await asyncio.get_running_loop().run_in_executor(None, overview.gather)
-    return aiohttp_jinja2.render_template("ops.html", request, {"data": data, "viewer": viewer})
 
 
 @web.middleware
@@ -53,4 +37,3 @@ def setup(app: web.Application) -> None:
     app.router.add_get("/search", searching.find)
     about.setup(app)
     mine.setup(app)
-    app.router.add_get("/ops", ops)

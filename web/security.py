@@ -145,6 +145,8 @@ RATES = {
     "search": Rate(60, 240),
     "rows": Rate(200, 600),
     "page": Rate(120, 600),
+    "webhooks": Rate(60, 30),
+    "webhook_test": Rate(10, 6),
 }
 
 

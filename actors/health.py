@@ -1,0 +1,206 @@
+"""What is wrong, and what to do about it: reads the overview like an operator would. Pure; asks nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+#: Beyond these a figure is worth a look.
+SLOW_DATABASE_MS = 250.0
+SCHEDULER_SECONDS = 60
+WEBHOOK_SECONDS = 600
+PENDING_SECONDS = 6 * 3600
+NEEDS_LOGIN_SHARE, NEEDS_LOGIN_LEAST = 0.25, 3
+FAILURE_SHARE, FAILURE_LEAST = 0.2, 10
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is not as it should be. `bad` stops the work, `warn` slows it or a part of it."""
+
+    severity: Literal["bad", "warn"]
+    name: str
+    text: str
+    what_to_do: str
+
+
+def problems(data: dict[str, Any]) -> list[Problem]:
+    """What the overview says is wrong, the worst first."""
+    found = [*_broker(data), *_processes(data), *_esi(data), *_users(data), *_leftovers(data), *_webhooks(data)]
+    return sorted(found, key=lambda problem: problem.severity != "bad")
+
+
+def _broker(data: dict[str, Any]) -> list[Problem]:
+    found = []
+    if "broker" in data:
+        found.append(
+            Problem("bad", "broker", data["broker"], "Start RabbitMQ or correct BROKER_URL; work goes on by itself.")
+        )
+    if data["database_ms"] > SLOW_DATABASE_MS:
+        found.append(
+            Problem(
+                "warn",
+                "database slow",
+                f"The database took {data['database_ms']:.0f} ms for an empty question.",
+                "Look at its load and disk; `killsync doctor` says where it was sought.",
+            )
+        )
+    return found
+
+
+def _processes(data: dict[str, Any]) -> list[Problem]:
+    found = []
+    # A broker in memory is seen by its own process alone: to another it tells nothing.
+    queues = [] if data["broker_in_memory"] else data["queues"]
+    unread = [queue for queue in queues if not queue["consumer_count"]]
+    if unread and len(unread) == len(queues):
+        found.append(
+            Problem(
+                "bad",
+                "no workers",
+                "No worker takes messages from any queue.",
+                "Start workers: `dramatiq actors`, or `honcho start` for everything.",
+            )
+        )
+    elif unread:
+        names = ", ".join(queue["queue_name"] for queue in unread)
+        found.append(
+            Problem(
+                "bad",
+                "queue unread",
+                f"No worker takes messages from {names}.",
+                "Start a worker for them: `dramatiq actors` takes all, `-Q` only those it names.",
+            )
+        )
+    seen = data["scheduler_seen_seconds"]
+    if seen is None or seen > SCHEDULER_SECONDS:
+        since = "No scheduler has ever ticked here" if seen is None else f"No scheduler has ticked for {_span(seen)}"
+        found.append(
+            Problem(
+                "bad",
+                "no scheduler",
+                f"{since}: nobody is synced by themselves.",
+                "Start one: `python scheduler.py`, or `honcho start` for everything.",
+            )
+        )
+    return found
+
+
+def _esi(data: dict[str, Any]) -> list[Problem]:
+    found = []
+    if data["gate"]["blocked_seconds"]:
+        found.append(
+            Problem(
+                "warn",
+                "ESI away",
+                f"Nothing is sent to ESI for {_span(data['gate']['blocked_seconds'])}.",
+                "ESI is down (daily at 11:00 UTC) or asked for it. Nothing to do: it goes on by itself.",
+            )
+        )
+    found += [
+        Problem(
+            "warn",
+            "budget blocked",
+            f"ESI asked for a pause of {_span(budget['blocked_seconds'])} on {budget['bucket']}.",
+            "Look whether something else uses this public address; hosts that share one need the same ESI_EGRESS.",
+        )
+        for budget in data["budgets"]
+        if budget["blocked_seconds"]
+    ]
+    rates = data["rates"]
+    requests, failures = rates["requests_last_quarter"], rates["failures_last_quarter"]
+    if requests >= FAILURE_LEAST and failures / requests > FAILURE_SHARE:
+        found.append(
+            Problem(
+                "warn",
+                "ESI failing",
+                f"{failures} of {requests} requests of the last 15 minutes failed.",
+                "Look at ESI's status page and at the network of this host.",
+            )
+        )
+    limited = rates["errors_last_hour"]["429"] + rates["errors_last_hour"]["420"]
+    if limited:
+        found.append(
+            Problem(
+                "warn",
+                "rate limited",
+                f"ESI refused {limited} requests of the last hour for their rate.",
+                "Look whether something else uses this public address; see docs/tuning.md on ESI_EGRESS.",
+            )
+        )
+    return found
+
+
+def _users(data: dict[str, Any]) -> list[Problem]:
+    found = []
+    if data["late_users"]:
+        found.append(
+            Problem(
+                "warn",
+                "users late",
+                f"{data['late_users']} users wait for their sync, up to {_span(data['latest_seconds'] or 0)}.",
+                "Look whether workers run and budget is left; more threads help only while it is.",
+            )
+        )
+    tokens = data["users"]
+    known = tokens["active"] + tokens["needs_login"]
+    if tokens["needs_login"] >= NEEDS_LOGIN_LEAST and tokens["needs_login"] / known > NEEDS_LOGIN_SHARE:
+        found.append(
+            Problem(
+                "warn",
+                "logins needed",
+                f"{tokens['needs_login']} of {known} users have to log in again.",
+                "If they became so many at once, check SSO_CLIENT_ID, its secret and its scopes at CCP.",
+            )
+        )
+    return found
+
+
+def _leftovers(data: dict[str, Any]) -> list[Problem]:
+    found = []
+    dead = [queue for queue in data["queues"] if queue["dead_count"]]
+    if dead:
+        names = ", ".join(f"{queue['dead_count']} in {queue['queue_name']}" for queue in dead)
+        found.append(
+            Problem(
+                "warn",
+                "dead letters",
+                f"Messages were given up: {names}.",
+                "The workers' log has the reason. Their work is sent again from the tables; RabbitMQ drops "
+                "them after a week.",
+            )
+        )
+    oldest = data["oldest_pending"]
+    if oldest and oldest["last_error"] and (oldest["seconds"] or 0) > PENDING_SECONDS:
+        found.append(
+            Problem(
+                "warn",
+                "killmail stuck",
+                f"Killmail {oldest['killmail_id']} has waited {_span(oldest['seconds'])}: {oldest['last_error']}.",
+                "`killsync ledger` shows it; it is tried again by itself.",
+            )
+        )
+    return found
+
+
+def _webhooks(data: dict[str, Any]) -> list[Problem]:
+    hooks = data["webhooks"]
+    if (hooks["oldest_seconds"] or 0) > WEBHOOK_SECONDS and hooks["failing"] < hooks["active"]:
+        return [
+            Problem(
+                "warn",
+                "webhooks late",
+                f"{hooks['waiting']} webhook messages wait, up to "
+                f"{_span(hooks['oldest_seconds'])}; {hooks['failing']} of {hooks['active']} webhooks are failing.",
+                "Failing receivers are their owners' matter; else look whether workers take notifications_queue.",
+            )
+        ]
+    return []
+
+
+def _span(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 7200:
+        return f"{seconds // 60} minutes"
+    return f"{seconds // 3600} hours" if seconds < 172_800 else f"{seconds // 86_400} days"

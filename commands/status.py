@@ -120,6 +120,9 @@ def _verdict(data: dict[str, Any]) -> list[Text]:
 
 def _queues(data: dict[str, Any]) -> Table:
     queues = _table("Queues", "Queue", "Waiting", "Delayed", "Dead", "Consumers")
+    if data["broker_in_memory"]:
+        queues.add_row("in the memory of the process that runs")
+        return queues
     for queue in data["queues"]:
         queues.add_row(queue["queue_name"], str(queue["message_count"]), str(queue["delayed_count"]),
                        _bad(queue["dead_count"]), str(queue["consumer_count"]))  # fmt: skip

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from models import User, connection, naming
@@ -25,27 +27,33 @@ class Story:
         self._simulated = simulated
         self._character_ids = character_ids
         self._told: dict[int, str] = {}
+        self._bars = Bars(console) if console.is_terminal else None
         self._started = time.monotonic()
 
     def until(self, stopped: threading.Event) -> int:
         """Tell until *stopped*."""
         self._say("The demo characters are logged in. Open the page; Ctrl-C ends it.")
-        while not stopped.wait(0.4):
-            self._tell()
+        with self._bars or contextlib.nullcontext():
+            while not stopped.wait(0.4):
+                self._tell()
         self._say("Stopped.")
         return 0
 
     def until_synced(self, stopped: threading.Event) -> int:
         """Tell until every demo character is synced and named, then print the table; the exit code."""
-        while not stopped.wait(0.2):
+        with self._bars or contextlib.nullcontext():
+            while not self._is_done():
+                if stopped.wait(0.2):
+                    return 130
+                if time.monotonic() - self._started > PATIENCE:
+                    break
+                self._tell()
+            is_done = self._is_done()
             self._tell()
-            if self._is_done():
-                return self._summary()
-            if time.monotonic() - self._started > PATIENCE:
-                self._say(f"Not synced within {PATIENCE:.0f} s.")
-                self._summary()
-                return 1
-        return 130
+        if not is_done:
+            self._say(f"Not synced within {PATIENCE:.0f} s.")
+        code = self._summary()
+        return code if is_done else 1
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
@@ -63,6 +71,9 @@ class Story:
 
     def _tell(self) -> None:
         for run in reversed(self._runs()):
+            if self._bars is not None:
+                self._bars.show(run)
+                continue
             done = run["saved"] + run["skipped"] + run["errors"]
             line = f"{run['character_name']}: {run['status']}, {run['pages']} page(s), {done}/{run['found']} killmails"
             if run["error"]:
@@ -115,6 +126,51 @@ class Story:
         if not is_right:
             self._say("The figures do not agree with the simulator's.")
         return 0 if is_right else 1
+
+
+class Bars:
+    """A bar for each sync, on a terminal: those that are under way below, those that ended as lines above."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=console)
+        self._tasks: dict[int, TaskID] = {}
+        self._ended: set[int] = set()
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._progress.stop()
+
+    def show(self, run: dict[str, Any]) -> None:
+        """Show how one sync run stands."""
+        if run["id"] in self._ended:
+            return
+        name = run["character_name"]
+        if run["finished_at"] is not None:
+            self._ended.add(run["id"])
+            if run["id"] in self._tasks:
+                self._progress.remove_task(self._tasks.pop(run["id"]))
+            if run["found"] or run["error"]:
+                line = (
+                    f"{name}: {run['status']}, {run['saved']} saved, {run['skipped']} skipped, {run['errors']} errors"
+                )
+                self._progress.console.print(f"{line} ({run['error']})" if run["error"] else line, markup=False)
+            return
+        if run["id"] not in self._tasks:
+            self._tasks[run["id"]] = self._progress.add_task(name, total=None)
+        waits = f" ({run['error']})" if run["error"] else ""
+        done = run["saved"] + run["skipped"] + run["errors"]
+        self._progress.update(
+            self._tasks[run["id"]], total=run["found"] or None, completed=done, description=f"{name}{waits}"
+        )
 
 
 def _plain(name: str) -> str:

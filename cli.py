@@ -62,7 +62,7 @@ def generate_key() -> None:
 
 @app.command("rotate-keys")
 def rotate_keys() -> None:
-    """Encrypt every stored token anew with the first of SECRET_KEYS."""
+    """Encrypt every stored token and webhook address anew with the first of SECRET_KEYS."""
     from actors import boot
     from models import connection
     from models.accounts import rotate_keys as rotate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import psutil
@@ -84,6 +85,36 @@ async def test_doctor_finds_a_whole_installation_well(deployment: Any) -> None:
     place = deployment({"kills": (5,)})
     done = place.command("killsync", "doctor")
     assert done.stdout.count("✓") == 7 and "✗" not in done.stdout
+
+
+def test_status_says_what_needs_a_look_and_check_ends_with_1(deployment: Any) -> None:
+    place = deployment({"kills": (5,)})
+    done = place.command("killsync", "status", "--check", check=False)
+    assert done.returncode == 1
+    said = " ".join(done.stdout.split())
+    assert "✗ No worker takes messages from any queue." in said and "dramatiq actors" in said
+    assert "✗ No scheduler has ever ticked here" in said
+    assert "\x1b[" not in done.stdout, "colours are for terminals"
+    data = json.loads(place.command("killsync", "status", "--json").stdout)
+    assert {problem["name"] for problem in data["problems"]} == {"no workers", "no scheduler"}
+    assert data["webhooks"] == {
+        "active": 0,
+        "paused": 0,
+        "disabled": 0,
+        "failing": 0,
+        "waiting": 0,
+        "oldest_seconds": None,
+    }
+    place.start("watch", "killsync", "status", "--watch", "--json")
+    place.start_worker()
+    place.start_scheduler()
+    wait_until(lambda: "scheduler started" in place.log("scheduler"), "the scheduler starts")
+    wait_until(lambda: place.log("watch").count("\n") >= 2, "the status is shown again", 30)
+    assert place.stop("watch", signal.SIGINT) == 0
+    assert all(json.loads(line)["users"]["active"] == 0 for line in place.log("watch").splitlines())
+    wait_until(lambda: place.sql("SELECT count(*) FROM lease WHERE name = 'scheduler'") == [(1,)], "it ticks")
+    done = place.command("killsync", "status", "--check")
+    assert "✓ All well" in done.stdout
 
 
 async def test_rotating_keys_keeps_every_token(deployment: Any) -> None:

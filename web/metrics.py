@@ -101,7 +101,7 @@ def _families(data: dict[str, Any]) -> list[Metric]:
         ),
         GaugeMetricFamily(
             "killsync_scheduler_tick_age_seconds", "Time since a scheduler ticked.",
-            float("nan") if data["scheduler_seen_seconds"] is None else data["scheduler_seen_seconds"],
+            float("inf") if data["scheduler_seen_seconds"] is None else data["scheduler_seen_seconds"],
         ),
         GaugeMetricFamily("killsync_killmails", "Killmails stored.", data["killmails"]),
         GaugeMetricFamily("killsync_due_users", "Users whose next sync is due.", data["due_users"]),

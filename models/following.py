@@ -146,7 +146,7 @@ def _horizon() -> Any:
     if not is_postgres():
         return rows(f"SELECT {sql_now(60.0)}")[0][0]
     return rows(
-        "SELECT least(clock_timestamp(), (SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() "
+        "SELECT least(statement_timestamp(), (SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() "
         "AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()))"
     )[0][0]
 

@@ -170,3 +170,17 @@ def since(start: datetime) -> list[tuple[datetime, str, str, int]]:
     """(minute, name, detail, number) from *start* on."""
     found = rows("SELECT minute, name, detail, number FROM tally WHERE minute >= %s ORDER BY minute", (to_text(start),))
     return [(from_any(minute), name, detail, int(number)) for minute, name, detail, number in found]  # type: ignore[misc]
+
+
+def slices(start: datetime, seconds: float) -> list[tuple[int, str, str, int, int]]:
+    """Figures from *start* on in slices of *seconds*: (number of the slice, name, detail, sum, highest)."""
+    if is_postgres():
+        slice_of = "CAST(floor((extract(epoch FROM minute) - %s) / %s) AS INTEGER)"
+    else:
+        slice_of = "CAST((round((julianday(substr(minute, 1, 16)) - 2440587.5) * 86400.0) - %s) / %s AS INTEGER)"
+    found = rows(
+        f"SELECT {slice_of} AS slice, name, detail, sum(number), max(number) FROM tally "
+        "WHERE minute >= %s GROUP BY slice, name, detail ORDER BY slice",
+        (start.timestamp(), seconds, to_text(start)),
+    )
+    return [(int(number), name, detail, int(total), int(most)) for number, name, detail, total, most in found]

@@ -11,11 +11,11 @@ import pytest
 
 from actors import health, overview
 from models import connection, tallies, utcnow
-from models.base import in_transaction, rows, run, sql_now
+from models.base import in_transaction, insert_rows, rows, run, sql_now, to_text
 from models.runs import take_lease
 from tests.player import Player
 from tests.serving import fill, new_universe, served
-from web.ops_charts import BARS, charts
+from web.ops_charts import BARS, charts, span
 
 NOW = datetime(2026, 3, 4, 12, 30, 30, tzinfo=UTC)
 
@@ -76,13 +76,14 @@ def test_rates_are_of_whole_minutes() -> None:
 
 
 @pytest.mark.parametrize("hours", [1, 6, 24])
-def test_a_chart_draws_means_by_the_minute_and_levels_as_last_seen(hours: int) -> None:
+def test_a_chart_draws_means_by_the_minute_and_levels_at_their_highest(settings: Any, hours: int) -> None:
     this = NOW.replace(second=0)
-    found = [
-        (this - timedelta(minutes=back), name, "", 6)
-        for back in range(hours * 60)
-        for name in (tallies.KILLMAILS, tallies.PENDING)
-    ]
+    names = (tallies.KILLMAILS, tallies.PENDING)
+    values = [(to_text(this - timedelta(minutes=back)), name, "", 6) for back in range(hours * 60) for name in names]
+    with connection():
+        in_transaction(lambda: insert_rows("tally", ("minute", "name", "detail", "number"), values))
+        found = tallies.slices(*span(NOW, hours))
+    assert {(total, highest) for _, _, _, total, highest in found} == {(6 * hours, 6)}
     drawn = {chart.title: chart for chart in charts(found, NOW, hours)}
     for title in ("Killmails stored", "Killmails still to fetch"):
         bars = drawn[title].bars

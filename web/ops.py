@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import timedelta
 from typing import Any
 
 import aiohttp_jinja2
@@ -17,7 +16,7 @@ from actors import overview
 from models import tallies, utcnow
 from web import sessions
 from web.db import in_db
-from web.ops_charts import HOURS, charts
+from web.ops_charts import HOURS, charts, span
 
 #: Several operators, or one with several windows, cost the database one look in so many seconds.
 KEEP_SECONDS = 2.0
@@ -58,9 +57,9 @@ async def ops(request: web.Request) -> web.Response:
     hours = int(text) if text in map(str, HOURS) else HOURS[0]
     data = await request.app[_KEPT].read()
     now = utcnow()
-    found = await in_db(tallies.since, now - timedelta(hours=hours, minutes=hours))
+    drawn = await in_db(lambda: charts(tallies.slices(*span(now, hours)), now, hours))
     shown: dict[str, Any] = {
-        "data": data, "viewer": viewer, "now": now, "hours": hours, "ranges": HOURS, "charts": charts(found, now, hours),
+        "data": data, "viewer": viewer, "now": now, "hours": hours, "ranges": HOURS, "charts": drawn,
     }  # fmt: skip
     response = aiohttp_jinja2.render_template("ops.html", request, shown)
     response.headers["Cache-Control"] = "no-store"

@@ -13,7 +13,8 @@ BARS = 60
 #: Hours that may be looked at.
 HOURS = (1, 6, 24)
 
-Figures = list[tuple[datetime, str, str, int]]
+#: (slice, name, detail, sum, highest), as `tallies.slices` gives them for `span`.
+Figures = list[tuple[int, str, str, int, int]]
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,15 @@ class Chart:
     is_empty: bool
 
 
+def span(now: datetime, hours: int) -> tuple[datetime, float]:
+    """Where the charts of the last *hours* begin, and how many seconds a bar stands for. The running minute is the last."""
+    seconds = hours * 3600 / BARS
+    return now.replace(second=0, microsecond=0) + timedelta(minutes=1) - timedelta(seconds=seconds * BARS), seconds
+
+
 def charts(found: Figures, now: datetime, hours: int) -> list[Chart]:
     """The charts of the last *hours*."""
-    axis = _Axis(now, hours)
+    axis = _Axis(*span(now, hours))
 
     def esi_kind(detail: str) -> str:
         outcome = detail.rsplit("|", 1)[-1]
@@ -78,33 +85,26 @@ def charts(found: Figures, now: datetime, hours: int) -> list[Chart]:
 class _Axis:
     """The bars' places in time."""
 
-    def __init__(self, now: datetime, hours: int) -> None:
-        self.step = timedelta(minutes=hours * 60 / BARS)
-        this_minute = now.replace(second=0, microsecond=0)
-        # The running bar ends with the running minute.
-        self.start = this_minute + timedelta(minutes=1) - self.step * BARS
-        self.now = now
-
-    def place(self, minute: datetime) -> int:
-        return int((minute - self.start) / self.step)
+    def __init__(self, start: datetime, seconds: float) -> None:
+        self.start = start
+        self.step = timedelta(seconds=seconds)
 
     def chart(
         self, title: str, unit: str, found: Figures, name: str, kind_of: object, kinds: list[tuple[str, str]],
         *, is_level: bool = False,
     ) -> Chart:  # fmt: skip
-        """A chart of one figure. A level is drawn as it was last seen in a bar, a flow as its mean by the minute."""
+        """A chart of one figure. A level is drawn at its highest in a bar, a flow as its mean by the minute."""
         assert callable(kind_of)
         sums: list[dict[str, float]] = [{} for _ in range(BARS)]
         minutes = self.step / timedelta(minutes=1)
-        for minute, each, detail, number in found:
-            position = self.place(minute)
+        for position, each, detail, total, highest in found:
             if each != name or not 0 <= position < BARS:
                 continue
             kind = kind_of(detail)
             if is_level:
-                sums[position][kind] = float(number)
+                sums[position][kind] = float(highest)
             else:
-                sums[position][kind] = sums[position].get(kind, 0.0) + number / minutes
+                sums[position][kind] = sums[position].get(kind, 0.0) + total / minutes
         top = _round_up(max((sum(each.values()) for each in sums), default=0.0))
         bars = [self._bar(position, each, kinds, top) for position, each in enumerate(sums)]
         totals = [sum(each.values()) for each in sums]

@@ -30,7 +30,7 @@ from sso.vault import Vault
 
 log = logs.get("notifications")
 
-#: Killmails are collected this long before the events are read, so that a burst costs one message.
+#: One process asks at most this often for the events to be read, once for the first of a burst and once for its rest.
 COLLECT_MS = 300
 #: How often a process asks whether there is any webhook, seconds.
 LOOK_SECONDS = 10.0
@@ -54,22 +54,25 @@ REFUSED_AT = 15
 _slots = threading.BoundedSemaphore(SLOTS)
 _lock = threading.Lock()
 _looked_at = _asked_at = float("-inf")
-_is_wanted = False
+_is_wanted = _rest_asked = False
 
 
 def announce_soon() -> None:
-    """A killmail was stored: have webhooks told in a moment. Costs next to nothing when there are none."""
-    global _looked_at, _asked_at, _is_wanted
+    """A killmail was stored: have webhooks told. Costs next to nothing when there are none."""
+    global _looked_at, _asked_at, _is_wanted, _rest_asked
     now = time.monotonic()
     with _lock:
         if now - _looked_at >= LOOK_SECONDS:
             _looked_at = now
             with connection():
                 _is_wanted = following.is_wanted()
-        if not _is_wanted or now - _asked_at < COLLECT_MS / 1000:
+        is_first = now - _asked_at >= COLLECT_MS / 1000
+        if not _is_wanted or (_rest_asked and not is_first):
             return
-        _asked_at = now
-    announce.send_with_options(delay=COLLECT_MS)
+        _rest_asked = not is_first
+        if is_first:
+            _asked_at = now
+    announce.send_with_options(delay=None if is_first else COLLECT_MS)
 
 
 def sweep() -> None:
@@ -159,7 +162,7 @@ class _Delivering:
             deliveries.set_aside(waiting.delivery_id, deliveries.GONE)
             return True
         if webhook_messages.names_missing(tree) and (utcnow() - waiting.entered_at).total_seconds() < NAME_PATIENCE:
-            self._put_off(2.0)
+            self._put_off(1.0)
             return False
         try:
             url, message = self._prepared(tree, waiting)

@@ -21,7 +21,7 @@ def sync_character(settings: Settings, character_id: int, console: Console, prob
     if user is None:
         problems.print(
             f"killsync: character {character_id} has never logged in here: open "
-            f"{settings.sso_callback_url.removesuffix('/auth/callback')}/auth/login",
+            f"{settings.public_url}/auth/login",
             markup=False, soft_wrap=True,
         )  # fmt: skip
         return 1

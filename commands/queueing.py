@@ -30,9 +30,7 @@ def queue_users(settings: Settings, character_ids: list[int], console: Console, 
         return 1
     if not users:
         say("No active users found")
-        say(
-            f"💡 Users need to log in first: open {settings.sso_callback_url.removesuffix('/auth/callback')}/auth/login"
-        )
+        say(f"💡 Users need to log in first: open {settings.public_url}/auth/login")
         return 0
     say(f"✓ Found {len(users)} active user(s) with valid tokens")
     say(f"📤 Adding to queue: {USER_KILLMAILS}\n")

@@ -115,19 +115,26 @@ def _choose(saved: list[Saved], wanted: list[Interest]) -> list[tuple[int, int]]
 @dramatiq.actor(queue_name=NOTIFICATIONS, max_retries=3)
 def deliver(webhook_id: int, **_newer: Any) -> None:
     """Deliver what waits for one webhook, one after the other, until there is nothing or its receiver wants a pause."""
-    message = dramatiq.middleware.CurrentMessage.get_current_message()
-    message_id = str(message.message_id) if message else uuid.uuid4().hex
-    holder = f"{message_id}:{uuid.uuid4().hex}"
     if not _slots.acquire(blocking=False):
         _come_back(webhook_id, random.uniform(0.5, 1.5))  # noqa: S311
         return
     try:
-        target = deliveries.lease(webhook_id, holder, message_id, LEASE_SECONDS)
-        if target is not None:
-            _Delivering(target, holder).run()
+        _deliver(webhook_id)
+    finally:
+        _slots.release()
+
+
+def _deliver(webhook_id: int) -> None:
+    message = dramatiq.middleware.CurrentMessage.get_current_message()
+    message_id = str(message.message_id) if message else uuid.uuid4().hex
+    holder = f"{message_id}:{uuid.uuid4().hex}"
+    target = deliveries.lease(webhook_id, holder, message_id, LEASE_SECONDS)
+    if target is None:
+        return
+    try:
+        _Delivering(target, holder).run()
     finally:
         deliveries.release(webhook_id, holder)
-        _slots.release()
 
 
 def _come_back(webhook_id: int, seconds: float) -> None:
@@ -157,10 +164,11 @@ class _Delivering:
 
     def _one(self, waiting: Waiting) -> bool:
         """One delivery; whether the next may follow at once."""
-        tree = feed.killmail(waiting.killmail_id)
-        if tree is None:
+        found = feed.killmails([waiting.killmail_id], items=False)
+        if not found:
             deliveries.set_aside(waiting.delivery_id, deliveries.GONE)
             return True
+        tree = found[0]
         if webhook_messages.names_missing(tree) and (utcnow() - waiting.entered_at).total_seconds() < NAME_PATIENCE:
             self._put_off(1.0)
             return False

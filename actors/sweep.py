@@ -32,10 +32,10 @@ def sweep(**_newer: Any) -> None:
         enrichment.ask_soon()
     for run_id in runs.unsettled_runs():
         progress.settle(run_id)
-    notifications.sweep()
     if runs.take_lease("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
         tallies.sample()
         in_transaction(_prune)
+    notifications.sweep()
     if sent:
         log.info("killmails sent", killmails=sent)
 

@@ -12,6 +12,8 @@ from simulator.faults import Fault
 from tests.deployment import CLIENT, wait_until
 from tests.player import Player
 
+#: The secret part of a webhook's address.
+WEBHOOK = "b7Kq0-webhook-token-Zx81"
 QUEUES = (
     "esi_enqueue_queue", "esi_user_killmails_queue", "esi_killmail_details_queue", "esi_enrichment_queue",
     "notifications_queue",
@@ -50,7 +52,7 @@ async def bodies(place: Any, player: Player) -> bytes:
     """What the web server answers, to the owner of the tokens and with faults."""
     found = b""
     async with aiohttp.ClientSession() as http:
-        for path in ("/", "/ops", "/metrics", "/readyz", "/healthz", "/auth/callback?code=x&state=y"):
+        for path in ("/", "/ops", "/webhooks", "/metrics", "/readyz", "/healthz", "/auth/callback?code=x&state=y"):
             for session in (http, player.browser):
                 async with session.get(place.url + path) as answer:
                     found += await answer.read()
@@ -73,6 +75,15 @@ async def test_no_token_is_in_any_log_message_table_or_answer(deployment: Any) -
     async with Player(place.url) as player:
         for pilot in pilots:
             assert (await player.log_in(pilot)).status == 302
+        hook = {
+            "name": "w",
+            "kind": "json",
+            "url": f"https://webhook.invalid/{WEBHOOK}",
+            "side": "both",
+            "max_age": "604800",
+        }
+        async with player.browser.post(f"{place.url}/webhooks", data={**hook, "min_attackers": "1"}) as answer:
+            assert answer.status == 201
         queued = messages(place)
         assert b"sync_user_killmails" in queued and b"user_id" in queued
         produced += queued
@@ -109,7 +120,8 @@ async def test_no_token_is_in_any_log_message_table_or_answer(deployment: Any) -
     issued = place.simulated.call(lambda simulator: list(simulator.sso.issued))
     assert len(issued) > 8 and len(produced) > 100_000
     assert b"token refreshed" in produced, "the debug log was on"
-    secrets = [*issued, CLIENT[1], *place.settings["SECRET_KEYS"].split(",")]
+    assert b"webhook not told" in produced, "the webhook was tried"
+    secrets = [WEBHOOK, *issued, CLIENT[1], *place.settings["SECRET_KEYS"].split(",")]
     for secret in secrets:
         assert secret.encode() not in produced, "a secret was found where none may be"
         signature = secret.rsplit(".", 1)[-1]

@@ -19,6 +19,9 @@ from models.webhooks import ACTIVE
 #: Events read in one transaction.
 BATCH = 200
 READER = "webhooks"
+#: An event's time and its id are taken one after the other: neighbours may stand in another order by the one than by the
+#: other, within this.
+MARGIN = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,7 @@ def begin_reading() -> None:
         _lock_reader()
         active = rows("SELECT since FROM webhook WHERE status = 'active' LIMIT 2")
         if len(active) == 1:
-            # A second earlier than it has to be: ids and times of neighbours may cross.
-            before = min(moment_of(_horizon()), moment_of(active[0][0]) - timedelta(seconds=1))
+            before = min(moment_of(_horizon()), moment_of(active[0][0])) - MARGIN
             newest = rows("SELECT max(id) FROM event WHERE created_at < %s", (to_text(before),))[0][0] or 0
             run("UPDATE event_reader SET last_id = %s WHERE name = %s AND last_id < %s", (newest, READER, newest))
 
@@ -111,7 +113,14 @@ def read_events(
                 [(*pair, now) for pair in pairs],
                 "ON CONFLICT DO NOTHING",
             )
-        passed = stored if position > stored else _passed(found, moment_of(horizon), stored)
+        passed = stored
+        if position == stored:
+            before = moment_of(horizon) - MARGIN
+            passed = _passed(found, before, stored)
+            if len(found) < BATCH:
+                # Everything older has been looked at, events of other kinds among it.
+                newest = rows("SELECT id FROM event WHERE created_at < %s ORDER BY id DESC LIMIT 1", (to_text(before),))
+                passed = max(passed, newest[0][0] if newest else 0)
         if passed != stored:
             run("UPDATE event_reader SET last_id = %s WHERE name = %s", (passed, READER))
         return int(found[-1][0]) if len(found) == BATCH else None
@@ -119,9 +128,9 @@ def read_events(
     return in_transaction(work)
 
 
-def _passed(found: list[tuple[Any, ...]], horizon: datetime, stored: int) -> int:
+def _passed(found: list[tuple[Any, ...]], before: datetime, stored: int) -> int:
     for number, _, at in found:
-        if moment_of(at) >= horizon:
+        if moment_of(at) >= before:
             break
         stored = int(number)
     return stored
@@ -144,7 +153,7 @@ def _horizon() -> Any:
     has one writer at a time, and that is us.
     """
     if not is_postgres():
-        return rows(f"SELECT {sql_now(60.0)}")[0][0]
+        return rows(f"SELECT {sql_now()}")[0][0]
     return rows(
         "SELECT least(statement_timestamp(), (SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() "
         "AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()))"

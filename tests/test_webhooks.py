@@ -307,6 +307,21 @@ def test_events_that_become_visible_late_and_out_of_order_are_told(told: Told) -
     assert told.told_ids() == [*told.kills[:6], told.kills[9]]
 
 
+def test_the_place_in_the_events_moves_on_past_everything_that_is_old(told: Told) -> None:
+    told.webhook()
+    told.save(*told.kills[:3])
+    with connection():
+        for number in range(500):
+            run(f"INSERT INTO event (kind, subject_id, created_at) VALUES ('sync', %s, {sql_now()})", (number,))
+        run(f"UPDATE event SET created_at = {sql_now(60)}")
+        told.work()
+        assert rows("SELECT last_id FROM event_reader") == [(0,)], "what is young may still be overtaken"
+        run(f"UPDATE event SET created_at = {sql_now(-60)}")
+        told.work()
+        assert rows("SELECT last_id FROM event_reader") == rows("SELECT max(id) FROM event")
+    assert told.told_ids() == told.kills[:3]
+
+
 def test_a_name_that_is_still_to_come_is_waited_for_a_moment(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     from actors import notifications
 

@@ -7,7 +7,7 @@ handler touches the caller's own webhooks alone.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,32 +18,17 @@ from yarl import URL
 import logs
 from actors import webhook_messages, webhook_post
 from models import following, webhooks
-from models.naming import find_id, names_of
-from models.webhook_filter import BOTH, DEFAULT_AGE, KILLS, LOSSES, MOST_AGE, MOST_SHIPS, WebhookFilter
-from models.webhooks import DISCORD, JSON, KINDS, SLACK
+from models.webhook_filter import DEFAULT_AGE
+from models.webhooks import DISCORD, JSON, KINDS
 from sso.vault import Vault
 from web import sessions
 from web.db import in_db, read_db
 from web.messages import message_page
 from web.security import SETTINGS, check_rate, same_origin
 from web.sessions import Viewer
+from web.webhook_form import AGES, KIND_NAMES, SIDE_NAMES, BadForm, Form, describe, form_of, names_in, read_form
 
 log = logs.get("webhooks")
-
-MOST_NAME = 60
-AGES = ((900, "15 minutes"), (3_600, "1 hour"), (21_600, "6 hours"), (86_400, "1 day"), (604_800, "7 days"))
-KIND_NAMES = {DISCORD: "Discord", SLACK: "Slack", JSON: "JSON, signed"}
-SIDE_NAMES = {BOTH: "Kills and losses", KILLS: "Kills only", LOSSES: "Losses only"}
-#: Field of the form, table of names, its key, what to call it.
-_NAMED = (
-    ("corporation_id", "corporation", "corporation_id", "corporation"),
-    ("alliance_id", "alliance", "alliance_id", "alliance"),
-    ("system_id", "solar_system", "system_id", "solar system"),
-)
-
-
-class BadForm(ValueError):
-    """What was entered cannot be a webhook; the text says what to mend."""
 
 
 @dataclass
@@ -53,16 +38,6 @@ class Notice:
     text: str
     is_good: bool = True
     secret: str | None = None
-
-
-@dataclass
-class Form:
-    """What the form shows: the values as they were typed."""
-
-    values: dict[str, str] = field(default_factory=dict)
-
-    def get(self, name: str, default: str = "") -> str:
-        return self.values.get(name, default)
 
 
 async def _owner(request: web.Request) -> Viewer:
@@ -107,8 +82,8 @@ async def edit(request: web.Request) -> web.StreamResponse:
     """GET /webhooks/{id}."""
     viewer = await _owner(request)
     row = await _mine(request, viewer)
-    names = await read_db(_names, [row])
-    return _render(request, "webhook.html", viewer, row=row, form=_form_of(row, names))
+    names = await read_db(names_in, [row])
+    return _render(request, "webhook.html", viewer, row=row, form=form_of(row, names))
 
 
 @_page
@@ -122,7 +97,7 @@ async def add(request: web.Request) -> web.StreamResponse:
         kind = form.get("kind")
         if kind not in KINDS:
             raise BadForm("Choose Discord, Slack or JSON.")
-        name, chosen = await in_db(_read_form, form)
+        name, chosen = await in_db(read_form, form)
         url = _address(form.get("url"), kind, settings.webhook_allow_private)
     except (BadForm, webhook_post.BadAddress) as error:
         return await _list(request, viewer, Notice(str(error), is_good=False), form, status=400)
@@ -148,7 +123,7 @@ async def change(request: web.Request) -> web.StreamResponse:
     form = await _posted(request)
     settings = request.app[SETTINGS]
     try:
-        name, chosen = await in_db(_read_form, form)
+        name, chosen = await in_db(read_form, form)
         url = None
         if form.get("url"):
             plain = _address(form.get("url"), row.kind, settings.webhook_allow_private)
@@ -221,81 +196,6 @@ async def _posted(request: web.Request) -> Form:
     return Form({name: value.strip()[:2_100] for name, value in posted.items() if isinstance(value, str)})
 
 
-def _read_form(form: Form) -> tuple[str, WebhookFilter]:
-    name = webhook_messages.plain(form.get("name"))[:MOST_NAME]
-    if not name:
-        raise BadForm("Give the webhook a name.")
-    if form.get("side", BOTH) not in SIDE_NAMES:
-        raise BadForm("Choose kills, losses or both.")
-    found = {field: _one(table, form.get(field), what) for field, table, _, what in _NAMED}
-    typed = [part.strip() for part in form.get("ships").split(",") if part.strip()]
-    if len(typed) > MOST_SHIPS:
-        raise BadForm(f"Name at most {MOST_SHIPS} ships.")
-    ships = [_one("item_type", part, "ship") for part in typed]
-    return name, WebhookFilter(
-        mine=bool(form.get("mine")),
-        side=form.get("side", BOTH),
-        ship_type_ids=tuple(ship for ship in ships if ship is not None),
-        min_attackers=_number(form.get("min_attackers", "1"), "Attackers", 1, 10_000),
-        max_age=_number(form.get("max_age", str(DEFAULT_AGE)), "Age", 60, MOST_AGE),
-        **found,
-    )
-
-
-def _one(table: str, text: str, what: str) -> int | None:
-    if not text:
-        return None
-    found = find_id(table, text)
-    if found is None:
-        raise BadForm(f"Killsync has seen no {what} called “{text[:60]}” yet: check the name, or enter its id.")
-    return found
-
-
-def _number(text: str, what: str, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdecimal() or not least <= int(text[:12]) <= most:
-        raise BadForm(f"{what}: enter a number from {least} to {most}.")
-    return int(text)
-
-
-def _names(listed: list[webhooks.Row]) -> dict[tuple[str, int], str]:
-    wanted = [(table, getattr(row.filter, field)) for row in listed for field, table, _, _ in _NAMED]
-    wanted += [("item_type", ship) for row in listed for ship in row.filter.ship_type_ids]
-    return names_of([(table, number) for table, number in wanted if number is not None])
-
-
-def describe(row: webhooks.Row, names: dict[tuple[str, int], str]) -> list[str]:
-    """The filter in words, one condition each."""
-    chosen = row.filter
-
-    def name(table: str, number: int) -> str:
-        return names.get((table, number)) or str(number)
-
-    said = [SIDE_NAMES[chosen.side] + (" of my characters" if chosen.mine else "")]
-    if chosen.corporation_id is not None:
-        said.append(f"corporation {name('corporation', chosen.corporation_id)}")
-    if chosen.alliance_id is not None:
-        said.append(f"alliance {name('alliance', chosen.alliance_id)}")
-    if chosen.ship_type_ids:
-        said.append("lost ship " + " or ".join(name("item_type", ship) for ship in chosen.ship_type_ids))
-    if chosen.system_id is not None:
-        said.append(f"in {name('solar_system', chosen.system_id)}")
-    if chosen.min_attackers > 1:
-        said.append(f"{chosen.min_attackers} attackers or more")
-    said.append(f"at most {dict(AGES).get(chosen.max_age, f'{chosen.max_age} seconds')} old")
-    return said
-
-
-def _form_of(row: webhooks.Row, names: dict[tuple[str, int], str]) -> Form:
-    chosen = row.filter
-    values = {"name": row.name, "kind": row.kind, "side": chosen.side, "mine": "1" if chosen.mine else "",
-              "min_attackers": str(chosen.min_attackers), "max_age": str(chosen.max_age)}  # fmt: skip
-    for each, table, _, _ in _NAMED:
-        number = getattr(chosen, each)
-        values[each] = "" if number is None else names.get((table, number)) or str(number)
-    values["ships"] = ", ".join(names.get(("item_type", ship)) or str(ship) for ship in chosen.ship_type_ids)
-    return Form(values)
-
-
 async def _mine(request: web.Request, viewer: Viewer) -> webhooks.Row:
     text = request.match_info["id"]
     row = await in_db(webhooks.one, viewer.account_id, int(text)) if len(text) < 19 else None
@@ -307,7 +207,7 @@ async def _mine(request: web.Request, viewer: Viewer) -> webhooks.Row:
 async def _list(request: web.Request, viewer: Viewer, notice: Notice | None = None, form: Form | None = None,
                 status: int = 200) -> web.Response:  # fmt: skip
     listed = await read_db(webhooks.of_account, viewer.account_id)
-    names = await read_db(_names, listed)
+    names = await read_db(names_in, listed)
     form = form or Form({"mine": "1", "kind": DISCORD, "max_age": str(DEFAULT_AGE), "min_attackers": "1"})
     described = [(row, describe(row, names)) for row in listed]
     return _render(request, "webhooks.html", viewer, status=status, listed=described, form=form, notice=notice)

@@ -5,6 +5,7 @@ Queues are durable, messages persistent, each send is confirmed. A message carri
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,11 +58,17 @@ class DatabaseConnection(Middleware):
     after_skip_message = after_process_message
 
 
+@functools.cache
+def _parameters(function: Any) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
+
+
 class LogContext(Middleware):
     """Binds a message's id, its actor and the ids it carries to every line that is logged while it is processed."""
 
     def before_process_message(self, broker: Broker, message: Any) -> None:
-        names = inspect.signature(broker.get_actor(message.actor_name).fn).parameters
+        actor = broker.actors.get(message.actor_name)
+        names = _parameters(actor.fn) if actor is not None else ()
         carried = {**dict(zip(names, message.args, strict=False)), **message.kwargs}
         ids = {name: carried[name] for name in logs.CONTEXT if isinstance(carried.get(name), int)}
         logs.about(message_id=message.message_id, actor=message.actor_name, **ids)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import peewee
 import pytest
 
 from actors import health, overview
 from models import connection, tallies, utcnow
 from models.base import in_transaction, insert_rows, rows, run, sql_now, to_text
 from models.runs import take_lease
+from tests.deployment import wait_until
 from tests.player import Player
 from tests.serving import fill, new_universe, served
 from web.ops_charts import BARS, charts, span
@@ -176,3 +179,28 @@ async def test_the_dashboard_is_for_admins_and_says_what_is_wrong_first(
     assert "All well" in page and 'href="/ops?hours=24" aria-current="true"' in page
     for odd in ("/ops?hours=99999999", "/ops?hours=-1", "/ops?hours=x"):
         assert (await get(admin, odd))[0] == 200
+
+
+def test_figures_reach_the_table_by_themselves_and_survive_a_database_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tallies, "FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(tallies, "connection", contextlib.nullcontext)
+    written: list[tuple[Any, ...]] = []
+    is_away = True
+
+    def write(values: list[tuple[Any, ...]]) -> None:
+        if is_away:
+            raise peewee.OperationalError("connection refused")
+        written.extend(values)
+
+    later = tallies.Later(write)
+    for _ in range(3):
+        later.add(("minute", "name"), 1, 10)
+    wait_until(lambda: later._timer is None, "it was tried", 5)
+    assert written == []
+    is_away = False
+    later.add(("minute", "name"), 1, 10)
+    later.add(("minute", "other"), 1, 0)
+    wait_until(lambda: len(written) == 2, "it is written by itself", 5)
+    assert written == [("minute", "name", 4, 40), ("minute", "other", 1, 0)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
+import random
 import re
 import shutil
 import socket
@@ -20,12 +22,21 @@ from dramatiq.middleware import prometheus as dramatiq_prometheus
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deployment import wait_until
-from tests.places import PROJECT, free_port
+from tests.places import PROJECT
 from tests.player import Player
 
 OPS = PROJECT / "docs" / "ops"
 ALERTS = OPS / "alerts.yml"
 DASHBOARD = OPS / "grafana-dashboard.json"
+
+
+def quiet_port() -> int:
+    """A free port below those that outgoing connections take, so that it is still free when a process comes for it."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port")
 
 
 def scrape(port: int) -> str:
@@ -52,7 +63,7 @@ def lint(process: str, text: str) -> None:
 
 
 async def test_every_process_is_measured_and_what_dashboard_and_alerts_ask_for_is_there(deployment: Any) -> None:
-    worker, scheduler = free_port(), free_port()
+    worker, scheduler = quiet_port(), quiet_port()
     place = deployment(
         {"kills": (12, 4, 4)}, WORKER_METRICS_PORT=str(worker), SCHEDULER_METRICS_PORT=str(scheduler)
     )  # fmt: skip
@@ -70,6 +81,8 @@ async def test_every_process_is_measured_and_what_dashboard_and_alerts_ask_for_i
         lambda: place.sql("SELECT sum(requests) FROM esi_usage WHERE route = 'killmail'")[0][0] == 12,
         "figures are kept",
     )
+    for process in ("worker", "scheduler"):
+        wait_until(lambda process=process: "metrics served" in place.log(process), f"the {process} is measured")  # type: ignore[misc]
     texts = {"web": scrape(place.port), "worker": scrape(worker), "scheduler": scrape(scheduler)}
     found = {
         name: {family.name: family for family in text_string_to_metric_families(text)} for name, text in texts.items()

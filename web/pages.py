@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-
-import aiohttp_jinja2
 from aiohttp import web
 
 from web import about, feeds, filters, killmail, messages, mine, render, searching, sessions

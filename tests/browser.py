@@ -53,6 +53,7 @@ def site(folder: Path, **config: Any) -> Iterator[Site]:
         "SSO_URL": handle.url, "SSO_CLIENT_ID": CLIENT[0], "SSO_CLIENT_SECRET": CLIENT[1],
         "SSO_CALLBACK_URL": f"{url}/auth/callback", "ESI_USER_AGENT": "Killsync-Tests/1.0 (tests@localhost)",
         "SECRET_KEYS": generate_key(), "WEB_PORT": str(port),
+        "ADMIN_CHARACTER_IDS": str(handle.simulator.universe.demo_characters[0].character_id),
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():

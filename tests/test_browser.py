@@ -308,7 +308,7 @@ PAGES = {
     "front": "/", "mine": "/?mine=1", "filtered": "/?corporation=98000003&side=kills", "killmail": f"/killmails/{FIGHT}",
     "character": "/characters/{pilot}", "corporation": "/corporations/98000003", "alliance": "/alliances/99000001",
     "system": "/systems/30004759", "ship": "/types/670", "search": "/search?q=an", "nothing found": "/search?q=zzzzz",
-    "me": "/me", "webhooks": "/webhooks", "missing": "/killmails/5",
+    "me": "/me", "webhooks": "/webhooks", "operations": "/ops", "missing": "/killmails/5",
 }  # fmt: skip
 #: What axe looks at: everything, and then what the colours of the night change.
 RULES: dict[str, Any] = {"light": {"resultTypes": ["violations"]}, "dark": {"runOnly": ["color-contrast"]}}

@@ -7,6 +7,7 @@ missing or wrong; 130 ended by Ctrl-C.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 queue_app = typer.Typer(help="Put work into the queues.", no_args_is_help=True)
 app.add_typer(queue_app, name="queue")
+letters_app = typer.Typer(help="Messages that no worker could do: look, send again, drop.", no_args_is_help=True)
+app.add_typer(letters_app, name="dead-letters")
 console = Console(highlight=False)
 problems = Console(stderr=True, highlight=False)
 
@@ -48,6 +51,10 @@ def migrate() -> None:
     except Exception as error:
         if is_away(error):
             raise stop(database_away(settings)) from None
+        if "lock timeout" in str(error):
+            raise stop(
+                "a table is in use and nothing was changed: run this again, or stop web, worker and scheduler first"
+            ) from None
         raise
     console.print(f"Migrated: {', '.join(done)}" if done else "The schema is up to date.")
 
@@ -126,6 +133,70 @@ def ledger() -> None:
     from commands.status import show_ledger
 
     show_ledger(console)
+
+
+QueueOption = Annotated[str | None, typer.Option("--queue", help="Only of this queue.")]
+IdsArgument = Annotated[list[str] | None, typer.Argument(help="Ids as `list` shows them.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
+
+
+@letters_app.command("list")
+def list_dead_letters(
+    queue: QueueOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most that are shown.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show the messages that were parked, with the reason. Takes nothing out."""
+    _dead_letters("show", queue, limit, as_json=as_json)
+
+
+@letters_app.command("retry")
+def retry_dead_letters(ids: IdsArgument = None, everything: AllOption = False, queue: QueueOption = None) -> None:
+    """Send parked messages to their queues again."""
+    _dead_letters("retry", ids or [], queue, everything=everything)
+
+
+@letters_app.command("drop")
+def drop_dead_letters(ids: IdsArgument = None, everything: AllOption = False, queue: QueueOption = None) -> None:
+    """Delete parked messages. Killmails are not lost by that: they are in the ledger."""
+    _dead_letters("drop", ids or [], queue, everything=everything)
+
+
+def _dead_letters(what: str, *arguments: Any, **options: Any) -> None:
+    import settings as settings_module
+
+    settings = settings_module.load()
+    from commands import dead_letters
+
+    try:
+        getattr(dead_letters, what)(settings, console, *arguments, **options)
+    except dead_letters.Refused as refused:
+        raise stop(str(refused), refused.code) from None
+
+
+@app.command()
+def backup(file: Annotated[Path, typer.Argument(help="The file to write; must not exist.")]) -> None:
+    """Write the database into one file, while everything runs."""
+    _saving("backup", file)
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(help="A file that `killsync backup` wrote.")]) -> None:
+    """Put the database back as a backup has it. Stop web, worker and scheduler first."""
+    _saving("restore", file)
+
+
+def _saving(what: str, file: Path) -> None:
+    import logs
+    import settings as settings_module
+    from commands import saving
+
+    settings = settings_module.load("database")
+    logs.setup(settings)
+    try:
+        console.print(getattr(saving, what)(settings, file), markup=False, soft_wrap=True)
+    except saving.Refused as refused:
+        raise stop(str(refused)) from None
 
 
 @app.command()

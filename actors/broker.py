@@ -19,11 +19,13 @@ from dramatiq.broker import Broker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.common import dq_name, xq_name
-from dramatiq.middleware import AsyncIO, CurrentMessage, Middleware, Retries, ShutdownNotifications, TimeLimit
+from dramatiq.middleware import AsyncIO, CurrentMessage, Middleware, ShutdownNotifications, TimeLimit
 
 import logs
 from actors.boot import WorkerBoot
 from actors.exposition import WorkerMetrics
+from actors.patience import Patience
+from actors.rabbit import Rabbit
 from models.base import database, discard, is_away
 from settings import Settings
 
@@ -88,7 +90,7 @@ def make_broker(settings: Settings) -> Broker:
         ShutdownNotifications(notify_shutdown=False),
         CurrentMessage(),
         AsyncIO(),
-        Retries(max_retries=20, min_backoff=1_000, max_backoff=60_000),
+        Patience(max_retries=20, min_backoff=1_000, max_backoff=60_000),
         DatabaseConnection(),
         LogContext(),
         # Last, since hooks after a shutdown run from the end: it closes what lives on AsyncIO's loop.
@@ -100,7 +102,7 @@ def make_broker(settings: Settings) -> Broker:
     if settings.uses_memory_broker:
         broker = StubBroker(middleware=middleware)
     else:
-        broker = RabbitmqBroker(url=settings.broker_url, middleware=middleware, confirm_delivery=True, max_priority=3)
+        broker = Rabbit(url=settings.broker_url, middleware=middleware, confirm_delivery=True, max_priority=3)
         # A broker that stopped answering is noticed within half a minute instead of never.
         for each in [broker.parameters] if not isinstance(broker.parameters, list) else broker.parameters:
             each.heartbeat = 30
@@ -179,6 +181,19 @@ class _Depths:
         except pika.exceptions.ChannelClosedByBroker:
             return 0, 0
         return int(method.message_count), int(method.consumer_count)
+
+
+@contextmanager
+def connected() -> Iterator[pika.BlockingConnection]:
+    """A connection to RabbitMQ for the block.
+
+    Raises:
+        BrokerAway: it does not answer, or broke off.
+    """
+    broker = dramatiq.get_broker()
+    assert isinstance(broker, RabbitmqBroker)
+    with _connection(broker) as connection:
+        yield connection
 
 
 @contextmanager

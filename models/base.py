@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import peewee
 import psycopg2
 from peewee import DatabaseProxy, Field, Model
-from playhouse.pool import PooledPostgresqlDatabase
+from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
 from settings import Settings
 
@@ -28,10 +28,13 @@ database = DatabaseProxy()
 
 #: Errors after which the same transaction may simply be tried again: deadlock, serialization failure, SQLite's lock.
 _TRANSIENT_TEXTS = ("deadlock detected", "could not serialize", "database is locked", "database table is locked")
-#: Errors that say that the server is away or coming back, not that the statement is wrong.
+#: Errors that say that the server is away, coming back or without room, not that the statement is wrong.
 _AWAY_TEXTS = (
     "connection", "server closed", "terminating", "starting up", "shutting down", "recovery mode", "too many clients",
     "remaining connection slots", "could not translate host", "unable to open database",
+    "no space left", "disk is full",
+    # SQLite without room has ended the transaction itself; that is all that its driver then says.
+    "cannot rollback",
 )  # fmt: skip
 
 
@@ -190,8 +193,8 @@ def is_transient(error: Exception) -> bool:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether *error* says that the database is unreachable or restarting, so that waiting is the cure."""
-    if isinstance(error, DatabaseAway):
+    """Whether *error* says that the database is unreachable, restarting or out of room, so that waiting is the cure."""
+    if isinstance(error, DatabaseAway | MaxConnectionsExceeded):
         return True
     if not isinstance(error, peewee.OperationalError | peewee.InterfaceError | psycopg2.OperationalError
                       | psycopg2.InterfaceError):  # fmt: skip
@@ -254,6 +257,11 @@ def sql_now(offset_seconds: float = 0.0) -> str:
         moved = f" + interval '1 second' * {float(offset_seconds)!r}" if offset_seconds else ""
         return f"(statement_timestamp(){moved})"
     return f"strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now', '{float(offset_seconds):+.3f} seconds')"
+
+
+def sql_moment(moment: datetime) -> str:
+    """SQL for *moment*, told by this host's clock, on the database's clock."""
+    return sql_now((moment - utcnow()).total_seconds())
 
 
 def insert_rows(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]], suffix: str = "") -> Any:

@@ -13,6 +13,8 @@ from peewee_migrate import Router
 from models.base import database, is_away, is_postgres, rows
 from settings import project_root
 
+#: How long a migration waits for a table that workers hold.
+LOCK_TIMEOUT = "10s"
 _LOCK_ID = zlib.crc32(b"killsync migrate")
 
 
@@ -40,7 +42,7 @@ def migrate() -> list[str]:
             return list(_router().run())
         database.execute_sql("SELECT pg_advisory_lock(%s)", (_LOCK_ID,))
         try:
-            database.execute_sql("SET lock_timeout = '10s'")
+            database.execute_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
             return list(_router().run())
         finally:
             database.execute_sql("SET lock_timeout = DEFAULT")

@@ -99,3 +99,22 @@ def test_a_killmail_is_stored_whole_or_not_at_all(settings: Any, simulated: Any)
         assert rows("SELECT count(*) FROM killmail") == [(1,)]
         assert rows("SELECT count(*) FROM event") == [(1,)]
         in_transaction(lambda: None)
+
+
+def test_a_disk_without_room_is_waited_for_like_a_database_that_is_away(settings: Any) -> None:
+    from models.base import in_transaction, is_away, transaction
+
+    if is_postgres():
+        pytest.skip("PostgreSQL is filled up by `make chaos`; SQLite can be told to be full")
+
+    def fill() -> None:
+        run("INSERT INTO sync_run (user_id, error) VALUES (1, %s)", ("x" * 1_000_000,))
+
+    with connection():
+        (pages,) = rows("PRAGMA page_count")[0]
+        rows(f"PRAGMA max_page_count = {pages + 10}")
+        with pytest.raises(peewee.OperationalError) as raised, transaction():
+            fill()
+        assert is_away(raised.value), raised.value
+        in_transaction(fill)  # on a new connection, which has room
+        assert rows("SELECT count(*) FROM sync_run") == [(1,)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from typing import Any
 
 import dramatiq
 
@@ -58,6 +59,7 @@ def _send(killmail_ids: list[int]) -> None:
     middle = len(killmail_ids) // 2
     for position, killmail_id in enumerate(killmail_ids):
         fetch_killmail.send(killmail_id, more=position == middle)
+    ledger.handed_over(killmail_ids)
 
 
 def _come_back(seconds: float) -> None:
@@ -67,7 +69,7 @@ def _come_back(seconds: float) -> None:
 
 
 @dramatiq.actor(queue_name="esi_enqueue_queue", max_retries=0)
-def dispatch_killmails() -> None:
+def dispatch_killmails(**_newer: Any) -> None:
     """Send what has become due."""
     # This is the one message that `_come_back` let through: the next may be sent.
     runs.end_lease(_LEASE)

@@ -18,6 +18,8 @@ FRESH_PRIORITY, FRESH, BACKLOG_PRIORITY, BACKLOG = 0, 1, 2, 3
 
 #: How long a sent message may stay unanswered before its killmail is sent again, seconds.
 CLAIM_SECONDS = 180.0
+#: How long whoever claimed a killmail may take to send it, seconds: one who died before is noticed so much sooner.
+SENDING_SECONDS = 25.0
 #: A hash is believed wrong only when ESI refused it twice, this many seconds apart; under load it refuses right ones.
 REFUSAL_SECONDS = 2 * 3600.0
 
@@ -117,18 +119,29 @@ def is_fetched(killmail_id: int) -> bool:
 
 
 def claim(limit: int, *, backlog: bool) -> list[int]:
-    """Take up to *limit* due killmails, most urgent first, and mark them sent for CLAIM_SECONDS."""
+    """Take up to *limit* due killmails, most urgent first; they are the caller's for SENDING_SECONDS, to send."""
     if limit <= 0:
         return []
     lanes = (BACKLOG_PRIORITY, BACKLOG) if backlog else (FRESH_PRIORITY, FRESH)
     lock = "FOR UPDATE SKIP LOCKED" if is_postgres() else ""
     sql = (
-        f"UPDATE killmail_ref SET due_at = {sql_now(CLAIM_SECONDS)}, sent_at = {sql_now()} WHERE killmail_id IN ("
+        f"UPDATE killmail_ref SET due_at = {sql_now(SENDING_SECONDS)}, sent_at = {sql_now()} WHERE killmail_id IN ("
         f"SELECT killmail_id FROM killmail_ref WHERE state = 'pending' AND lane BETWEEN %s AND %s AND due_at <= {sql_now()} "
         f"ORDER BY lane, killmail_id DESC LIMIT %s {lock}) RETURNING lane, killmail_id"
     )
     taken = in_transaction(lambda: rows(sql, (*lanes, limit)))
     return [number for _, number in sorted(taken, key=lambda row: (row[0], -row[1]))]
+
+
+def handed_over(killmail_ids: Sequence[int]) -> None:
+    """Claimed killmails are with the workers now, for CLAIM_SECONDS; what was answered meanwhile is left alone."""
+    if not killmail_ids:
+        return
+    sql = (
+        f"UPDATE killmail_ref SET due_at = {sql_now(CLAIM_SECONDS)} WHERE killmail_id IN "
+        f"({', '.join(['%s'] * len(killmail_ids))}) AND state = 'pending' AND sent_at IS NOT NULL"
+    )
+    in_transaction(lambda: run(sql, sorted(killmail_ids)))
 
 
 def sent() -> int:

@@ -1,0 +1,56 @@
+"""Handing killmails from the ledger to the workers, when the one who hands them over dies on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models import connection, ledger
+from models.base import rows, run, sql_now
+
+
+def test_killmails_claimed_by_a_worker_that_died_before_it_sent_them_are_due_again_soon(
+    against: Any, simulated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from actors import dispatch
+    from actors.killmails import fetch_killmail
+
+    against(simulated(kills=(5,)))
+
+    class Died(BaseException):
+        pass
+
+    def send(killmail_id: int, more: bool) -> None:
+        sent.append(killmail_id)
+        if len(sent) == 2:
+            raise Died
+
+    sent: list[int] = []
+    monkeypatch.setattr(fetch_killmail, "send", send)
+    with connection():
+        for number in (1, 2, 3):
+            ledger.enter(number, "a" * 40)
+        run(f"UPDATE killmail_ref SET due_at = {sql_now()}")
+        with pytest.raises(Died):
+            dispatch.dispatch()
+        assert rows(f"SELECT count(*) FROM killmail_ref WHERE due_at > {sql_now(ledger.SENDING_SECONDS)}") == [(0,)]
+        run(f"UPDATE killmail_ref SET due_at = {sql_now()}")
+        sent.clear()
+        monkeypatch.setattr(fetch_killmail, "send", lambda killmail_id, more: sent.append(killmail_id))
+        dispatch.dispatch()
+        assert sorted(sent) == [1, 2, 3]
+        safe = sql_now(ledger.CLAIM_SECONDS - 20)
+        assert rows(f"SELECT count(*) FROM killmail_ref WHERE due_at > {safe}") == [(3,)], "they are with the workers"
+
+
+def test_handing_over_leaves_alone_what_a_worker_has_answered_meanwhile(settings: Any) -> None:
+    with connection():
+        for number in (1, 2):
+            ledger.enter(number, "a" * 40)
+        run(f"UPDATE killmail_ref SET due_at = {sql_now()}")
+        claimed = ledger.claim(10, backlog=False)
+        ledger.put_back(1, 5.0)
+        ledger.handed_over(claimed)
+        due = rows(f"SELECT killmail_id FROM killmail_ref WHERE due_at <= {sql_now(10)}")
+        assert due == [(1,)]

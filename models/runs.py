@@ -14,6 +14,7 @@ from models.base import (
     is_postgres,
     rows,
     run,
+    sql_moment,
     sql_now,
     to_text,
     utcnow,
@@ -125,25 +126,28 @@ def move_cursor(state: ListState, next_page: int | None, *, walked: bool = False
 def page_state(list_id: int, page: int) -> PageState:
     """What ESI last said of the page; all None when it was never asked for."""
     found = rows(
-        "SELECT etag, last_modified, expires_at, pages FROM list_page WHERE list_id = %s AND page = %s",
+        f"SELECT etag, last_modified, expires_at, pages, {sql_now()} FROM list_page WHERE list_id = %s AND page = %s",
         (list_id, page),
     )
     if not found:
         return PageState(None, None, None, None)
-    etag, last_modified, expires_at, pages = found[0]
-    return PageState(etag, last_modified, from_any(expires_at), pages)
+    etag, last_modified, expires_at, pages, now = found[0]
+    expires, database_now = from_any(expires_at), from_any(now)
+    if expires is not None and database_now is not None:
+        # Stored by the database's clock; the host that reads it may have another one than the host that wrote it.
+        expires += utcnow() - database_now
+    return PageState(etag, last_modified, expires, pages)
 
 
 def keep_page(list_id: int, page: int, state: PageState) -> None:
     """Remember what ESI said of the page. Call it after the page's ids are in the ledger, never before."""
-    expires = to_text(state.expires_at) if state.expires_at else None
+    expires = sql_moment(state.expires_at) if state.expires_at else "NULL"
     in_transaction(
-        lambda: insert_rows(
-            "list_page",
-            ("list_id", "page", "etag", "last_modified", "expires_at", "pages"),
-            [(list_id, page, state.etag, state.last_modified, expires, state.pages)],
-            "ON CONFLICT (list_id, page) DO UPDATE SET etag = excluded.etag, last_modified = excluded.last_modified, "
+        lambda: run(
+            f"INSERT INTO list_page (list_id, page, etag, last_modified, expires_at, pages) VALUES (%s, %s, %s, %s, {expires}, "
+            "%s) ON CONFLICT (list_id, page) DO UPDATE SET etag = excluded.etag, last_modified = excluded.last_modified, "
             "expires_at = excluded.expires_at, pages = excluded.pages",
+            (list_id, page, state.etag, state.last_modified, state.pages),
         )
     )
 
@@ -240,16 +244,17 @@ def synced(user_id: int, next_sync_at: datetime) -> None:
     """A user's list was walked; plan the next poll."""
     in_transaction(
         lambda: run(
-            f'UPDATE "user" SET last_killmail_sync_at = {sql_now()}, next_sync_at = %s, updated_at = {sql_now()} '
-            "WHERE id = %s",
-            (to_text(next_sync_at), user_id),
+            f'UPDATE "user" SET last_killmail_sync_at = {sql_now()}, next_sync_at = {sql_moment(next_sync_at)}, '
+            f"updated_at = {sql_now()} WHERE id = %s",
+            (user_id,),
         )
     )
 
 
 def plan(user_id: int, next_sync_at: datetime) -> None:
     """Plan the next poll of a user whose sync did not get through."""
-    in_transaction(lambda: run('UPDATE "user" SET next_sync_at = %s WHERE id = %s', (to_text(next_sync_at), user_id)))
+    due = sql_moment(next_sync_at)
+    in_transaction(lambda: run(f'UPDATE "user" SET next_sync_at = {due} WHERE id = %s', (user_id,)))
 
 
 def claim_due_users(limit: int, lease_seconds: float) -> list[tuple[int, int, int]]:

@@ -4,13 +4,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run demo test fuzz bench lint format lock install install-dev services clean help
+.PHONY: run demo test fuzz bench chaos soak lint format lock install install-dev services clean help
 
 help:
 	@echo "make run    everything in one process, on a simulated EVE; web page on http://127.0.0.1:8080"
 	@echo "make demo   the same, ends by itself with a summary"
 	@echo "make test   lint, types and all tests (needs or starts PostgreSQL and RabbitMQ)"
 	@echo "make bench  the benchmarks"
+	@echo "make chaos  every fault on real processes; writes the table of docs/reliability.md"
+	@echo "make soak   half an hour without faults: memory, connections, queues"
 
 run: install
 	@$(BIN)/killsync run
@@ -29,6 +31,12 @@ fuzz: install-dev services
 
 bench: install-dev services
 	$(BIN)/python -m bench
+
+chaos: install-dev
+	$(BIN)/python -m tests.chaos
+
+soak: install-dev
+	$(BIN)/python -m tests.chaos --soak 30
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -1,0 +1,184 @@
+"""Plays one fault: a fresh database and virtual host, everything started, the fault while killmails flow, the comparison."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import simulator
+from tests.chaos.services import Postgres, Rabbit
+from tests.chaos.world import Verdict, World
+from tests.deployment import wait_until
+from tests.places import postgres_database, rabbitmq_vhost
+
+CONFIG: dict[str, Any] = {
+    "kills": (240, 120, 60), "latency": 0.02, "list_cache_seconds": 3.0, "new_kill_interval": 0.8, "limits": False,
+}  # fmt: skip
+SETTINGS = {"SYNC_INTERVAL_SECONDS": "3", "LOG_LEVEL": "INFO"}
+
+
+class Skipped(Exception):
+    """This fault cannot be made on this machine; the text says why."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: what is promised under it, how it is made, and what it may change.
+
+    Attributes:
+        name: what goes wrong.
+        promise: what Killsync promises then.
+        how: how the suite makes it.
+        make: makes it and returns when it is over.
+        config, settings, hooks: for the simulator, the deployment and the workers.
+        restarts: whether processes may end by themselves and be started again.
+        told_all: whether a subscriber hears of every killmail; not when the web server it listens to is killed.
+        dead: dead letters it leaves.
+        seconds: the longest it may take to recover.
+        services: "own" when it stops or wipes a service, which only the suite's own ones allow.
+        database: "postgres", "sqlite", "small postgres" or "small sqlite" (on a few megabytes).
+    """
+
+    name: str
+    promise: str
+    how: str
+    make: Callable[[Stage], None]
+    config: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    hooks: dict[str, str] = field(default_factory=dict)
+    restarts: bool = False
+    told_all: bool = True
+    dead: int = 0
+    seconds: float = 90.0
+    services: str = "any"
+    database: str = "postgres"
+
+
+@dataclass
+class Stage:
+    """What a fault has to play with."""
+
+    world: World
+    postgres: Postgres | None
+    rabbit: Rabbit | None
+    folder: Path
+
+    @property
+    def vhost(self) -> str:
+        return self.world.settings["BROKER_URL"].rsplit("/", 1)[1]
+
+    def sim(self, work: Callable[[simulator.Simulator], Any]) -> Any:
+        return self.world.simulated.call(work)
+
+    def flow(self, more: int = 10) -> None:
+        """Wait until *more* killmails than now are stored."""
+        goal = self.world.stored() + more
+        wait_until(lambda: self.world.stored() >= goal, "killmails flow", 60)
+
+
+def play(fault: Fault, postgres: Postgres | None = None, rabbit: Rabbit | None = None) -> Verdict:
+    """Play *fault* on the given services, or on the machine's; what came of it.
+
+    Raises:
+        Skipped: it cannot be made here.
+    """
+    verdict = Verdict()
+    with tempfile.TemporaryDirectory(prefix="killsync-chaos-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        folder.chmod(0o755)
+        handle = simulator.run_in_thread(simulator.SimulatorConfig(**{**CONFIG, **fault.config}))
+        stack.callback(handle.stop)
+        database = stack.enter_context(_database(fault.database, folder, postgres))
+        broker = stack.enter_context(_vhost(rabbit))
+        settings = {**SETTINGS, **fault.settings, "DATABASE_URL": database, "BROKER_URL": broker}
+        world = World(folder, handle, **settings)
+        stack.callback(world.end)
+        world.command("killsync", "migrate")
+        hooks = {key: value.format(started=handle.simulator.clock._started) for key, value in fault.hooks.items()}
+        try:
+            world.begin(hooks)
+            stage = Stage(world, postgres, rabbit, folder)
+            if "CHAOS_KILL_AT" not in fault.hooks:
+                stage.flow()
+            fault.make(stage)
+            verdict.seconds = world.recover(time.monotonic(), fault.seconds)
+        except AssertionError as error:
+            verdict.problems.append(str(error) or repr(error))
+        world_restarts = world.restarts
+        world.compare(verdict, told_all=fault.told_all, dead=fault.dead)
+        if world_restarts and not fault.restarts:
+            verdict.problems.append(f"{world_restarts} processes ended by themselves")
+        if verdict.problems or verdict.lost or verdict.doubled:
+            _keep_logs(fault, folder)
+    return verdict
+
+
+def _keep_logs(fault: Fault, folder: Path) -> None:
+    kept = Path(tempfile.gettempdir()) / "killsync-chaos-logs" / fault.name.replace(" ", "-").replace("/", "-")
+    kept.mkdir(parents=True, exist_ok=True)
+    for log in folder.glob("*.log"):
+        (kept / log.name).write_bytes(log.read_bytes())
+
+
+@contextlib.contextmanager
+def _vhost(rabbit: Rabbit | None) -> Iterator[str]:
+    if rabbit is None:
+        with rabbitmq_vhost() as url:
+            yield url
+    else:
+        name = f"chaos-{uuid.uuid4().hex[:8]}"
+        rabbit.add_vhost(name)
+        yield rabbit.url(name)
+        with contextlib.suppress(RuntimeError):
+            rabbit.control("delete_vhost", name)
+
+
+@contextlib.contextmanager
+def _database(kind: str, folder: Path, postgres: Postgres | None) -> Iterator[str]:
+    place = folder / "database"
+    place.mkdir()
+    with _small(place) if kind.startswith("small") else contextlib.nullcontext():
+        if kind.endswith("sqlite"):
+            yield f"sqlite:///{place / 'killsync.db'}"
+        elif postgres is None:
+            with postgres_database() as url:
+                yield url
+        else:
+            name = f"chaos_{uuid.uuid4().hex[:8]}"
+            if kind.startswith("small"):
+                import shutil
+
+                (place / "space").mkdir()
+                shutil.chown(place / "space", "postgres", "postgres")
+                postgres.sql(f"CREATE TABLESPACE {name} LOCATION '{place / 'space'}'")
+            tail = f" TABLESPACE {name}" if kind.startswith("small") else ""
+            postgres.sql(f"CREATE DATABASE {name}{tail}")
+            try:
+                yield postgres.url(name)
+            finally:
+                postgres.sql(f"DROP DATABASE {name} WITH (FORCE)")
+                if tail:
+                    postgres.sql(f"DROP TABLESPACE {name}")
+
+
+@contextlib.contextmanager
+def _small(place: Path) -> Iterator[None]:
+    """A file system of a few megabytes at *place*."""
+    import subprocess
+
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(place)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise Skipped(f"a small file system cannot be mounted: {done.stderr.strip()}")
+    place.chmod(0o755)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True, timeout=30)

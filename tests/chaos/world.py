@@ -1,0 +1,291 @@
+"""One deployment under a fault: the processes of the Procfile, kept alive as systemd would, kills that keep arriving, a
+subscriber that listens, and the comparison of what is stored with everything a list ever named."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pika
+import psycopg2
+
+from simulator import Handle
+from tests.comparing import served_killmail, stored_killmail
+from tests.deployment import Deployment, wait_until
+from tests.places import PROJECT
+from tests.player import Player
+
+QUEUES = (
+    "esi_enqueue_queue", "esi_user_killmails_queue", "esi_killmail_details_queue", "esi_enrichment_queue",
+    "notifications_queue",
+)  # fmt: skip
+NAMES = ("character", "corporation", "alliance", "faction", "item_type", "solar_system")
+
+
+@dataclass
+class Verdict:
+    """What one fault did. `seconds`: from its end until all that was listed by then is stored."""
+
+    listed: int = 0
+    stored: int = 0
+    doubled: int = 0
+    lost: int = 0
+    told: int = 0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+
+class Subscriber:
+    """Listens to every new killmail in a thread of its own, and comes back when the connection breaks."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.replace("http", "ws") + "/graphql"
+        self.heard: Counter[int] = Counter()
+        self.is_open = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._listen()), daemon=True)
+        self._thread.start()
+
+    async def _listen(self) -> None:
+        async with aiohttp.ClientSession() as http:
+            while not self._stopped.is_set():
+                with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                    async with http.ws_connect(self._url, protocols=("graphql-transport-ws",), timeout=5) as socket:
+                        await self._hear(socket)
+                self.is_open.clear()
+                await asyncio.sleep(0.2)
+
+    async def _hear(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        await socket.send_json({"type": "connection_init"})
+        await socket.receive_json(timeout=10)
+        query = "subscription { newKillmail { id killmailHash attackerCount } }"
+        await socket.send_json({"id": "1", "type": "subscribe", "payload": {"query": query}})
+        await asyncio.sleep(0.2)
+        self.is_open.set()
+        while not self._stopped.is_set():
+            try:
+                message = await socket.receive(timeout=0.5)
+            except TimeoutError:
+                continue
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                return
+            said = message.json()
+            if said["type"] == "next":
+                self.heard[int(said["payload"]["data"]["newKillmail"]["id"])] += 1
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(timeout=10)
+
+
+class World(Deployment):
+    """A deployment whose processes are started again when they end by themselves."""
+
+    def __init__(self, folder: Path, simulated: Handle, **settings: str) -> None:
+        super().__init__(folder, simulated, **settings)
+        self.mark = folder / "killed"
+        self.restarts = 0
+        self.subscriber: Subscriber | None = None
+        self._commands: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
+        self._stopped = threading.Event()
+        self._lock = threading.RLock()
+        self._database: Any = None
+        threading.Thread(target=self._supervise, daemon=True).start()
+
+    def run_procfile(self, name: str, alias: str = "", **hooks: str) -> None:
+        """Start the process *name* of the Procfile; a worker with the hooks of the suite beside its actors."""
+        lines = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines() if line)
+        words = [word.removeprefix(".venv/bin/") for word in shlex.split(lines[name])]
+        words = [str(PROJECT / word) if word.endswith(".py") else word for word in words]
+        if name == "worker":
+            words.insert(2, "tests.chaos.hooks")
+        environment = {"PYTHONPATH": str(PROJECT), "CHAOS_MARK": str(self.mark), **hooks}
+        with self._lock:
+            self._commands[alias or name] = tuple(words), environment
+            self.start(alias or name, *words, **environment)
+
+    def _supervise(self) -> None:
+        while not self._stopped.wait(0.3):
+            with self._lock:
+                for name, process in list(self.processes.items()):
+                    if process.poll() is not None and name in self._commands:
+                        self.restarts += 1
+                        words, environment = self._commands[name]
+                        self.start(name, *words, **environment)
+
+    def stop(self, name: str, number: int = signal.SIGTERM, patience: float = 60) -> int:
+        with self._lock:
+            self._commands.pop(name, None)
+        return super().stop(name, number, patience)
+
+    def kill(self, name: str) -> None:
+        """Kill a process with all its children; the supervisor starts it again."""
+        import os
+
+        os.killpg(self.processes[name].pid, signal.SIGKILL)
+
+    def begin(self, hooks: dict[str, str], pilots: int = 3) -> None:
+        """Start everything, listen, log everybody in."""
+        self.run_procfile("web")
+        wait_until(lambda: self.get("/healthz")[0] == 200, "the web server answers", 60)
+        self.subscriber = Subscriber(self.url)
+        assert self.subscriber.is_open.wait(30)
+        self.run_procfile("worker", **hooks)
+        self.run_procfile("scheduler")
+        for pilot in self.pilots[:pilots]:
+            asyncio.run(self.log_in(pilot))
+
+    @property
+    def pilots(self) -> list[int]:
+        return [pilot.character_id for pilot in self.simulated.simulator.universe.demo_characters]
+
+    async def log_in(self, pilot: int) -> None:
+        async with Player(self.url) as player:
+            assert (await player.log_in(pilot)).status == 302
+
+    # What is stored, and what ought to be.
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.settings["DATABASE_URL"].startswith("sqlite")
+
+    def sql(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Run SQL from outside, over one connection that is opened anew when the server went away."""
+        if self.is_sqlite:
+            path = self.settings["DATABASE_URL"].removeprefix("sqlite:///")
+            with contextlib.closing(sqlite3.connect(path, timeout=10)) as file:
+                found = file.execute(statement.replace("%s", "?"), parameters).fetchall()
+                file.commit()
+                return found
+        for attempt in (1, 2):
+            try:
+                if self._database is None:
+                    url = self.settings["DATABASE_URL"] + "?application_name=chaos"
+                    self._database = psycopg2.connect(url)
+                    self._database.autocommit = True
+                cursor = self._database.cursor()
+                cursor.execute(statement, parameters or None)
+                return cursor.fetchall() if cursor.description else []
+            except psycopg2.Error:
+                self._database = None
+                if attempt == 2:
+                    raise
+        raise AssertionError("unreachable")
+
+    def stored(self) -> int:
+        return int(self.sql("SELECT count(*) FROM killmail")[0][0])
+
+    def listed(self) -> dict[int, str]:
+        """Every killmail that the lists of those who logged in name now."""
+
+        def collect(simulator: Any) -> dict[int, str]:
+            found: dict[int, str] = {}
+            for pilot in self.pilots:
+                found.update(simulator.universe.listed("character", pilot, simulator.clock.now()))
+            return found
+
+        found: dict[int, str] = self.simulated.call(collect)
+        return found
+
+    def missing(self, expected: dict[int, str]) -> set[int]:
+        return set(expected) - {number for (number,) in self.sql("SELECT killmail_id FROM killmail")}
+
+    def no_more_kills(self) -> None:
+        self.simulated.call(lambda simulator: simulator._arrivals and simulator._arrivals.cancel())
+
+    def depths(self, suffix: str = "") -> dict[str, int]:
+        """Messages ready in each queue, or in its delayed (".DQ") or dead (".XQ") one."""
+        connection = pika.BlockingConnection(pika.URLParameters(self.settings["BROKER_URL"]))
+        try:
+            channel = connection.channel()
+            return {
+                name: channel.queue_declare(name + suffix, passive=True).method.message_count for name in QUEUES
+            }  # fmt: skip
+        finally:
+            connection.close()
+
+    def recover(self, ended: float, seconds: float) -> float:
+        """Seconds from *ended* (monotonic) until all that was listed now is stored."""
+        expected = self.listed()
+        wait_until(
+            lambda: not self._missing_or_away(expected), f"all {len(expected)} listed killmails are stored", seconds
+        )
+        return time.monotonic() - ended
+
+    def _missing_or_away(self, expected: dict[int, str]) -> bool:
+        try:
+            return bool(self.missing(expected))
+        except (psycopg2.Error, sqlite3.Error):
+            return True
+
+    def compare(self, verdict: Verdict, *, told_all: bool, dead: int) -> None:
+        """Let no more kills come, wait for the last, and compare everything."""
+        self.no_more_kills()
+        expected = self.listed()
+        say = verdict.problems.append
+        for condition, what, patience in (
+            (lambda: not self.missing(expected), "the last kills are stored", 60),
+            (lambda: self.unnamed() == 0, "everything is named", 150),
+            (lambda: self.get("/readyz")[0] == 200, "readyz is true again", 30),
+            (lambda: self.depths()["esi_killmail_details_queue"] == 0, "the queue is empty", 60),
+        ):
+            try:
+                wait_until(condition, what, patience)
+            except AssertionError as error:
+                say(str(error))
+        verdict.listed, verdict.stored = len(expected), self.stored()
+        verdict.lost = len(self.missing(expected))
+        for killmail_id, killmail_hash in expected.items():
+            body = self.simulated.simulator.universe.body(killmail_id)
+            found = stored_killmail(self.sql, killmail_id, "%s")
+            if found is not None and found != served_killmail(body, killmail_hash):
+                say(f"killmail {killmail_id} is not whole")
+        self._check_events(expected, verdict, told_all)
+        if (parked := sum(self.depths(".XQ").values())) != dead:
+            say(f"{parked} dead letters instead of {dead}")
+        if invalid := self.sql("SELECT count(*) FROM killmail_ref WHERE state = 'invalid'")[0][0]:
+            say(f"{invalid} right killmails are called invalid")
+        if strangers := {n for (n,) in self.sql("SELECT killmail_id FROM killmail")} - set(expected):
+            say(f"{len(strangers)} killmails are stored that no list named")
+
+    def unnamed(self) -> int:
+        return sum(int(self.sql(f"SELECT count(*) FROM {table} WHERE name IS NULL")[0][0]) for table in NAMES)
+
+    def _check_events(self, expected: dict[int, str], verdict: Verdict, told_all: bool) -> None:
+        assert self.subscriber is not None
+        written = Counter(n for (n,) in self.sql("SELECT subject_id FROM event WHERE kind = 'killmail'"))
+        heard = self.subscriber.heard
+        verdict.doubled = sum(count - 1 for count in written.values()) + sum(count - 1 for count in heard.values())
+        verdict.told = len(heard)
+        if missing := {n for (n,) in self.sql("SELECT killmail_id FROM killmail")} - set(written):
+            verdict.problems.append(f"{len(missing)} stored killmails have no event")
+        if told_all:
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda: set(heard) >= set(expected), "the subscriber has heard of all", 15)
+            if untold := set(expected) - set(heard):
+                verdict.problems.append(f"the subscriber did not hear of {len(untold)}")
+        if early := set(heard) - set(expected):
+            verdict.problems.append(f"the subscriber heard of {len(early)} that are not stored")
+
+    def end(self) -> None:
+        """Stop everything."""
+        self._stopped.set()
+        with self._lock:
+            self._commands.clear()
+        if self.subscriber is not None:
+            self.subscriber.stop()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.stop_all()
+        if self._database is not None:
+            self._database.close()

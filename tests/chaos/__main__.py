@@ -1,6 +1,6 @@
 """`python -m tests.chaos [WORD ...]`: every fault, or those with a word in their name, and the table of what came of it.
 
-A run of all of them writes the table into docs/reliability.md. `--soak MINUTES` runs without faults and watches memory,
+What came of each is written into the table of docs/reliability.md. All of them take about half an hour. `--soak MINUTES` runs without faults and watches memory,
 connections and queues instead. Exit code 1: something was lost, doubled or did not recover.
 """
 
@@ -59,12 +59,14 @@ def main() -> int:
         with services() as (postgres, rabbit):
             if arguments.soak:
                 return soak.run(postgres, rabbit, arguments.soak)
-            results = [(fault, _play(fault, postgres, rabbit)) for fault in chosen]
+            results: report.Results = []
+            for fault in chosen:
+                results.append((fault, _play(fault, postgres, rabbit)))
+                report.write(results[-1:], [each.name for each in FAULTS])
     except Missing as missing:
         print(f"not run: {missing}")
         return 1
     report.show(results)
-    report.write(results, [fault.name for fault in FAULTS])
     return int(any(isinstance(result, Verdict) and not report.is_kept(result) for _, result in results))
 
 

@@ -96,7 +96,7 @@ FAULTS = (
     Fault("half of all answers are 502", "everything comes in the end", "every second killmail request for 20 s",
           half_502, seconds=180),
     Fault("422 for right hashes", "asked again two hours later, never called invalid",
-          "40 right hashes refused; the ledger set two hours back", right_hashes_refused),
+          "40 right hashes refused; the ledger set two hours back", right_hashes_refused, counted=True),
     Fault("420, the error limit", "nothing is sent before its reset", "420 three times, up to 60 s each", error_limited,
           seconds=180),
     Fault("429 without headers", "waits as long as asked", "30 % of requests for 15 s", rate_limited, seconds=120),

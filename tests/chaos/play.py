@@ -40,6 +40,7 @@ class Fault:
         restarts: whether processes may end by themselves and be started again.
         told_all: whether a subscriber hears of every killmail; not when the web server it listens to is killed.
         dead: dead letters it leaves.
+        counted: whether tries may be counted against killmails.
         seconds: the longest it may take to recover.
         services: "own" when it stops or wipes a service, which only the suite's own ones allow.
         database: "postgres", "sqlite", "small postgres" or "small sqlite" (on a few megabytes).
@@ -55,6 +56,7 @@ class Fault:
     restarts: bool = False
     told_all: bool = True
     dead: int = 0
+    counted: bool = False
     seconds: float = 90.0
     services: str = "any"
     database: str = "postgres"
@@ -111,7 +113,7 @@ def play(fault: Fault, postgres: Postgres | None = None, rabbit: Rabbit | None =
         except AssertionError as error:
             verdict.problems.append(str(error) or repr(error))
         world_restarts = world.restarts
-        world.compare(verdict, told_all=fault.told_all, dead=fault.dead)
+        world.compare(verdict, told_all=fault.told_all, dead=fault.dead, counted=fault.counted)
         if world_restarts and not fault.restarts:
             verdict.problems.append(f"{world_restarts} processes ended by themselves")
         if verdict.problems or verdict.lost or verdict.doubled:

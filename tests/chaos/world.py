@@ -229,8 +229,14 @@ class World(Deployment):
         except (psycopg2.Error, sqlite3.Error):
             return True
 
-    def compare(self, verdict: Verdict, *, told_all: bool, dead: int) -> None:
-        """Let no more kills come, wait for the last, and compare everything."""
+    def compare(self, verdict: Verdict, *, told_all: bool, dead: int, counted: bool = False) -> None:
+        """Let no more kills come, wait for the last, and compare everything.
+
+        Args:
+            told_all: whether the subscriber heard of each.
+            dead: dead letters there may be.
+            counted: whether tries may be counted against killmails beside the one that brought them.
+        """
         self.no_more_kills()
         expected = self.listed()
         say = verdict.problems.append
@@ -256,6 +262,8 @@ class World(Deployment):
             say(f"{parked} dead letters instead of {dead}")
         if invalid := self.sql("SELECT count(*) FROM killmail_ref WHERE state = 'invalid'")[0][0]:
             say(f"{invalid} right killmails are called invalid")
+        if not counted and (most := self.sql("SELECT max(attempts) FROM killmail_ref")[0][0]) > 1:
+            say(f"{most} tries were counted against a killmail")
         if strangers := {n for (n,) in self.sql("SELECT killmail_id FROM killmail")} - set(expected):
             say(f"{len(strangers)} killmails are stored that no list named")
 

@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
+import logs
 import settings as settings_module
 from models import connect, connection, schema
 from models.base import database, rows, run
@@ -109,6 +110,9 @@ def test_a_table_that_is_in_use_for_long_is_not_waited_for_and_nothing_is_change
     from cli import app
 
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", "500ms")
+    monkeypatch.setattr(
+        logs, "setup", lambda settings: None
+    )  # it would log into the runner's output, which ends with it
     monkeypatch.chdir(tmp_path)
     with postgres_database() as url:
         monkeypatch.setenv("DATABASE_URL", url)

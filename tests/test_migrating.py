@@ -85,7 +85,7 @@ def test_a_filled_database_of_the_first_version_comes_forward_whole(
 async def test_migrating_while_workers_run_stops_none_of_them(
     deployment: Any, next_version: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = deployment({"kills": (150, 60), "latency": 0.02, "limits": False})
+    place = deployment({"kills": (300,), "latency": 0.2, "limits": False})
     place.start_web()
     place.start_worker(threads=6)
     async with Player(place.url) as player:
@@ -95,8 +95,8 @@ async def test_migrating_while_workers_run_stops_none_of_them(
     settings_module.current.cache_clear()
     connect(settings_module.current())
     assert schema.migrate() == ["998_next"]
-    assert place.sql("SELECT count(*) FROM killmail")[0][0] < 150, "it was migrated while killmails were stored"
-    wait_until(lambda: place.sql("SELECT count(*) FROM killmail")[0][0] >= 150, "all is stored", 60)
+    assert place.sql("SELECT count(*) FROM killmail")[0][0] < 300, "it was migrated while killmails were stored"
+    wait_until(lambda: place.sql("SELECT count(*) FROM killmail")[0][0] >= 300, "all is stored", 90)
     assert all(process.poll() is None for process in place.processes.values())
     assert place.sql("SELECT count(*) FROM killmail_ref WHERE state <> 'fetched'") == [(0,)]
     assert "Traceback" not in place.logs()

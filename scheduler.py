@@ -21,14 +21,12 @@ from dramatiq.errors import ConnectionError as BrokerConnectionError
 
 import logs
 import meters
-from models import connection, runs
+from models import connection, polling, runs
 from models.base import DatabaseAway, is_away
 from settings import Settings
 
 log = logs.get("scheduler")
 
-#: Seconds between two ticks. A tick is one small message; what is due is decided by whoever takes it.
-TICK_SECONDS = 5.0
 #: A scheduler that has not renewed its lease for this long is taken to be dead, seconds.
 LEADER_SECONDS = 15.0
 
@@ -41,7 +39,7 @@ class Scheduler:
         self._leads = False
         self._settings = settings
         self._jobs = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
-        seconds = min(TICK_SECONDS, settings.sync_interval_seconds)
+        seconds = min(polling.TICK_SECONDS, settings.sync_interval_seconds)
         self._jobs.add_job(self.tick, IntervalTrigger(seconds=seconds), id="tick")
 
     def start(self) -> None:
@@ -98,7 +96,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     scheduler = Scheduler(settings)
     scheduler.start()
-    log.info("scheduler started", tick_seconds=TICK_SECONDS)
+    log.info("scheduler started", tick_seconds=polling.TICK_SECONDS)
     stopped.wait()
     scheduler.stop()
     log.info("scheduler stopped")

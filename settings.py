@@ -87,6 +87,11 @@ class Settings(BaseSettings):
     sync_ceiling_seconds: int = Field(
         21_600, ge=60, le=2_592_000, description="The longest time between two polls of a quiet character."
     )
+    sync_busy_gap_seconds: int = Field(
+        10_800, ge=1, le=31_536_000,
+        description="A list expected to bring a killmail this often is polled at the shortest time; one that brings a "
+        "quarter of that, at twice the time. Higher asks more and knows sooner.",
+    )  # fmt: skip
     max_pages: int = Field(50, ge=1, le=1000, description="Most pages of one killmail list that are walked.")
     admin_character_ids: Annotated[frozenset[int], NoDecode] = Field(
         frozenset(), description="Characters, comma separated, whose accounts see the operator dashboard."

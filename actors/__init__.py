@@ -1,5 +1,5 @@
-"""The pipeline, one file a step, read in order: broker, enqueue, sync, dispatch, killmails, enrichment, notifications,
-sweep.
+"""The pipeline, one file a step, read in order: broker, enqueue, sync, corporations, dispatch, killmails, enrichment,
+notifications, sweep.
 
 Importing this package chooses the broker of the settings and declares every actor: `dramatiq actors` needs no more.
 A worker process that boots checks its settings and waits for the database; other processes connect the models themselves.
@@ -10,6 +10,6 @@ from settings import load
 
 make_broker(load())
 
-from actors import enqueue, enrichment, killmails, notifications, sweep, sync, tickers  # noqa: E402
+from actors import corporations, enqueue, enrichment, killmails, notifications, sweep, sync, tickers  # noqa: E402
 
-__all__ = ["enqueue", "enrichment", "killmails", "notifications", "sweep", "sync", "tickers"]
+__all__ = ["corporations", "enqueue", "enrichment", "killmails", "notifications", "sweep", "sync", "tickers"]

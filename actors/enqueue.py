@@ -1,43 +1,74 @@
-"""The tick: users whose turn it is become one message each, as many as the workers can take now."""
+"""The tick: users and corporations whose turn it is become one message each, as many as the workers can take now."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import dramatiq
 
 import logs
+import settings as settings_module
 from actors import broker as broker_module
+from actors import corporations
 from actors.broker import ENQUEUE, PRIORITY, ROUTINE, USER_KILLMAILS, BrokerAway
-from models import runs
+from actors.lists import IN_FLIGHT_SECONDS
+from models import corporations as feeds
+from models import polling
 
 log = logs.get("enqueue")
 
 #: Users that may wait in the sync queue; beyond it a tick leaves the rest due, so that urgent ones never queue long.
 MOST_WAITING = 500
-#: How long a user that was sent is left alone when nothing is heard of its sync, seconds.
-IN_FLIGHT_SECONDS = 900.0
+#: Users that are claimed and sent together: what a crash in between costs is a claim's time for so many.
+BATCH = 100
+#: Who is overdue by more than this was not just missed by a tick: the scheduler, the workers or ESI were away, seconds.
+LATE_SECONDS = 120.0
+#: What became overdue together is taken up over about this time, so that neither ESI nor the SSO sees a herd, seconds.
+SPREAD_SECONDS = 1800.0
+#: Overdue users that a tick takes in any case.
+LEAST_LATE = 25
 
 
 @dramatiq.actor(queue_name=ENQUEUE, max_retries=0)
 def enqueue_due_users(**_newer: Any) -> None:
-    """Send a message for each user whose next sync is due."""
+    """Send a message for each user and each corporation whose next sync is due, within what the queue has room for."""
     try:
         room = MOST_WAITING - broker_module.queue_depth(USER_KILLMAILS)
     except BrokerAway as error:
         log.warning("queue depth unknown", reason=str(error))
         return
-    due = runs.claim_due_users(room, IN_FLIGHT_SECONDS)
-    for user_id, _, priority in due:
-        send_user(user_id, broker_priority=PRIORITY if priority > 0 else ROUTINE)
-    if due:
-        log.info("users queued", users=len(due))
+    tick_seconds = min(polling.TICK_SECONDS, settings_module.current().sync_interval_seconds)
+    corporation_ids = feeds.claim_due(min(room, BATCH), IN_FLIGHT_SECONDS)
+    for corporation_id in corporation_ids:
+        corporations.send(corporation_id)
+    take = min(room - len(corporation_ids), share(*polling.due(LATE_SECONDS), tick_seconds=tick_seconds))
+    queued = 0
+    while queued < take:
+        claimed = polling.claim_due_users(min(BATCH, take - queued), IN_FLIGHT_SECONDS)
+        for user_id, _, priority in claimed:
+            send_user(user_id, broker_priority=PRIORITY if priority > 0 else ROUTINE, is_routine=True)
+        queued += len(claimed)
+        if not claimed:
+            break
+    if queued or corporation_ids:
+        log.info("users queued", users=queued, corporations=len(corporation_ids))
 
 
-def send_user(user_id: int, *, broker_priority: int = ROUTINE, run_id: int | None = None) -> None:
+def share(due: int, late: int, *, tick_seconds: float) -> int:
+    """How many users a tick takes: all that have just become due, and a part of those that have long been. Pure.
+
+    So a tick keeps up with any even load, and what piled up while everything stood still is worked off evenly.
+    """
+    return due - late + min(late, max(LEAST_LATE, math.ceil(late * tick_seconds / SPREAD_SECONDS)))
+
+
+def send_user(
+    user_id: int, *, broker_priority: int = ROUTINE, run_id: int | None = None, is_routine: bool = False
+) -> None:
     """Send one user's sync message. It carries ids alone: the worker reads the token itself."""
     from actors.sync import sync_user_killmails
 
     sync_user_killmails.send_with_options(
-        kwargs={"user_id": user_id, "run_id": run_id}, broker_priority=broker_priority
+        kwargs={"user_id": user_id, "run_id": run_id, "is_routine": is_routine}, broker_priority=broker_priority
     )

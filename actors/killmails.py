@@ -9,7 +9,7 @@ import dramatiq
 
 import logs
 import settings as settings_module
-from actors import enrichment, notifications, progress
+from actors import enrichment, evidence, notifications, progress
 from actors.broker import KILLMAIL_DETAILS
 from actors.dispatch import dispatch
 from esi import errors
@@ -50,6 +50,7 @@ def fetch(killmail_id: int) -> bool:
         if result.names_wanted:
             enrichment.ask_soon()
         notifications.announce_soon()
+        evidence.seen(body)
         log.debug("killmail saved", killmail_id=killmail_id, run_id=run_id)
     except errors.InvalidHash as error:
         _count(run_id, error.cost)

@@ -12,13 +12,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-PARTS = ("reservations", "graphql", "growth", "pipeline")
+PARTS = ("reservations", "graphql", "growth", "pipeline", "tick")
+#: Parts that run only when they are named: `polling` has a make target of its own, `storage` takes most of an hour.
+BY_NAME = ("polling", "storage")
 
 
 def main() -> None:
     """Run the chosen parts, print a table, write bench/results/latest.json."""
     options = argparse.ArgumentParser(description="Benchmarks of Killsync.")
-    options.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which parts; all by default")
+    options.add_argument("parts", nargs="*", choices=[*PARTS, *BY_NAME, []], help="which parts")
     options.add_argument("--killmails", type=int, default=2_000, help="killmails through the pipeline")
     options.add_argument("--stored", type=int, default=1_000_000, help="most killmails stored for the growth of pages")
     chosen = options.parse_args()
@@ -41,6 +43,10 @@ def _run(part: str, killmails: int, stored: int) -> dict[str, Any]:
 
     if part == "pipeline":
         return pipeline.run(killmails)
+    if part == "polling":
+        from bench import polling
+
+        return polling.run()
     with postgres_database() as url:
         connect(Settings(database_url=url))  # type: ignore[call-arg]
         schema.migrate()
@@ -48,6 +54,14 @@ def _run(part: str, killmails: int, stored: int) -> dict[str, Any]:
             return reservations.run(url)
         if part == "graphql":
             return pages.beside_graphql_core()
+        if part == "tick":
+            from bench import tick
+
+            return tick.run(url)
+        if part == "storage":
+            from bench import storage
+
+            return storage.run(url)
         return pages.growth(url, tuple(size for size in (10_000, 100_000, stored) if size <= stored))
 
 

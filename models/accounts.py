@@ -115,7 +115,7 @@ def delete_account(account_id: int) -> None:
 
     def work() -> None:
         mine = 'SELECT id FROM "user" WHERE account_id = %s'
-        for table in ("user_killmail", "sync_run", "event"):
+        for table in ("user_killmail", "sync_run", "event", "membership"):
             run(f"DELETE FROM {table} WHERE user_id IN ({mine})", (account_id,))
         run(
             f"DELETE FROM list_page WHERE list_id IN (SELECT id FROM mail_list WHERE user_id IN ({mine}))",
@@ -127,6 +127,7 @@ def delete_account(account_id: int) -> None:
             (account_id,),
         )
         run("DELETE FROM webhook WHERE account_id = %s", (account_id,))
+        run(f"UPDATE corporation_feed SET user_id = NULL WHERE user_id IN ({mine})", (account_id,))
         run("DELETE FROM web_session WHERE account_id = %s", (account_id,))
         run('DELETE FROM "user" WHERE account_id = %s', (account_id,))
         run("DELETE FROM account WHERE id = %s", (account_id,))

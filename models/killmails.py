@@ -58,6 +58,17 @@ class UserKillmail(BaseModel):
         primary_key = CompositeKey("user_id", "killmail_id")
 
 
+class CorporationKillmail(BaseModel):
+    """Which corporation's list named which killmail."""
+
+    corporation_id = BigIntegerField()
+    killmail_id = BigIntegerField()
+
+    class Meta:
+        table_name = "corporation_killmail"
+        primary_key = CompositeKey("corporation_id", "killmail_id")
+
+
 class Killmail(BaseModel):
     killmail_id = BigIntegerField(primary_key=True)
     killmail_hash = TextField()

@@ -37,15 +37,28 @@ class Recorded:
     new_to_ledger: int
 
 
-def record_page(user_id: int, run_id: int | None, refs: Sequence[tuple[int, str]], lane: int) -> Recorded:
-    """Enter the (id, hash) pairs of one page. Repeats, within the page or with earlier ones, do no harm."""
+def record_page(
+    owner_id: int, run_id: int | None, refs: Sequence[tuple[int, str]], lane: int, *, of_corporation: bool = False
+) -> Recorded:
+    """Enter the (id, hash) pairs of one page. Repeats, within the page or with earlier ones, do no harm.
+
+    Args:
+        owner_id: the user whose list it is, or with *of_corporation* the corporation. A Director's own list and the
+            corporation's are two: what one named is still news to the other.
+        run_id: the sync run that asked.
+        refs: the pairs.
+        lane: of those that are new.
+        of_corporation: whose list it is.
+    """
     unique = sorted(dict(refs).items())
     if not unique:
         return Recorded(0, 0)
-    return in_transaction(lambda: _record(user_id, run_id, unique, lane))
+    return in_transaction(lambda: _record(owner_id, run_id, unique, lane, of_corporation))
 
 
-def _record(user_id: int, run_id: int | None, unique: list[tuple[int, str]], lane: int) -> Recorded:
+def _record(
+    owner_id: int, run_id: int | None, unique: list[tuple[int, str]], lane: int, of_corporation: bool
+) -> Recorded:
     now = to_text(utcnow())
     entered = insert_rows(
         "killmail_ref",
@@ -54,9 +67,9 @@ def _record(user_id: int, run_id: int | None, unique: list[tuple[int, str]], lan
         "ON CONFLICT DO NOTHING RETURNING killmail_id",
     ).fetchall()
     named = insert_rows(
-        "user_killmail",
-        ("user_id", "killmail_id"),
-        [(user_id, number) for number, _ in unique],
+        "corporation_killmail" if of_corporation else "user_killmail",
+        ("corporation_id" if of_corporation else "user_id", "killmail_id"),
+        [(owner_id, number) for number, _ in unique],
         "ON CONFLICT DO NOTHING RETURNING killmail_id",
     ).fetchall()
     if len(entered) < len(unique):

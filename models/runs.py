@@ -21,7 +21,6 @@ from models.base import (
 )
 from models.storage import emit
 from models.syncs import CHARACTER_LIST, FAILED, QUEUED, SUCCEEDED, SYNC_PROGRESS, SyncRun
-from models.users import ACTIVE
 
 
 @dataclass
@@ -238,40 +237,6 @@ def unsettled_runs(limit: int = 200) -> list[int]:
     """Unfinished runs that may only lack their end, for the sweep."""
     sql = f"SELECT id FROM sync_run WHERE finished_at IS NULL AND {_SETTLED} ORDER BY id LIMIT %s"
     return [number for (number,) in rows(sql, (limit,))]
-
-
-def synced(user_id: int, next_sync_at: datetime) -> None:
-    """A user's list was walked; plan the next poll."""
-    in_transaction(
-        lambda: run(
-            f'UPDATE "user" SET last_killmail_sync_at = {sql_now()}, next_sync_at = {sql_moment(next_sync_at)}, '
-            f"updated_at = {sql_now()} WHERE id = %s",
-            (user_id,),
-        )
-    )
-
-
-def plan(user_id: int, next_sync_at: datetime) -> None:
-    """Plan the next poll of a user whose sync did not get through."""
-    due = sql_moment(next_sync_at)
-    in_transaction(lambda: run(f'UPDATE "user" SET next_sync_at = {due} WHERE id = %s', (user_id,)))
-
-
-def claim_due_users(limit: int, lease_seconds: float) -> list[tuple[int, int, int]]:
-    """Take up to *limit* users that are due, priority first, then the latest; (user id, character id, priority).
-
-    Their next turn moves `lease_seconds` on, so no tick takes a user again while a sync of theirs is under way; a sync
-    that ends plans the real next turn.
-    """
-    if limit <= 0:
-        return []
-    lock = "FOR UPDATE SKIP LOCKED" if is_postgres() else ""
-    sql = (
-        f'UPDATE "user" SET next_sync_at = {sql_now(lease_seconds)} WHERE id IN ('
-        f"SELECT id FROM \"user\" WHERE status = '{ACTIVE}' AND next_sync_at <= {sql_now()} "
-        f"ORDER BY priority DESC, next_sync_at LIMIT %s {lock}) RETURNING id, character_id, priority"
-    )
-    return in_transaction(lambda: [tuple(row) for row in rows(sql, (limit,))])  # type: ignore[misc]
 
 
 def take_lease(name: str, holder: str, seconds: float) -> bool:

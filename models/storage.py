@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from models.base import from_any, in_transaction, insert_rows, is_postgres, rows, run, sql_now, utcnow
+from models.base import in_transaction, insert_rows, is_postgres, rows, run, sql_now, utcnow
 from models.killmails import FETCHED
 from models.mapping import (
     ATTACKER_COLUMNS,
@@ -148,9 +148,3 @@ def emit(kind: str, subject_id: int, user_id: int | None = None) -> None:
 def prune_events(keep_seconds: float) -> int:
     """Delete events that every listener has long seen; the number deleted."""
     return run(f"DELETE FROM event WHERE created_at < {sql_now(-keep_seconds)}")
-
-
-def newest_kill_time(character_id: int) -> Any:
-    """When the character was last seen on a stored killmail, or None."""
-    found = rows("SELECT max(killmail_time) FROM involvement WHERE kind = 1 AND entity_id = %s", (character_id,))
-    return from_any(found[0][0])

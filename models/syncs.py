@@ -57,6 +57,31 @@ class MailList(BaseModel):
         indexes = ((("kind", "subject_id"), True),)
 
 
+class Membership(BaseModel):
+    """A user's corporation, as far as it matters; `refused_at` is when ESI last refused them its list."""
+
+    user_id = BigIntegerField(primary_key=True)
+    corporation_id = BigIntegerField(index=True)
+    checked_at = UtcDateTimeField()
+    refused_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        table_name = "membership"
+
+
+class CorporationFeed(BaseModel):
+    """A corporation whose list is read, and by whose token. Its members rely on it until `works_until`."""
+
+    corporation_id = BigIntegerField(primary_key=True)
+    user_id = BigIntegerField(null=True, index=True)
+    next_sync_at = UtcDateTimeField(index=True)
+    last_sync_at = UtcDateTimeField(null=True)
+    works_until = UtcDateTimeField(null=True)
+
+    class Meta:
+        table_name = "corporation_feed"
+
+
 class ListPage(BaseModel):
     """What ESI said of one page: its ETag and when it may be asked for again."""
 

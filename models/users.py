@@ -41,6 +41,8 @@ class User(BaseModel):
     priority = SmallIntegerField(default=0)
     last_killmail_sync_at = UtcDateTimeField(null=True)
     next_sync_at = UtcDateTimeField(null=True)
+    #: Until when a message that is under way counts as such; none when the next turn is planned.
+    claimed_until = UtcDateTimeField(null=True)
     logged_in_at = UtcDateTimeField(default=utcnow)
     created_at = UtcDateTimeField(default=utcnow)
     updated_at = UtcDateTimeField(default=utcnow)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import logs
 import settings as settings_module
@@ -25,8 +25,8 @@ from sso.vault import Vault
 
 log = logs.get("sso")
 
-#: A token is renewed when it has less than this left.
-MARGIN = timedelta(minutes=5)
+#: A token is renewed when it has less than this left: long enough for a walk between two looks at it.
+MARGIN = timedelta(minutes=2)
 #: More refreshes than this at a time were seen to fail with 500s.
 MOST_AT_ONCE = 4
 #: A refresh that takes longer than this has died with its worker, seconds.
@@ -55,6 +55,12 @@ def access_token(user_id: int, *, rejected: str | None = None) -> str:
         with _right_to_refresh(user_id):
             known = _stored(user_id, vault, rejected)
             return known if known is not None else _refresh(settings, user_id, vault)
+
+
+def usable_until(user_id: int) -> datetime | None:
+    """Until when the stored access token needs no refresh; None when there is none."""
+    found: User | None = User.get_or_none(User.id == user_id)
+    return found.expires_at - MARGIN if found is not None and found.access_token and found.expires_at else None
 
 
 def _stored(user_id: int, vault: Vault, rejected: str | None) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 
 from bench import generate
 from models import base as base_module
-from models import connect, connection, feed, ledger, people, runs, schema
+from models import connect, connection, feed, ledger, people, polling, schema
 from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
 from settings import Settings
 from tests.places import postgres_database
@@ -151,6 +151,6 @@ def test_what_is_due_is_found_without_sorting_all_that_waits(seen: Seen) -> None
 
 
 def test_due_users_are_found_by_their_index(seen: Seen) -> None:
-    assert len(runs.claim_due_users(50, 900)) == 50
+    assert len(polling.claim_due_users(50, 900)) == 50
     assert seen.scanned_whole() == set()
     assert seen.most_rows() < 500

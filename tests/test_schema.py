@@ -7,7 +7,7 @@ from typing import Any
 import peewee
 import pytest
 
-from models import User, connection, ledger, runs, schema
+from models import User, connection, ledger, polling, runs, schema
 from models.base import BaseModel, database, is_postgres, rows, run
 
 
@@ -45,7 +45,7 @@ def test_a_row_entered_by_hand_needs_only_what_it_is_about(settings: Any) -> Non
         run("INSERT INTO \"user\" (character_id, character_name) VALUES (1, 'Hand Made')")
         run("INSERT INTO killmail_ref (killmail_id, killmail_hash) VALUES (5, 'abc')")
         run('INSERT INTO sync_run (user_id) SELECT id FROM "user"')
-        assert [user_id for user_id, _, _ in runs.claim_due_users(10, 60)] == [User.get().id]
+        assert [user_id for user_id, _, _ in polling.claim_due_users(10, 60)] == [User.get().id]
         assert ledger.claim(10, backlog=True) == [5]
         assert runs.open_run(User.get().id) == 1, "the run that was entered is the open one"
 

@@ -1,0 +1,211 @@
+"""The walk over one leased killmail list, a character's or a corporation's: pages, their ids into the ledger.
+
+Told page by page in the log. A fault of ESI or the SSO puts the message back with a delay; the page cursor in the database
+says where the walk goes on, so no page is asked for twice. Whose turn is when is the business of `actors.sync` and
+`actors.corporations`, which complete the class.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+import dramatiq
+from dramatiq.errors import Retry
+
+import logs
+import meters
+import settings as settings_module
+from actors.dispatch import dispatch
+from actors.schedule import Pace
+from actors.walk import Walk, begin
+from esi import errors
+from esi.client import EsiClient, shared
+from models import ledger, runs, utcnow
+from models.runs import ListState, PageState
+from models.syncs import RUNNING, WAITING
+from settings import Settings
+from sso.errors import Disabled, NeedsLogin, SsoAway
+from sso.tokens import access_token
+
+log = logs.get("sync")
+
+#: A list is held this long without a sign of life, seconds: longer than one page can take with its refresh.
+LEASE_SECONDS = 150.0
+#: Unusable answers for the same list in a row before the run is given up; the next poll tries anew.
+MOST_MALFORMED = 3
+#: How long a list that was sent is left alone when nothing is heard of its sync, seconds.
+IN_FLIGHT_SECONDS = 900.0
+
+
+def pace_of(settings: Settings) -> Pace:
+    """The pace that the settings ask for."""
+    floor = float(settings.sync_interval_seconds)
+    return Pace(floor, max(floor, float(settings.sync_ceiling_seconds)), float(settings.sync_busy_gap_seconds))
+
+
+class TakenOver(Exception):
+    """Another worker walks this list now, and goes on where this one stands."""
+
+
+@dataclass
+class ListWalk:
+    """The walk of one leased list.
+
+    Attributes:
+        user: whose token asks.
+        run_id: the sync run it belongs to.
+        state: the list.
+        holder: of the lease.
+        found: ids that its pages named.
+        news: of them new to the list, history not counted.
+    """
+
+    #: Errors that a fresh token may cure: it may have been revoked before its time.
+    curable: ClassVar[tuple[type[errors.EsiError], ...]] = (errors.TokenRejected,)
+
+    user: Any
+    run_id: int
+    state: ListState
+    holder: str
+    client: EsiClient = field(default_factory=lambda: shared(settings_module.current()))
+    settings: Settings = field(default_factory=settings_module.current)
+    token: str = ""
+    page_one_expires: datetime | None = None
+    found: int = 0
+    news: int = 0
+
+    def record(self, refs: list[tuple[int, str]], lane: int) -> ledger.Recorded:
+        """Enter a page's ids."""
+        raise NotImplementedError
+
+    def plan(self, *, hours: int = 0) -> None:
+        """Plan the next poll: after a walk that got through, or in *hours* after one that did not."""
+        raise NotImplementedError
+
+    def hold(self, seconds: float) -> None:
+        """The message comes back in *seconds*: until then the list is nobody else's."""
+        raise NotImplementedError
+
+    def walk(self) -> bool:
+        """Walk until the end, or until ESI or the SSO cannot be asked; then put the message back. True at the end."""
+        say = log.bind(user_id=self.user.id, character=self.user.character_name, run_id=self.run_id)
+        if self.state.kind != "character":
+            say = say.bind(list=f"{self.state.kind} {self.state.subject_id}")
+        say.info("fetching killmails from ESI")
+        runs.set_status(self.run_id, self.user.id, RUNNING)
+        walk = begin(self.state.next_page, self.state.walked_at, utcnow(), self.settings.max_pages)
+        try:
+            while walk.page is not None:
+                self._page(walk, say)
+        except errors.EsiError as error:
+            self._count(error.cost)
+            self.interrupted(error, say)
+            return False
+        except SsoAway as error:
+            self._wait(error.retry_after, str(error), say)
+        except (NeedsLogin, Disabled) as error:
+            runs.fail(self.run_id, self.user.id, str(error))
+            meters.sync_ended("failed")
+            say.warning("sync stopped", reason=str(error))
+            return False
+        self.plan()
+        runs.walked(self.run_id)
+        say.info("pages done", pages=walk.last_page, killmails_found=self.found)
+        return True
+
+    def _page(self, walk: Walk, say: Any) -> None:
+        page = walk.page
+        assert page is not None
+        known = runs.page_state(self.state.list_id, page)
+        if known.expires_at is not None and known.expires_at > utcnow():
+            # ESI would serve the same answer from its cache: what we know is the answer.
+            meters.sync_page("cached")
+            self._note(page, known)
+            walk.saw(new_ids=0, items=0, last_page=known.pages)
+        else:
+            answer = self._ask(walk, page, known)
+            self._count(answer.cost)
+            meters.sync_page("unchanged" if answer.not_modified else "read")
+            fresh = PageState(answer.etag, answer.last_modified, answer.expires_at, answer.pages or known.pages)
+            if answer.not_modified:
+                fresh = PageState(known.etag, known.last_modified, answer.expires_at, known.pages)
+                say.info("page unchanged", page=page)
+                walk.saw(new_ids=0, items=0, last_page=fresh.pages)
+            else:
+                recorded = self._record(answer.refs)
+                say.info("page read", page=page, killmails=len(answer.refs), new=recorded.new_to_ledger)
+                walk.saw(
+                    new_ids=recorded.new_to_list,
+                    items=len(answer.refs),
+                    last_page=answer.pages,
+                    past_end=answer.past_end or not answer.refs,
+                )
+            runs.keep_page(self.state.list_id, page, fresh)
+            self._note(page, fresh)
+        ended = walk.is_history and walk.cursor is None and self.state.next_page is not None
+        if walk.cursor != self.state.next_page or ended:
+            runs.move_cursor(self.state, walk.cursor, walked=ended)
+        if not runs.renew_lease(self.state, self.holder, LEASE_SECONDS):
+            raise TakenOver
+
+    def _note(self, page: int, known: PageState) -> None:
+        if page == 1:
+            self.page_one_expires = known.expires_at
+
+    def _record(self, refs: list[tuple[int, str]]) -> ledger.Recorded:
+        is_history = self.state.walked_at is None
+        lane = ledger.lane_of(backlog=is_history, priority=self.user.priority)
+        recorded = self.record(refs, lane)
+        found = len({number for number, _ in refs})
+        self.found += found
+        runs.add_to_run(self.run_id, pages=1, found=found, skipped=found - recorded.new_to_ledger)
+        if not is_history:
+            self.news += recorded.new_to_list
+        if recorded.new_to_ledger:
+            dispatch()
+        return recorded
+
+    def _ask(self, walk: Walk, page: int, known: PageState) -> Any:
+        """One page; a token that ESI rejects is refreshed once."""
+        if not self.token:
+            self.token = access_token(self.user.id)
+        ask: dict[str, Any] = {
+            "payer": self.user.character_id,
+            "etag": known.etag,
+            "last_modified": known.last_modified,
+            "backlog": walk.is_backlog,
+        }
+        try:
+            return self.client.killmail_list(self.state.kind, self.state.subject_id, self.token, page, **ask)
+        except self.curable as error:
+            self._count(error.cost)
+            self.token = access_token(self.user.id, rejected=self.token)
+            return self.client.killmail_list(self.state.kind, self.state.subject_id, self.token, page, **ask)
+
+    def _count(self, cost: Any) -> None:
+        if cost is not None and cost.requests:
+            runs.add_to_run(self.run_id, esi_requests=cost.requests, esi_tokens=cost.tokens)
+
+    def interrupted(self, error: errors.EsiError, say: Any) -> None:
+        """Put the message back for what passes; end the run for what does not."""
+        if error.transient:
+            self._wait(error.retry_after or 15.0, str(error), say)
+        message = dramatiq.middleware.CurrentMessage.get_current_message()
+        tries = int(message.options.get("retries", 0)) if message else MOST_MALFORMED
+        if isinstance(error, errors.Malformed) and tries < MOST_MALFORMED:
+            self._wait(10.0 * (tries + 1), str(error), say)
+        runs.fail(self.run_id, self.user.id, str(error))
+        meters.sync_ended("failed")
+        say.warning("sync failed", reason=str(error))
+        self.plan(hours=1)
+
+    def _wait(self, seconds: float, reason: str, say: Any) -> None:
+        """Put the message back: no thread sleeps out a missing token."""
+        delay = seconds + random.uniform(0.0, min(3.0, 0.1 * seconds + 0.2))  # noqa: S311
+        runs.set_status(self.run_id, self.user.id, WAITING, reason)
+        self.hold(delay + IN_FLIGHT_SECONDS)
+        say.info("sync waits", reason=reason, retry_in=round(delay, 1), next_page=self.state.next_page)
+        raise Retry(delay=int(delay * 1000))

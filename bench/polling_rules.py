@@ -1,0 +1,104 @@
+"""The rules that are compared: a fixed interval, zKillboard's, and ours, which calls `actors.schedule` itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from actors import schedule
+from bench.activity import DAY, HOUR, Floats, Ints
+from bench.polling_world import World
+
+
+def pace(busy_gap: float) -> schedule.Pace:
+    """The limits that Killsync has by default."""
+    return schedule.Pace(floor=300.0, ceiling=6 * HOUR, busy_gap=busy_gap)
+
+
+@dataclass
+class Ours:
+    """Killsync's rule. What a character's list is expected to bring is kept as one warmth a span, faded when looked at."""
+
+    busy_gap: float
+    margin: float = 120.0
+    warm: Floats = field(init=False)
+    faded_at: Floats = field(init=False)
+
+    def begin(self, world: World) -> Floats:
+        act = world.activity
+        mail = np.repeat(np.arange(len(act.times)), world.sizes)
+        past = act.times[mail] < 0
+        who, age, shared = act.members[past], -act.times[mail[past]], world.sizes[mail[past]]
+        self.warm = np.array(
+            [
+                np.bincount(who, schedule.warmth(age, span, schedule.weight(shared)), world.number)
+                for span in schedule.SPANS
+            ]
+        )
+        self.faded_at = np.zeros(world.number)
+        self.phase = schedule.phase_of(np.arange(world.number))
+        return schedule.interval(schedule.rate(self.warm), np.zeros(world.number), pace(self.busy_gap))
+
+    def after(self, world: World, who: Ints, now: Floats) -> Floats:
+        since = now - self.faded_at[who]
+        self.faded_at[who] = now
+        warm = np.array(
+            [schedule.warmth(since, span, self.warm[number, who]) for number, span in enumerate(schedule.SPANS)]
+        )
+        self.warm[:, who] = warm
+        left = np.maximum(0.0, world.token_until[who] - self.margin - now)
+        return schedule.interval(schedule.rate(warm), left, pace(self.busy_gap)) * world.rng.uniform(
+            1.0, 1.05, len(who)
+        )
+
+    def heard(self, world: World, mails: Ints, now: Floats) -> None:
+        index, people = world.people(mails)
+        happened, known, shared = world.activity.times[mails][index], now[index], world.sizes[mails][index]
+        for number, span in enumerate(schedule.SPANS):
+            added = schedule.warmth(self.faded_at[people] - happened, span, schedule.weight(shared))
+            np.add.at(self.warm[number], people, added)
+        age = known - happened
+        fresh = age <= schedule.FRESH
+        people, known = people[fresh], known[fresh]
+        due = known + schedule.hurry(age[fresh], shared[fresh], self.phase[people], pace(self.busy_gap))
+        np.minimum.at(world.due, people, np.maximum(due, world.polled[people] + 300.0))
+
+
+@dataclass
+class Fixed:
+    """Everybody every *seconds*."""
+
+    seconds: float
+    margin: float = 0.0
+
+    def begin(self, world: World) -> Floats:
+        return np.full(world.number, self.seconds)
+
+    def after(self, world: World, who: Ints, now: Floats) -> Floats:
+        return np.full(len(who), self.seconds)
+
+    def heard(self, world: World, mails: Ints, now: Floats) -> None:
+        pass
+
+
+@dataclass
+class Zkillboard:
+    """By the age of the last stored kill, as zKillboard's code has it."""
+
+    margin: float = 0.0
+
+    def _interval(self, age: Floats) -> Floats:
+        steps = [7 * DAY, 30 * DAY, 90 * DAY, 365 * DAY]
+        return np.array([900.0, HOUR, 4 * HOUR, 24 * HOUR, 72 * HOUR])[np.digitize(age, steps)]
+
+    def begin(self, world: World) -> Floats:
+        return self._interval(-world.last_kill)
+
+    def after(self, world: World, who: Ints, now: Floats) -> Floats:
+        base = self._interval(now - world.last_kill[who])
+        spread = np.where(base == 900.0, 30.0, base / 12)
+        return base + world.rng.uniform(-1, 1, len(who)) * spread
+
+    def heard(self, world: World, mails: Ints, now: Floats) -> None:
+        pass

@@ -1,0 +1,103 @@
+"""What five million stored killmails do to saving the next one and to reading a page: is partitioning needed?
+
+Run by hand (`python -m bench storage`): it takes the better part of an hour and some 20 GB of disk, all given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import time
+from typing import Any
+
+import psycopg2
+
+from bench import generate
+from bench.pages import FILTERS, _time_page
+from models import connection, ledger
+from models.storage import known_ids, save_killmail
+
+#: Killmails saved for a measurement, and pages read.
+SAVES, ROUNDS = 2_000, 60
+TABLES = ("killmail", "victim", "attacker", "killmail_item", "involvement", "killmail_ref")
+
+
+def run(database_url: str, sizes: tuple[int, ...] = (100_000, 1_000_000, 5_000_000)) -> dict[str, Any]:
+    """Saves a second and the p95 of pages at each size, the largest in the smallest's, and bytes a killmail."""
+    database = psycopg2.connect(database_url)
+    database.autocommit = True
+    # Generated rows are right by construction; with foreign keys checked row by row this would take hours.
+    database.cursor().execute("SET session_replication_role = replica; SET synchronous_commit = off")
+    figures: dict[str, dict[str, float]] = {"saves/s": {}, **{f"page {name}, p95 ms": {} for name in FILTERS}}
+    stored = 0
+    for size in sizes:
+        for start in range(stored + 1, size + 1, 100_000):
+            last = min(size, start + 99_999)
+            generate.killmails(database, start, last)
+            generate.items(database, start, last)
+            generate.ledger(database, start, last)
+        stored = size
+        generate.settle(database)
+        for name, chosen in FILTERS.items():
+            figures[f"page {name}, p95 ms"][f"{size:,}"] = round(asyncio.run(_time_page(chosen, ROUNDS)) * 1000, 1)
+        figures["saves/s"][f"{size:,}"] = round(_saves(size), 1)
+    result: dict[str, Any] = {"goal": "not more than 30 % worse from 100,000 to 5,000,000"}
+    for name, at in figures.items():
+        values = list(at.values())
+        result[name] = {**at, "ratio": round(values[-1] / values[0], 2)}
+    result["bytes a killmail"] = _sizes(database, stored)
+    database.close()
+    return result
+
+
+def _saves(size: int) -> float:
+    """Saves a second of one thread with the real function; by the median, since the machine has other work."""
+    rng = random.Random(size)
+    known_ids.clear()
+    times = []
+    with connection():
+        for number in range(SAVES):
+            killmail_id = 1_000_000_000 + size * 10 + number
+            body = _body(rng, killmail_id)
+            ledger.enter(killmail_id, f"{killmail_id:040x}")
+            began = time.perf_counter()
+            save_killmail(body, f"{killmail_id:040x}")
+            times.append(time.perf_counter() - began)
+    return 1 / statistics.median(times[SAVES // 10 :])
+
+
+def _body(rng: random.Random, killmail_id: int) -> dict[str, Any]:
+    """A killmail of now among the generated pilots, with as many attackers and items as the generated ones."""
+
+    def one(count: int, start: int) -> int:
+        return start + int(count * rng.random() ** 3)
+
+    def party() -> dict[str, Any]:
+        return {
+            "character_id": one(generate.PILOTS, 2_100_000_000),
+            "corporation_id": one(generate.CORPORATIONS, 98_000_000),
+            "alliance_id": one(generate.ALLIANCES, 99_000_000),
+            "ship_type_id": one(generate.TYPES, 500),
+        }
+
+    items = [{"item_type_id": one(generate.TYPES, 500), "flag": 5, "quantity_dropped": 1, "singleton": 0}
+             for _ in range(generate.ITEMS)]  # fmt: skip
+    attackers = [{**party(), "weapon_type_id": 2488, "damage_done": 10, "final_blow": number == 0, "security_status": 0.5}
+                 for number in range(generate.ATTACKERS)]  # fmt: skip
+    return {
+        "killmail_id": killmail_id,
+        "killmail_time": "2026-08-02T12:00:00Z",
+        "solar_system_id": one(generate.SYSTEMS, 30_000_000),
+        "victim": {**party(), "damage_taken": 5000, "items": items},
+        "attackers": attackers,
+    }
+
+
+def _sizes(database: Any, stored: int) -> dict[str, Any]:
+    cursor = database.cursor()
+    found: dict[str, Any] = {}
+    for table in TABLES:
+        cursor.execute("SELECT pg_total_relation_size(%s)", (table,))
+        found[table] = round(cursor.fetchone()[0] / stored)
+    return {**found, "all": sum(found.values())}

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run demo test fuzz bench chaos soak lint format lock install install-dev services clean help
+.PHONY: run demo test fuzz bench bench-polling chaos soak lint format lock install install-dev services clean help
 
 help:
 	@echo "make run    everything in one process, on a simulated EVE; web page on http://127.0.0.1:8080"
@@ -37,6 +37,9 @@ chaos: install-dev
 
 soak: install-dev
 	$(BIN)/python -m tests.chaos --soak 30
+
+bench-polling: install-dev
+	$(BIN)/python -m bench polling
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ import settings as settings_module
 from actors import broker, health
 from esi import clock
 from esi.account import Account, Gate
-from models import connection, ledger, tallies, utcnow
+from models import connection, corporations, ledger, tallies, utcnow
 from models.base import from_any, rows, sql_now
 
 _RUN_COLUMNS = ("id", "character", "status", "found", "saved", "skipped", "errors", "requests", "tokens", "started_at",
@@ -49,6 +49,7 @@ def gather(*, exact: bool = True) -> dict[str, Any]:
             ],
             "rates": rates(tallies.since(utcnow() - timedelta(minutes=61)), utcnow()),
             "last_runs": _runs(),
+            "corporations": _corporations(),
             "webhooks": _webhooks(),
             "scheduler_seen_seconds": _scheduler(),
         }
@@ -113,6 +114,19 @@ def _runs() -> list[dict[str, Any]]:
     for run in listed:
         run["started_at"], run["finished_at"] = from_any(run["started_at"]), from_any(run["finished_at"])
     return listed
+
+
+def _corporations() -> list[dict[str, Any]]:
+    """The corporations whose lists are read, by whom, and for how many of our users."""
+    return [
+        {
+            **feed,
+            "works": bool(feed["works"]),
+            "last_sync_at": from_any(feed["last_sync_at"]),
+            "next_sync_at": from_any(feed["next_sync_at"]),
+        }
+        for feed in corporations.overview()
+    ]
 
 
 def _webhooks() -> dict[str, Any]:

@@ -25,8 +25,11 @@ DAY = 24 * HOUR
 
 #: The time spans whose killmails tell what comes next, seconds; each tells an equal part.
 SPANS = (HOUR, DAY, 7 * DAY, 60 * DAY)
-#: Killmails a second that are expected of a character of which nothing is known: one in three months.
-UNKNOWN = 1 / (90 * DAY)
+#: Beside what it brought, a list is expected to bring one killmail in as long as it has been quiet, and this, seconds: the
+#: longer nothing happens, the less will.
+PATIENCE = 30 * DAY
+#: A list names killmails of this long, seconds.
+LISTED = 90 * DAY
 #: A login counts like this many killmails of its moment: whoever logs in looks at the page, and plays.
 LOGIN_WEIGHT = 4.0
 #: Killmails older than this hurry nobody, seconds.
@@ -70,9 +73,9 @@ def warmth(age: Any, span: float, weighing: Any = 1.0) -> Any:
     return weighing * e ** (-age / span)
 
 
-def rate(warmths: Any) -> Any:
-    """Killmails a second that are expected, from the warmth of each of `SPANS`."""
-    return UNKNOWN + sum(warm / span for warm, span in zip(warmths, SPANS, strict=True)) / len(SPANS)
+def rate(warmths: Any, quiet: Any) -> Any:
+    """Killmails a second that are expected, from the warmth of each of `SPANS` and the age of the newest, seconds."""
+    return 1 / (PATIENCE + quiet) + sum(warm / span for warm, span in zip(warmths, SPANS, strict=True)) / len(SPANS)
 
 
 def interval(expected: Any, token_left: Any, pace: Pace) -> Any:
@@ -103,15 +106,16 @@ def _most(one: Any, other: Any) -> Any:
 
 
 def expect(sights: Iterable[Sight], *, login_age: float | None = None) -> float:
-    """Killmails a second that a list is expected to bring, after what was *seen* on it and the age of the last login."""
+    """Killmails a second that a list is expected to bring, after what was seen on it and the age of the last login."""
     warmths = [0.0] * len(SPANS)
     seen = [(sight.age, weight(max(1, sight.shared_by))) for sight in sights]
+    quiet = min((age for age, _ in seen), default=LISTED + (login_age or 0.0))
     if login_age is not None:
         seen.append((login_age, LOGIN_WEIGHT))
     for age, weighing in seen:
         for number, span in enumerate(SPANS):
             warmths[number] += warmth(max(0.0, age), span, weighing)
-    return float(rate(warmths))
+    return float(rate(warmths, max(0.0, quiet)))
 
 
 def next_poll(
@@ -154,7 +158,7 @@ def hurry(age: Any, shared_by: Any, phase: Any, pace: Pace) -> Any:
     their number: all of their lists name the same, so one poll now and then tells most of what a fight brings.
     """
     weighing = weight(shared_by)
-    return phase * interval(rate([warmth(age, span, weighing) for span in SPANS]), 0.0 * age, pace)
+    return phase * interval(rate([warmth(age, span, weighing) for span in SPANS], age), 0.0 * age, pace)
 
 
 def phase_of(number: int) -> float:

@@ -20,6 +20,8 @@ Ints = NDArray[np.int64]
 HOUR, DAY = 3600.0, 86_400.0
 #: Seconds of history before moment 0, and of the time that is simulated after it.
 PAST, SPAN = 90 * DAY, 30 * HOUR
+#: Exponent of the power law of gaps.
+TAIL = 1.2
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Activity:
         times: moment of each killmail, seconds, sorted; negative is history.
         starts, members: characters of killmail k are `members[starts[k]:starts[k + 1]]`.
         quiet_since: each character's last killmail before the history, for those without any in it.
+        shortest: each character's shortest gap where gaps follow a power law, for a rule that knows everything.
     """
 
     times: Floats
     starts: Ints
     members: Ints
     quiet_since: Floats
+    shortest: Floats | None = None
 
 
 def _activity(rng: np.random.Generator, characters: int, times: Floats, mail: Ints, who: Ints) -> Activity:
@@ -121,7 +125,7 @@ def lone_wolves(rng: np.random.Generator, characters: int) -> Activity:
     alive, now = np.arange(characters), np.full(characters, -4 * PAST)
     times, who = [], []
     while len(alive):
-        gaps = shortest[alive, None] * (1 + rng.pareto(1.2, (len(alive), 16)))
+        gaps = shortest[alive, None] * (1 + rng.pareto(TAIL, (len(alive), 16)))
         moments = now[alive, None] + np.cumsum(gaps, axis=1)
         times.append(moments.ravel())
         who.append(np.repeat(alive, 16))
@@ -133,7 +137,7 @@ def lone_wolves(rng: np.random.Generator, characters: int) -> Activity:
     np.maximum.at(last, character[past], moment[past])
     kept = (moment > -PAST) & (moment < SPAN)
     made = _activity(rng, characters, moment[kept], np.arange(int(kept.sum())), character[kept])
-    return Activity(made.times, made.starts, made.members, last)
+    return Activity(made.times, made.starts, made.members, last, shortest)
 
 
 SHAPES: dict[str, Callable[[np.random.Generator, int], Activity]] = {

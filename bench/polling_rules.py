@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from actors import schedule
-from bench.activity import DAY, HOUR, Floats, Ints
+from bench.activity import DAY, HOUR, TAIL, Floats, Ints
 from bench.polling_world import World
 
 
@@ -38,7 +38,8 @@ class Ours:
         )
         self.faded_at = np.zeros(world.number)
         self.phase = schedule.phase_of(np.arange(world.number))
-        return schedule.interval(schedule.rate(self.warm), np.zeros(world.number), pace(self.busy_gap))
+        nothing = np.zeros(world.number)
+        return schedule.interval(schedule.rate(self.warm, -world.last_kill), nothing, pace(self.busy_gap))
 
     def after(self, world: World, who: Ints, now: Floats) -> Floats:
         since = now - self.faded_at[who]
@@ -47,10 +48,9 @@ class Ours:
             [schedule.warmth(since, span, self.warm[number, who]) for number, span in enumerate(schedule.SPANS)]
         )
         self.warm[:, who] = warm
+        expected = schedule.rate(warm, now - world.last_kill[who])
         left = np.maximum(0.0, world.token_until[who] - self.margin - now)
-        return schedule.interval(schedule.rate(warm), left, pace(self.busy_gap)) * world.rng.uniform(
-            1.0, 1.05, len(who)
-        )
+        return schedule.interval(expected, left, pace(self.busy_gap)) * world.rng.uniform(1.0, 1.05, len(who))
 
     def heard(self, world: World, mails: Ints, now: Floats) -> None:
         index, people = world.people(mails)
@@ -99,6 +99,35 @@ class Zkillboard:
         base = self._interval(now - world.last_kill[who])
         spread = np.where(base == 900.0, 30.0, base / 12)
         return base + world.rng.uniform(-1, 1, len(who)) * spread
+
+    def heard(self, world: World, mails: Ints, now: Floats) -> None:
+        pass
+
+
+@dataclass
+class AllKnowing:
+    """The same square-root law with each character's own law known exactly: what no rule that has to learn can beat.
+
+    For gaps of a power law only: nothing happens before the shortest gap is over, and what may happen then fades with age.
+    """
+
+    busy_gap: float
+    margin: float = 120.0
+
+    def _interval(self, world: World, who: Ints, now: Floats, left: Floats) -> Floats:
+        assert world.activity.shortest is not None
+        shortest = world.activity.shortest[who]
+        age = now - world.last_kill[who]
+        endless = schedule.Pace(floor=300.0, ceiling=1e9, busy_gap=self.busy_gap)
+        expected = TAIL / np.maximum(age, shortest)
+        return np.maximum(0.0, shortest - age) + schedule.interval(expected, left * (age > shortest), endless)
+
+    def begin(self, world: World) -> Floats:
+        nothing = np.zeros(world.number)
+        return self._interval(world, np.arange(world.number), nothing, nothing)
+
+    def after(self, world: World, who: Ints, now: Floats) -> Floats:
+        return self._interval(world, who, now, np.maximum(0.0, world.token_until[who] - self.margin - now))
 
     def heard(self, world: World, mails: Ints, now: Floats) -> None:
         pass

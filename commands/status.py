@@ -101,10 +101,21 @@ def _screen(data: dict[str, Any]) -> Group:
         *_verdict(data),
         _queues(data),
         Columns([users, ledgers, hooks], padding=(0, 2)),
+        *([_corporations(data)] if data["corporations"] else []),
         _budget(data),
         Columns([_asked(data), _errors(rates)], padding=(0, 2)),
         _last(data),
     )
+
+
+def _corporations(data: dict[str, Any]) -> Table:
+    lists = _table("Corporation lists", "Corporation", "Read by", "Members", "Last read")
+    for feed in data["corporations"]:
+        name = feed["corporation"] or str(feed["corporation_id"])
+        reader = feed["director"] or "nobody: no Director among the users"
+        read = feed["last_sync_at"]
+        lists.add_row(escape(name), escape(reader), str(feed["members"]), f"{read:%Y-%m-%d %H:%M}" if read else "never")
+    return lists
 
 
 def _verdict(data: dict[str, Any]) -> list[Text]:

@@ -112,7 +112,7 @@ async def test_a_list_that_cannot_be_had_now_is_asked_for_again_by_itself(place:
 async def test_a_list_that_makes_no_sense_is_tried_again_and_then_told_of(
     place: Place, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.sync.MOST_MALFORMED", 0)
+    monkeypatch.setattr("actors.lists.MOST_MALFORMED", 0)
     number = place.news()
     place.fault("/characters/*/killmails/recent", kind, count=1)
     row = await place.sync()

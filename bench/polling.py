@@ -1,0 +1,94 @@
+"""`make bench-polling`: how fresh killmails are for how many requests, under four rules and three shapes of activity.
+
+Requests are those to ESI's lists and refreshes at the SSO together. Seeded; writes docs/images/polling.svg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from bench.activity import SHAPES
+from bench.polling_plot import Curve, plot
+from bench.polling_rules import AllKnowing, Fixed, Ours, Zkillboard
+from bench.polling_world import Outcome, simulate
+from settings import Settings, project_root
+
+CHARACTERS, SEED = 100_000, 1
+#: Busy gaps and fixed intervals for the curves of the plot, seconds.
+GAPS, INTERVALS = (1_350.0, 3_600.0, 43_200.0), (1_500.0, 7_500.0)
+
+
+def run() -> dict[str, Any]:
+    """Figures of each shape; the plot is written on the way."""
+    with ProcessPoolExecutor(2) as pool:
+        found = dict(zip(SHAPES, pool.map(_shape, SHAPES), strict=True))
+    plot(project_root() / "docs" / "images" / "polling.svg", {name: curves for name, (_, curves) in found.items()})
+    return {
+        f"{name}: {rule}": figure for name, (figures, _) in found.items() for rule, figure in figures.items()
+    }  # fmt: skip
+
+
+def _shape(name: str) -> tuple[dict[str, Any], list[Curve]]:
+    activity = SHAPES[name](np.random.default_rng(SEED), CHARACTERS)
+
+    @cache
+    def ours(busy_gap: float) -> Outcome:
+        return simulate(activity, Ours(busy_gap))
+
+    rival = simulate(activity, Zkillboard())
+    default = float(Settings.model_fields["sync_busy_gap_seconds"].default)
+    every_five = simulate(activity, Fixed(300.0))
+    same_fixed = simulate(activity, Fixed(2 * 3600.0 * CHARACTERS / rival.cost))
+    by_default = ours(default)
+    gap_cost, same_cost = _meet(ours, default, lambda found: found.cost / rival.cost, 0.5)
+    gap_mean, same_mean = _meet(ours, default, lambda found: found.mean / rival.mean, -0.7)
+    figures = {
+        "fixed, 5 minutes": _figure(every_five),
+        "fixed, zKillboard's requests": _figure(same_fixed),
+        "zKillboard": _figure(rival),
+        f"Killsync, by default ({default:.0f} s)": _figure(by_default),
+        f"Killsync, zKillboard's requests ({gap_cost:.0f} s)": _figure(same_cost),
+        f"Killsync, zKillboard's staleness ({gap_mean:.0f} s)": _figure(same_mean),
+        "ratios": {
+            "staleness at the same requests": round(same_cost.mean / rival.mean, 2),
+            "requests at the same staleness": round(same_mean.cost / rival.cost, 2),
+            "goal": 0.5,
+        },
+    }
+    if activity.shortest is not None:
+        _, perfect = _meet(
+            lambda gap: simulate(activity, AllKnowing(gap)), default, lambda found: found.cost / rival.cost, 0.5
+        )
+        figures["with each one's law known, zKillboard's requests"] = _figure(perfect)
+    ours_curve = sorted([ours(gap) for gap in GAPS] + [by_default, same_cost, same_mean], key=lambda found: found.cost)
+    fixed_curve = [every_five, *(simulate(activity, Fixed(seconds)) for seconds in INTERVALS)]
+    return figures, [Curve("fixed interval", fixed_curve), Curve("Killsync", ours_curve), Curve("zKillboard", [rival])]
+
+
+def _meet(
+    rule: Callable[[float], Outcome], start: float, ratio: Callable[[Outcome], float], power: float
+) -> tuple[float, Outcome]:
+    """The knob at which the ratio is 1, within two per cent, by its guessed power law; or one near its end, if there is none."""
+    gap, found = start, rule(start)
+    for _ in range(6):
+        off = ratio(found)
+        if abs(off - 1) < 0.02 or gap < 60.0:
+            break
+        gap *= off ** (-1 / power)
+        found = rule(gap)
+    return gap, found
+
+
+def _figure(found: Outcome) -> dict[str, int]:
+    return {
+        "mean s": round(found.mean),
+        "p95 s": round(found.p95),
+        "requests/h": round(found.requests),
+        "refreshes/h": round(found.refreshes),
+        "together/h": round(found.cost),
+    }

@@ -45,7 +45,8 @@ def migrate() -> None:
 
     settings = settings_module.load("database")
     logs.setup(settings)
-    connect(settings)
+    # Straight to PostgreSQL where a pooler stands in between: what keeps two migrations apart belongs to the connection.
+    connect(settings.model_copy(update={"database_url": settings.database_listen_url or settings.database_url}))
     try:
         done = schema.migrate()
     except Exception as error:

@@ -46,7 +46,8 @@ class Settings(BaseSettings):
     database_listen_url: str = Field(
         "",
         repr=False,
-        description="PostgreSQL URL for LISTEN when DATABASE_URL leads through a transaction-pooling PgBouncer; empty: the same.",
+        description="PostgreSQL URL for LISTEN and migrations when DATABASE_URL leads through a transaction-pooling "
+        "PgBouncer; empty: the same.",
     )
     broker_url: str = Field(
         "memory://",

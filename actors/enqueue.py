@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import dramatiq
@@ -21,13 +22,17 @@ log = logs.get("enqueue")
 #: Users that may wait in the sync queue; beyond it a tick leaves the rest due, so that urgent ones never queue long.
 MOST_WAITING = 500
 #: Users that are claimed and sent together: what a crash in between costs is a claim's time for so many.
-BATCH = 100
+BATCH = 50
 #: Who is overdue by more than this was not just missed by a tick: the scheduler, the workers or ESI were away, seconds.
 LATE_SECONDS = 120.0
 #: What became overdue together is taken up over about this time, so that neither ESI nor the SSO sees a herd, seconds.
 SPREAD_SECONDS = 1800.0
 #: Overdue users that a tick takes in any case.
 LEAST_LATE = 25
+#: A tick ends after this long, seconds, when the broker is slow; the next one goes on.
+MOST_SECONDS = 1.0
+#: More due users than this need not be told apart: the queue has no room for a tick's share of them.
+MOST_COUNTED = int(MOST_WAITING * SPREAD_SECONDS / polling.TICK_SECONDS)
 
 
 @dramatiq.actor(queue_name=ENQUEUE, max_retries=0)
@@ -42,9 +47,9 @@ def enqueue_due_users(**_newer: Any) -> None:
     corporation_ids = feeds.claim_due(min(room, BATCH), IN_FLIGHT_SECONDS)
     for corporation_id in corporation_ids:
         corporations.send(corporation_id)
-    take = min(room - len(corporation_ids), share(*polling.due(LATE_SECONDS), tick_seconds=tick_seconds))
-    queued = 0
-    while queued < take:
+    take = min(room - len(corporation_ids), share(*polling.due(LATE_SECONDS, MOST_COUNTED), tick_seconds=tick_seconds))
+    queued, began = 0, time.monotonic()
+    while queued < take and time.monotonic() - began < MOST_SECONDS:
         claimed = polling.claim_due_users(min(BATCH, take - queued), IN_FLIGHT_SECONDS)
         for user_id, _, priority in claimed:
             send_user(user_id, broker_priority=PRIORITY if priority > 0 else ROUTINE, is_routine=True)

@@ -6,10 +6,12 @@ import peewee
 from dramatiq.errors import ConnectionError as BrokerConnectionError
 from rich.console import Console
 
+from actors import corporations
 from actors.boot import broker_away
 from actors.broker import USER_KILLMAILS, BrokerAway, ping
 from actors.enqueue import send_user
 from models import User, connection
+from models import corporations as feeds
 from models.users import ACTIVE
 from settings import Settings
 
@@ -39,6 +41,11 @@ def queue_users(settings: Settings, character_ids: list[int], console: Console, 
         for user in users:
             send_user(user.id)
             say(f"   Queued: {user.character_name} (ID: {user.character_id})")
+        with connection():
+            for user in users:
+                if (corporation_id := feeds.read_by(user.id)) is not None:
+                    corporations.send(corporation_id)
+                    say(f"   Queued: the list of corporation {corporation_id}, read by {user.character_name}")
     except (BrokerAway, BrokerConnectionError):
         problems.print(f"killsync: {broker_away(settings)}", markup=False, soft_wrap=True)
         return 1

@@ -52,14 +52,18 @@ def claim_due_users(limit: int, claim_seconds: float) -> list[tuple[int, int, in
     return taken
 
 
-def due(late_seconds: float) -> tuple[int, int]:
-    """How many users are due, and how many of them have been for longer than *late_seconds*."""
+def due(late_seconds: float, most: int = 1_000_000_000) -> tuple[int, int]:
+    """How many users are due, and how many of them have been for longer than *late_seconds*; counted up to *most* each."""
 
     def count(offset: float) -> int:
-        sql = f'SELECT count(*) FROM "user" WHERE {_DUE} {sql_now(offset)}'
-        return sum(int(rows(sql, (priority,))[0][0]) for priority in _priorities())
+        sql = f'SELECT count(*) FROM (SELECT 1 FROM "user" WHERE {_DUE} {sql_now(offset)} LIMIT %s) found'
+        found = 0
+        for priority in _priorities():
+            found += int(rows(sql, (priority, most - found))[0][0])
+        return found
 
-    return count(0.0), count(-late_seconds)
+    all_due = count(0.0)
+    return all_due, min(all_due, count(-late_seconds))
 
 
 def _priorities() -> list[int]:

@@ -6,14 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from actors.sync import request_sync
-from models import connection, runs
-from models.base import rows, run
+from models import connection, polling, runs
+from models.base import rows, run, to_text, utcnow
 from simulator import Handle
 from simulator.faults import Fault
 from tests.player import Player
@@ -168,3 +169,21 @@ async def test_names_that_cannot_be_had_now_come_later_and_cost_no_killmail(
         assert time.monotonic() < deadline
         enrich_names.send()
         await asyncio.sleep(1)
+
+
+@ON_SQLITE
+async def test_a_sync_that_waits_is_not_sent_a_second_time(place: Place) -> None:
+    place.news()
+    place.handle.call(lambda simulator: setattr(simulator, "is_down", True))
+    row = await place.sync()
+    assert row["status"] == "waiting"
+    with connection():
+        claimed, waits = rows(
+            'SELECT claimed_until, claimed_until > %s FROM "user"', (to_text(utcnow() + timedelta(seconds=600)),)
+        )[0]
+        assert claimed is not None and waits, "longer than the message stays away"
+        assert polling.claim_due_users(5, 900) == []
+    place.handle.call(lambda simulator: setattr(simulator, "is_down", False))
+    await place.until(row["id"], lambda row: row["finished_at"] is not None, 60)
+    with connection():
+        assert rows('SELECT claimed_until FROM "user"') == [(None,)], "its end plans the next turn"

@@ -18,6 +18,8 @@ log = logs.get("sweep")
 
 #: Events are kept this long for listeners that were away, seconds.
 KEEP_EVENTS_SECONDS = 86_400.0
+#: Ended sync runs are kept this long: with 100,000 users there are more than a million a day, seconds.
+KEEP_RUNS_SECONDS = 7 * 86_400.0
 #: Deliveries that ended are remembered this long, seconds: at least as long as events, so that none is entered twice.
 KEEP_DELIVERIES_SECONDS = 3 * 86_400.0
 #: Seconds between two looks at what the charts show.
@@ -43,4 +45,5 @@ def sweep(**_newer: Any) -> None:
 def _prune() -> None:
     prune_events(KEEP_EVENTS_SECONDS)
     deliveries.prune(KEEP_DELIVERIES_SECONDS)
+    runs.prune(KEEP_RUNS_SECONDS)
     tallies.prune()

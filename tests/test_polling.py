@@ -165,3 +165,18 @@ def test_a_wish_for_a_sync_keeps_the_tick_away_from_the_user(settings: Any) -> N
         request_sync(user_id, "test")
         assert polling.claim_due_users(5, 900) == []
         assert planned(user_id) > 800
+
+
+def test_old_runs_are_deleted_and_others_kept(settings: Any) -> None:
+    from models import runs
+
+    with connection():
+        user_id = enter(1, due=5)
+        for days, ends in ((20, True), (20, False), (8, True), (6, True)):
+            moment = to_text(utcnow() - timedelta(days=days))
+            run(
+                "INSERT INTO sync_run (user_id, started_at, finished_at) VALUES (%s, %s, %s)",
+                (user_id, moment, moment if ends else None),
+            )
+        assert runs.prune(7 * 86_400, window=1) == 1 and runs.prune(7 * 86_400) == 1
+        assert [number for (number,) in rows("SELECT id FROM sync_run ORDER BY id")] == [2, 4]

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 import dramatiq
+from dramatiq.errors import ConnectionError as DramatiqConnectionError
 from dramatiq.errors import Retry
 
 import logs
@@ -78,8 +79,13 @@ def request_sync(user_id: int, reason: str) -> int:
 
     run_id = runs.open_run(user_id)
     polling.hold(user_id, IN_FLIGHT_SECONDS)
-    send_user(user_id, broker_priority=PERSON, run_id=run_id)
-    corporations.request(user_id)
+    try:
+        send_user(user_id, broker_priority=PERSON, run_id=run_id)
+        corporations.request(user_id)
+    except DramatiqConnectionError:
+        # The first tick after the broker is back sends what could not be sent now.
+        polling.plan(user_id, utcnow())
+        raise
     log.info("sync requested", user_id=user_id, run_id=run_id, reason=reason)
     return run_id
 

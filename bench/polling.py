@@ -87,6 +87,7 @@ def _meet(
 def _figure(found: Outcome) -> dict[str, int]:
     return {
         "mean s": round(found.mean),
+        "median s": round(found.median),
         "p95 s": round(found.p95),
         "requests/h": round(found.requests),
         "refreshes/h": round(found.refreshes),

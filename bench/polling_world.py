@@ -84,12 +84,13 @@ class Outcome:
 
     Attributes:
         requests, refreshes: an hour.
-        mean, p95: seconds from a killmail to Killsync knowing it.
+        mean, median, p95: seconds from a killmail to Killsync knowing it.
     """
 
     requests: float
     refreshes: float
     mean: float
+    median: float
     p95: float
 
     @property
@@ -161,4 +162,5 @@ def _outcome(world: World, requests: int, refreshes: int) -> Outcome:
         world.known[unknown] = soonest
     staleness = world.known[counted] - times[counted]
     hours = (SPAN - WARM_UP) / HOUR
-    return Outcome(requests / hours, refreshes / hours, float(staleness.mean()), float(np.quantile(staleness, 0.95)))
+    median, p95 = np.quantile(staleness, (0.5, 0.95))
+    return Outcome(requests / hours, refreshes / hours, float(staleness.mean()), float(median), float(p95))

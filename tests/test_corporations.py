@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest_asyncio
+from rich.console import Console
 
 from actors import corporations as actor
 from actors.overview import gather
 from actors.sync import request_sync
+from commands.status import show
 from models import connection
 from models.base import from_any, rows, run, utcnow
 from simulator import Handle
@@ -101,7 +104,10 @@ async def test_one_director_reads_the_list_for_all_and_members_are_asked_rarely(
     assert ("corporation", "succeeded") in place.sql("SELECT kind, status FROM sync_run WHERE user_id = %s", director)
 
     await place.sync(member)
-    assert place.sql("SELECT corporation_id FROM membership WHERE user_id = %s", member) == [(CORPORATION,)]
+    await place.until(
+        lambda: place.sql("SELECT corporation_id FROM membership WHERE user_id = %s", member) == [(CORPORATION,)],
+        "the member is known as one",
+    )
     await place.sync(member)
     due = from_any(place.sql('SELECT next_sync_at FROM "user" WHERE id = %s', member)[0][0])
     assert due is not None and (due - utcnow()).total_seconds() > 5 * 3600, "just logged in, yet asked at the ceiling"
@@ -113,6 +119,10 @@ async def test_one_director_reads_the_list_for_all_and_members_are_asked_rarely(
     assert (shown["corporation_id"], shown["members"], bool(shown["works"])) == (CORPORATION, 3, True)
     name = place.sql('SELECT character_name FROM "user" WHERE id = %s', director)[0][0]
     assert shown["director"] == name
+    told = Console(record=True, width=140, file=io.StringIO())
+    assert show(told, as_json=False, watch=False) == 0
+    text = told.export_text()
+    assert "Corporation lists" in text and name in text and "due for more than two minutes" in text
 
 
 async def test_a_403_takes_the_next_director_and_hurts_nobody(place: Place) -> None:

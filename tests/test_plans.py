@@ -13,7 +13,7 @@ import pytest
 from bench import generate
 from models import base as base_module
 from models import connect, connection, feed, ledger, people, polling, schema
-from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
+from models.killmails import ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
 from settings import Settings
 from tests.places import postgres_database
 
@@ -154,3 +154,18 @@ def test_due_users_are_found_by_their_index(seen: Seen) -> None:
     assert len(polling.claim_due_users(50, 900)) == 50
     assert seen.scanned_whole() == set()
     assert seen.most_rows() < 500
+
+
+def test_evidence_and_planning_look_at_few_rows(seen: Seen) -> None:
+    assert len(polling.users_on([2_100_000_000 + number for number in range(1, 60)])) == 59
+    assert len(polling.sights(CHARACTER, 2_100_000_003, 3)) == polling.MOST_SIGHTS
+    due = datetime(2026, 8, 18, tzinfo=UTC)
+    polling.move_forward([(number, due) for number in range(1, 60)])
+    assert seen.scanned_whole() <= {"user_killmail"}, "which is empty here"
+    assert seen.most_rows() < 1_500
+
+
+def test_due_users_are_counted_from_the_index(seen: Seen) -> None:
+    due, late = polling.due(60.0)
+    assert due >= late >= 0
+    assert seen.scanned_whole() == set()

@@ -98,10 +98,15 @@ async def test_one_director_reads_the_list_for_all_and_members_are_asked_rarely(
     await place.until(lambda: place.reader() == (director, True), "the list works")
     listed = place.handle.call(lambda sim: dict(sim.universe.listed("corporation", CORPORATION, sim.clock.now())))
     await place.until(lambda: place.sql("SELECT count(*) FROM killmail")[0][0] >= len(listed), "all is stored")
+    await place.until(
+        lambda: (
+            ("corporation", "succeeded") in place.sql("SELECT kind, status FROM sync_run WHERE user_id = %s", director)
+        ),
+        "the corporation's run ends",
+    )
     own = {number for (number,) in place.sql("SELECT killmail_id FROM user_killmail")}
     assert set(listed) - own, "the corporation's list names what no member's list named"
     assert {number for (number,) in place.sql("SELECT killmail_id FROM corporation_killmail")} == set(listed)
-    assert ("corporation", "succeeded") in place.sql("SELECT kind, status FROM sync_run WHERE user_id = %s", director)
 
     await place.sync(member)
     await place.until(

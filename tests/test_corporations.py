@@ -68,9 +68,10 @@ class Place:
 
     def reader(self) -> tuple[Any, ...]:
         """(user who reads the list, whether it works)."""
-        return self.sql(
+        found = self.sql(
             "SELECT user_id, works_until IS NOT NULL FROM corporation_feed WHERE corporation_id = %s", CORPORATION
-        )[0]
+        )
+        return found[0] if found else ("no corporation yet",)
 
     def status(self, user_id: int) -> str:
         return str(self.sql('SELECT status FROM "user" WHERE id = %s', user_id)[0][0])

@@ -22,7 +22,7 @@ log = logs.get("enqueue")
 #: Users that may wait in the sync queue; beyond it a tick leaves the rest due, so that urgent ones never queue long.
 MOST_WAITING = 500
 #: Users that are claimed and sent together: what a crash in between costs is a claim's time for so many.
-BATCH = 50
+BATCH = 25
 #: Who is overdue by more than this was not just missed by a tick: the scheduler, the workers or ESI were away, seconds.
 LATE_SECONDS = 120.0
 #: What became overdue together is taken up over about this time, so that neither ESI nor the SSO sees a herd, seconds.
@@ -30,7 +30,7 @@ SPREAD_SECONDS = 1800.0
 #: Overdue users that a tick takes in any case.
 LEAST_LATE = 25
 #: A tick ends after this long, seconds, when the broker is slow; the next one goes on.
-MOST_SECONDS = 1.0
+MOST_SECONDS = 0.8
 #: More due users than this need not be told apart: the queue has no room for a tick's share of them.
 MOST_COUNTED = int(MOST_WAITING * SPREAD_SECONDS / polling.TICK_SECONDS)
 

@@ -5,7 +5,6 @@ from typing import Any
 STATEMENTS = (
     'ALTER TABLE "user" ADD COLUMN claimed_until {time}',
     "CREATE INDEX user_turn ON \"user\" (priority DESC, next_sync_at) WHERE status = 'active'",
-    "DROP INDEX user_due",
     """CREATE TABLE membership (
         user_id BIGINT PRIMARY KEY, corporation_id BIGINT NOT NULL, checked_at {time} NOT NULL, refused_at {time})""",
     "CREATE INDEX membership_corporation ON membership (corporation_id)",

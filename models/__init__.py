@@ -30,7 +30,8 @@ from models.webhooks import EventReader, Webhook, WebhookDelivery
 TABLES = (
     Account, User, WebSession, LoginAttempt,
     KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, Involvement,
-    *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage, Event, Lease, Webhook, WebhookDelivery, EventReader, Tally,
+    *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage, Event,
+    Lease, Webhook, WebhookDelivery, EventReader, Tally,
 )  # fmt: skip
 
 __all__ = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from models.base import in_transaction, insert_rows, is_postgres, rows, run, sql_now, to_text, utcnow
+from models.base import in_transaction, insert_rows, is_postgres, rows, run, sql_moment, sql_now, to_text, utcnow
 from models.killmails import CHARACTER
 from models.users import ACTIVE
 from settings import CORPORATION_SCOPE
@@ -179,20 +179,20 @@ def claim_due(limit: int, claim_seconds: float) -> list[int]:
 
 def synced(corporation_id: int, next_sync_at: datetime) -> None:
     """The corporation's list was walked; plan the next poll."""
-    until = to_text(next_sync_at + timedelta(seconds=GRACE_SECONDS))
+    until = next_sync_at + timedelta(seconds=GRACE_SECONDS)
     in_transaction(
         lambda: run(
-            f"UPDATE corporation_feed SET last_sync_at = {sql_now()}, next_sync_at = %s, works_until = %s "
-            "WHERE corporation_id = %s",
-            (to_text(next_sync_at), until, corporation_id),
+            f"UPDATE corporation_feed SET last_sync_at = {sql_now()}, next_sync_at = {sql_moment(next_sync_at)}, "
+            f"works_until = {sql_moment(until)} WHERE corporation_id = %s",
+            (corporation_id,),
         )
     )
 
 
 def plan(corporation_id: int, next_sync_at: datetime) -> None:
     """Plan the next poll of a list that could not be walked, or is being walked."""
-    sql = "UPDATE corporation_feed SET next_sync_at = %s WHERE corporation_id = %s"
-    in_transaction(lambda: run(sql, (to_text(next_sync_at), corporation_id)))
+    sql = f"UPDATE corporation_feed SET next_sync_at = {sql_moment(next_sync_at)} WHERE corporation_id = %s"
+    in_transaction(lambda: run(sql, (corporation_id,)))
 
 
 def overview() -> list[dict[str, Any]]:

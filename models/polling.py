@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.base import from_any, in_transaction, is_postgres, rows, run, sql_now, to_text
+from models.base import from_any, in_transaction, is_postgres, rows, run, sql_moment, sql_now, utcnow
 from models.users import ACTIVE
 
 #: Seconds between two ticks. A tick is one small message; what is due is decided by whoever takes it.
@@ -80,17 +80,17 @@ def synced(user_id: int, next_sync_at: datetime) -> None:
     """A user's list was walked; plan the next poll."""
     in_transaction(
         lambda: run(
-            f'UPDATE "user" SET last_killmail_sync_at = {sql_now()}, next_sync_at = %s, claimed_until = NULL, '
-            f"updated_at = {sql_now()} WHERE id = %s",
-            (to_text(next_sync_at), user_id),
+            f'UPDATE "user" SET last_killmail_sync_at = {sql_now()}, next_sync_at = {sql_moment(next_sync_at)}, '
+            f"claimed_until = NULL, updated_at = {sql_now()} WHERE id = %s",
+            (user_id,),
         )
     )
 
 
 def plan(user_id: int, next_sync_at: datetime) -> None:
     """Plan the next poll of a user whose sync did not get through."""
-    sql = 'UPDATE "user" SET next_sync_at = %s, claimed_until = NULL WHERE id = %s'
-    in_transaction(lambda: run(sql, (to_text(next_sync_at), user_id)))
+    sql = f'UPDATE "user" SET next_sync_at = {sql_moment(next_sync_at)}, claimed_until = NULL WHERE id = %s'
+    in_transaction(lambda: run(sql, (user_id,)))
 
 
 def hold(user_id: int, seconds: float) -> None:
@@ -133,17 +133,17 @@ def move_forward(dues: Sequence[tuple[int, datetime]]) -> int:
         return 0
     free = f"(claimed_until IS NULL OR claimed_until <= {sql_now()})"
     if not is_postgres():
-        sql = f'UPDATE "user" SET next_sync_at = %s WHERE id = %s AND next_sync_at > %s AND {free}'
-        return in_transaction(lambda: sum(run(sql, (to_text(at), number, to_text(at))) for number, at in dues))
+        sql = f'UPDATE "user" SET next_sync_at = {{due}} WHERE id = %s AND next_sync_at > {{due}} AND {free}'
+        return in_transaction(lambda: sum(run(sql.format(due=sql_moment(at)), (number,)) for number, at in dues))
     # Locked in the order of ids and without waiting: two saves of one fight never stand in each other's way.
     marks = ", ".join(["%s"] * len(dues))
-    values = ", ".join(["(%s, %s::timestamptz)"] * len(dues))
+    values = ", ".join([f"(%s, {sql_now()} + interval '1 second' * %s)"] * len(dues))
     sql = (
         f'UPDATE "user" u SET next_sync_at = v.due FROM (VALUES {values}) v (id, due) '
         "WHERE u.id = v.id AND u.next_sync_at > v.due AND u.id IN ("
         f'SELECT id FROM "user" WHERE id IN ({marks}) AND {free} ORDER BY id FOR UPDATE SKIP LOCKED)'
     )
-    given = [value for number, at in dues for value in (number, to_text(at))]
+    given = [value for number, at in dues for value in (number, (at - utcnow()).total_seconds())]
     return in_transaction(lambda: run(sql, (*given, *(number for number, _ in dues))))
 
 

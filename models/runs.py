@@ -239,7 +239,7 @@ def unsettled_runs(limit: int = 200) -> list[int]:
     return [number for (number,) in rows(sql, (limit,))]
 
 
-def prune(keep_seconds: float, window: int = 1000) -> int:
+def prune(keep_seconds: float, window: int = 5000) -> int:
     """Delete runs that ended longer ago than that, at most *window* of the oldest at a time; the number deleted."""
     sql = (
         "DELETE FROM sync_run WHERE id IN (SELECT id FROM (SELECT id, finished_at FROM sync_run ORDER BY id LIMIT %s) oldest "

@@ -29,7 +29,7 @@ async def test_a_token_verifies_on_a_host_whose_clock_is_two_minutes_off(simulat
 
 
 def test_what_a_host_with_a_wrong_clock_plans_is_due_at_the_right_moment(settings: Any) -> None:
-    from models import connection, runs, utcnow
+    from models import connection, polling, runs, utcnow
     from models.base import from_any, rows, run
     from models.runs import PageState
 
@@ -44,7 +44,7 @@ def test_what_a_host_with_a_wrong_clock_plans_is_due_at_the_right_moment(setting
                 runs.keep_page(leased.list_id, 1, PageState("etag", None, utcnow() + soon, 1))
                 mine = runs.page_state(leased.list_id, 1).expires_at
                 assert mine is not None and abs(mine - utcnow() - soon) < datetime.timedelta(seconds=5)
-                runs.synced(user_id, utcnow() + soon)
+                polling.synced(user_id, utcnow() + soon)
             told = runs.page_state(leased.list_id, 1).expires_at
             due = from_any(rows('SELECT next_sync_at FROM "user" WHERE id = %s', (user_id,))[0][0])
             for moment in (told, due):

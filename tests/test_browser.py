@@ -133,7 +133,7 @@ def test_a_new_killmail_arrives_without_a_reload_and_opens(reader: Any, place: S
     pilot = place.pilots[0].character_id
     kill = place.handle.call(lambda simulator: simulator.new_kill(pilot, kind="solo"))
     place.handle.call(lambda simulator: simulator.drop_caches())
-    page.wait_for_timeout(600)  # ESI's answer of before is still fresh for half a second
+    page.wait_for_timeout(1600)  # ESI's answer of before is still fresh for half a second, told in whole ones
     page.get_by_role("button", name="Sync now").click()
     row = page.locator(f'#feed tr[data-killmail="{kill.killmail_id}"]')
     expect(row).to_be_visible()
@@ -270,7 +270,7 @@ def test_a_player_manages_characters_and_leaves(reader: Any, place: Site) -> Non
             User.character_id == two.character_id
         ).execute()
     expect(other.get_by_role("button", name="Sync now")).to_be_enabled()
-    page.wait_for_timeout(600)
+    page.wait_for_timeout(1600)  # `Expires` is in whole seconds
     place.handle.call(lambda simulator: simulator.drop_caches())
     other.get_by_role("button", name="Sync now").click()
     expect(other.locator(".state")).to_contain_text("log in again")

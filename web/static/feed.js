@@ -27,10 +27,10 @@ if (table) {
   const isOlder = (row, than) => row.dataset.time < than.dataset.time
     || (row.dataset.time === than.dataset.time && BigInt(row.dataset.killmail) < BigInt(than.dataset.killmail));
 
-  const place = (row, isNew) => {
+  const place = (row) => {
     const known = body.querySelector(`tr[data-killmail="${CSS.escape(row.dataset.killmail)}"]`);
     if (known) return false;
-    if (isNew) row.classList.add("new");
+    row.classList.add("new");
     body.insertBefore(row, [...body.rows].find((each) => isOlder(each, row)) || null);
     return true;
   };
@@ -101,6 +101,14 @@ if (table) {
     if (arrived.size) gathering ??= setTimeout(bring, delay * (1 + Math.random() / 3));
   };
 
+  // Whichever way rows came: by an event, or by a look at the list that was quicker than the event.
+  const show = (rows) => {
+    const fresh = rows.filter(place).length;
+    if (fresh) news.textContent = fresh === 1 ? "1 new killmail" : `${fresh} new killmails`;
+    trim();
+    settle();
+  };
+
   const bring = async () => {
     const ids = [...arrived].slice(0, MOST_IDS);
     let pause = EVERY;
@@ -108,10 +116,7 @@ if (table) {
     try {
       const found = await fetchRows("ids=" + ids.join(","));
       ids.forEach((id) => arrived.delete(id));
-      const fresh = found.rows.filter((row) => place(row, true)).length;
-      if (fresh) news.textContent = fresh === 1 ? "1 new killmail" : `${fresh} new killmails`;
-      trim();
-      settle();
+      show(found.rows);
     } catch {
       pause = 3000;
     }
@@ -122,10 +127,7 @@ if (table) {
   // What happened before the subscription began or while it was away; the list is read from its newest end.
   const catchUp = async () => {
     try {
-      const found = await fetchRows("");
-      found.rows.forEach((row) => place(row, false));
-      trim();
-      settle();
+      show((await fetchRows("")).rows);
     } catch {
       setTimeout(catchUp, 5000);
     }

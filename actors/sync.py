@@ -67,7 +67,7 @@ def sync_user_killmails(user_id: int, run_id: int | None = None, **_newer: Any) 
     finally:
         runs.release_list(leased, holder)
     dispatch()
-    progress.settle(run_id)
+    progress.settle([run_id])
 
 
 def request_sync(user_id: int, reason: str) -> int:

@@ -7,6 +7,8 @@ from typing import Any
 #: Pilots, corporations, alliances, ship types and systems that take part; a few of each take part in most killmails.
 PILOTS, CORPORATIONS, ALLIANCES, TYPES, SYSTEMS = 200_000, 8_000, 800, 400, 5_000
 ATTACKERS = 4
+#: Items of each killmail, where they are wanted.
+ITEMS = 4
 
 
 def _skewed(count: int, start: int, seed: str) -> str:
@@ -44,6 +46,23 @@ def killmails(database: Any, first: int, last: int) -> None:
             f"SELECT killmail_id g, {column} e, 1 side FROM victim WHERE killmail_id BETWEEN {first} AND {last} UNION ALL "
             f"SELECT killmail_id, {column}, 2 FROM attacker WHERE killmail_id BETWEEN {first} AND {last}) p GROUP BY e, g"
         )
+
+
+def items(database: Any, first: int, last: int) -> None:
+    """Add what the victims of killmails *first* to *last* carried."""
+    span = f"generate_series({first}::bigint, {last}::bigint) g, generate_series(1, {ITEMS}) i"
+    database.cursor().execute(
+        "INSERT INTO killmail_item (killmail_id, item_type_id, flag, quantity_dropped, singleton) "
+        f"SELECT g, {_skewed(TYPES, 500, 'i * 13')}, 5, 1, 0 FROM {span}"
+    )
+
+
+def ledger(database: Any, first: int, last: int) -> None:
+    """Add the ledger rows of killmails *first* to *last*."""
+    database.cursor().execute(
+        "INSERT INTO killmail_ref (killmail_id, killmail_hash, state, attempts) "
+        f"SELECT g, md5(g::text) || 'abcdef01', 'fetched', 1 FROM generate_series({first}::bigint, {last}::bigint) g"
+    )
 
 
 def settle(database: Any) -> None:

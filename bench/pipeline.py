@@ -17,11 +17,11 @@ from bench.simulated import Simulated, simulated
 from tests.deployment import Deployment, wait_until
 
 USERS = 20
-PROCESSES, THREADS = 2, 8
+PROCESSES, THREADS = 2, 16
 #: Killmails of the user whose sync makes a new worker warm.
 WARM = 60
 #: Requests at a time of the bare side: as many as the workers have in the air.
-CONCURRENCY = 64
+CONCURRENCY = 240
 #: Killmails of the simplest worker, which does the same for each however many there are.
 SAMPLE = 241
 

@@ -23,31 +23,41 @@ from tests.deployment import Deployment, wait_until
 
 #: RabbitMQ's priority of a sync that a person asked for.
 PERSON = 2
+#: Pilots of whom killmails are awaited at the same time while the others' history is fetched.
+PROBED = 8
 SUBSCRIPTION = "subscription ($who: ID) { newKillmail(filter: {characterId: $who}) { id } }"
 
 
 def run(options: Any) -> dict[str, Any]:
     """Percentiles of both, and the goals."""
     wanted = round(options.backfill / USERS * 1.02)
-    with simulated([wanted] * USERS + [20], cache_seconds=0.0) as esi, places.deployment(esi) as place:
+    with simulated([wanted] * USERS + [20] * PROBED, cache_seconds=0.0) as esi, places.deployment(esi) as place:
         place.start_web()
-        pilots = esi.pilots(USERS + 1)
+        pilots = esi.pilots(USERS + PROBED)
         places.log_in(place, pilots)
         place.start_worker(processes=PROCESSES, threads=THREADS)
         place.start_scheduler()
         poll = _Poll(place)
         try:
-            poll(pilots[-1])
-            places.wait_for(place, 20, 60)
+            for pilot in pilots[USERS:]:
+                poll(pilot)
+            wait_until(lambda: all(_is_at_rest(place, pilot) for pilot in pilots[USERS:]), "the first syncs end")
             idle = asyncio.run(_probe(esi, place, poll, pilots[-1], lambda count: count < options.probes))
             before = places.stored(place)
             for pilot in pilots[:USERS]:
                 poll(pilot, priority=0)
             places.wait_for(place, before + 20, 60)
-            enough = 0.9 * options.backfill
-            busy = asyncio.run(
-                _probe(esi, place, poll, pilots[-1], lambda count: count < 5 or places.stored(place) < before + enough)
-            )
+            enough = before + 0.9 * options.backfill
+
+            async def everyone() -> list[list[float]]:
+                return await asyncio.gather(
+                    *(
+                        _probe(esi, place, poll, pilot, lambda count: count < 1 or places.stored(place) < enough)
+                        for pilot in pilots[USERS:]
+                    )
+                )
+
+            busy = [seconds for times in asyncio.run(everyone()) for seconds in times]
         finally:
             poll.close()
     return {"idle": {**_percentiles(idle), "goal p95": 1.0},

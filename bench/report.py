@@ -54,9 +54,9 @@ def _markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def stamped(figures: dict[str, Any]) -> dict[str, Any]:
-    """A part's figures with the day they were measured."""
-    return {**figures, "measured": f"{datetime.now(UTC):%Y-%m-%d}"}
+def stamp() -> str:
+    """The day, and how busy others kept the machine before a part began."""
+    return f"{datetime.now(UTC):%Y-%m-%d}, load average {os.getloadavg()[0]:.1f} before it began"
 
 
 def _text(value: Any) -> str:

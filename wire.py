@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+from urllib.request import getproxies
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -65,7 +66,8 @@ def session() -> aiohttp.ClientSession:
             timeout=TIMEOUT,
             connector=aiohttp.TCPConnector(limit=128, ttl_dns_cache=300),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=True,
+            # Asked for only where the environment names a proxy: aiohttp looks again, in a thread, for each request.
+            trust_env=bool(getproxies()),
             middlewares=(_once,),
         )
     return found

@@ -64,7 +64,7 @@ def sync_corporation_killmails(corporation_id: int, run_id: int | None = None, *
     finally:
         runs.release_list(leased, holder)
     dispatch()
-    progress.settle(run_id)
+    progress.settle([run_id])
     if not got_through and corporations.director_of(corporation_id) not in (user_id, None):
         send(corporation_id)
 

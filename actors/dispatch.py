@@ -7,6 +7,7 @@ happened, nothing circles through delay queues while the budget is empty, and a 
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -14,6 +15,7 @@ import dramatiq
 
 import logs
 import settings as settings_module
+from actors.broker import PRIORITY
 from esi import clock
 from esi.client import shared
 from models import ledger, runs
@@ -21,7 +23,9 @@ from models import ledger, runs
 log = logs.get("dispatch")
 
 #: Most killmails that are with the workers at a time. Bounds how long a fresh one waits behind those before it.
-IN_FLIGHT = 240
+IN_FLIGHT = 480
+#: Killmails of one message: history travels in bulk, what just happened in parts that several threads share.
+BATCH, FRESH_BATCH = 40, 5
 _LEASE = "dispatch"
 _busy = threading.Lock()
 
@@ -37,33 +41,46 @@ def dispatch() -> int:
 
 
 def _dispatch() -> int:
-    client = shared(settings_module.current())
+    room = shared(settings_module.current()).room()
     sent = ledger.sent()
-    room = max(0, IN_FLIGHT - sent)
-    fresh = ledger.claim(min(room, max(0, client.available(backlog=False) - sent)), backlog=False)
+    # What is fresh does not wait for room among what a backlog has sent.
+    fresh = ledger.claim(min(IN_FLIGHT, max(0, room.fresh - sent)), backlog=False)
     sent += len(fresh)
-    room -= len(fresh)
-    backlog = ledger.claim(min(room, max(0, client.available(backlog=True) - sent)), backlog=True)
+    backlog = ledger.claim(max(0, min(IN_FLIGHT, room.backlog) - sent), backlog=True)
     total = len(fresh) + len(backlog)
-    _send([*fresh, *backlog])
+    _send([*_batches(fresh, FRESH_BATCH), *_batches(backlog, BATCH)], fresh=len(fresh))
     if ledger.is_due():
         a_moment = clock.here(1.0)
-        _come_back(a_moment if total else max(a_moment, min(30.0, client.wait(backlog=True))))
+        _come_back(a_moment if total else max(a_moment, min(30.0, room.wait)))
     return total
 
 
-def _send(killmail_ids: list[int]) -> None:
-    from actors.killmails import fetch_killmail
+def _batches(killmail_ids: list[int], size: int) -> list[list[int]]:
+    return [killmail_ids[start : start + size] for start in range(0, len(killmail_ids), size)]
 
-    # The message in the middle of a batch asks for the next batch, so workers never run dry between two ticks.
-    middle = len(killmail_ids) // 2
-    for position, killmail_id in enumerate(killmail_ids):
-        fetch_killmail.send(killmail_id, more=position == middle)
-    ledger.handed_over(killmail_ids)
+
+def _send(batches: list[list[int]], *, fresh: int) -> None:
+    from actors.killmails import fetch_killmails
+
+    # The message in the middle asks for more, so workers never run dry between two ticks.
+    middle = len(batches) // 2
+    for position, killmail_ids in enumerate(batches):
+        options = {"broker_priority": PRIORITY} if position * FRESH_BATCH < fresh else {}
+        fetch_killmails.send_with_options(args=(killmail_ids,), kwargs={"more": position == middle}, **options)
+    ledger.handed_over([killmail_id for killmail_ids in batches for killmail_id in killmail_ids])
+
+
+#: Until when this process has seen to it that somebody comes back, by its monotonic clock.
+_seen_to = 0.0
 
 
 def _come_back(seconds: float) -> None:
     """One delayed message over all processes; the scheduler's tick stands in when it is lost."""
+    global _seen_to
+    now = time.monotonic()
+    if now < _seen_to:
+        return
+    _seen_to = now + seconds
     if runs.take_lease(_LEASE, uuid.uuid4().hex, seconds + 5.0):
         dispatch_killmails.send_with_options(delay=int(seconds * 1000))
 
@@ -71,6 +88,8 @@ def _come_back(seconds: float) -> None:
 @dramatiq.actor(queue_name="esi_enqueue_queue", max_retries=0)
 def dispatch_killmails(**_newer: Any) -> None:
     """Send what has become due."""
+    global _seen_to
     # This is the one message that `_come_back` let through: the next may be sent.
     runs.end_lease(_LEASE)
+    _seen_to = 0.0
     dispatch()

@@ -1,8 +1,12 @@
-"""One killmail: ask ESI for its detail and save it whole. What cannot be had now goes back to the ledger."""
+"""Killmails: ask ESI for their details and save each whole. What cannot be had now goes back to the ledger."""
 
 from __future__ import annotations
 
 import random
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import dramatiq
@@ -13,11 +17,16 @@ from actors import enrichment, evidence, notifications, progress
 from actors.broker import KILLMAIL_DETAILS
 from actors.dispatch import dispatch
 from esi import errors
+from esi.answers import Detail
 from esi.client import shared
-from models import ledger, runs
-from models.storage import save_killmail
+from esi.errors import Cost
+from models import ledger
+from models.storage import Saved, save_killmail, save_killmails
 
 log = logs.get("killmails")
+
+#: Messages of a backlog whose killmails this process asks for at a time. What is fresh never waits for these.
+_in_the_air = threading.BoundedSemaphore(3)
 
 
 class KillmailRefused(Exception):
@@ -25,48 +34,94 @@ class KillmailRefused(Exception):
 
 
 @dramatiq.actor(queue_name=KILLMAIL_DETAILS, max_retries=3)
-def fetch_killmail(killmail_id: int, more: bool = False, **_newer: Any) -> None:
-    """Fetch and save one killmail of the ledger. Any number of times, by any number of workers: it is saved once."""
+def fetch_killmails(killmail_ids: list[int], more: bool = False, **_newer: Any) -> None:
+    """Fetch and save killmails of the ledger. Any number of times, by any number of workers: each is saved once."""
     try:
-        fetch(killmail_id)
+        fetch(killmail_ids)
     finally:
         if more:
             dispatch()
 
 
-def fetch(killmail_id: int) -> bool:
-    """Fetch one pending killmail; True when this call saved it. ESI's faults are noted in the ledger, not raised."""
-    ref = ledger.pending_ref(killmail_id)
-    if ref is None:
-        return False
-    killmail_hash, lane, run_id = ref
-    client = shared(settings_module.current())
-    saved = False
-    try:
-        body, cost = client.killmail(killmail_id, killmail_hash, backlog=lane >= ledger.BACKLOG_PRIORITY)
-        _count(run_id, cost)
-        result = save_killmail(body, killmail_hash)
-        saved = result.is_new
-        if result.names_wanted:
-            enrichment.ask_soon()
-        notifications.announce_soon()
+@dramatiq.actor(queue_name=KILLMAIL_DETAILS, max_retries=3)
+def fetch_killmail(killmail_id: int, more: bool = False, **_newer: Any) -> None:
+    """One killmail: what versions before batches sent."""
+    fetch_killmails.fn([killmail_id], more=more)
+
+
+def fetch(killmail_ids: Sequence[int]) -> None:
+    """Fetch those that are pending and save them. ESI's faults are noted in the ledger, not raised."""
+    pending = ledger.pending(killmail_ids)
+    is_backlog = [ref.lane >= ledger.BACKLOG_PRIORITY for ref in pending]
+    for backlog in (False, True):
+        chosen = [ref for ref, each in zip(pending, is_backlog, strict=True) if each is backlog]
+        if not chosen:
+            continue
+        refs = {ref.killmail_id: ref for ref in chosen}
+        asked = shared(settings_module.current()).killmails(
+            [(ref.killmail_id, ref.killmail_hash) for ref in chosen], backlog=backlog
+        )
+        with _in_the_air if backlog else nullcontext():
+            details = next(asked)
+        _take_in(refs, details)
+        for details in asked:
+            _take_in(refs, details)
+
+
+def _take_in(refs: dict[int, ledger.Pending], details: list[Detail]) -> None:
+    """Save what came, note what did not, and count both in the runs that asked for it."""
+    bodies = [(detail.outcome, refs[detail.killmail_id].killmail_hash) for detail in details
+              if not isinstance(detail.outcome, errors.EsiError)]  # fmt: skip
+    saved = save_killmails(bodies)
+    for (body, _), outcome in zip(bodies, saved, strict=True):
+        if isinstance(outcome, Exception):
+            log.error("killmail not storable", killmail_id=body["killmail_id"], exc_info=outcome)
+            _not_usable(body["killmail_id"], f"not storable: {type(outcome).__name__}")
+        else:
+            log.debug("killmail saved", killmail_id=body["killmail_id"], run_id=refs[body["killmail_id"]].run_id)
+    new = [
+        body for (body, _), outcome in zip(bodies, saved, strict=True) if isinstance(outcome, Saved) and outcome.is_new
+    ]
+    for body in new:
         evidence.seen(body)
-        log.debug("killmail saved", killmail_id=killmail_id, run_id=run_id)
-    except errors.InvalidHash as error:
-        _count(run_id, error.cost)
-        final = ledger.refused(killmail_id, str(error))
-        log.warning("hash refused", killmail_id=killmail_id, final=final, run_id=run_id)
-    except errors.EsiError as error:
-        _count(run_id, error.cost)
-        if error.transient:
-            ledger.put_back(killmail_id, _spread(error.retry_after or 5.0))
+    if any(isinstance(outcome, Saved) and outcome.names_wanted for outcome in saved):
+        enrichment.ask_soon()
+    if new:
+        notifications.announce_soon()
+    _note({detail.killmail_id: detail.outcome for detail in details if isinstance(detail.outcome, errors.EsiError)})
+    progress.touch(_costs(refs, details))
+
+
+def _note(refused: dict[int, errors.EsiError]) -> None:
+    """Note in the ledger why killmails did not come, and when they are due again."""
+    waiting: dict[float, list[int]] = defaultdict(list)
+    for killmail_id, error in refused.items():
+        if isinstance(error, errors.InvalidHash):
+            final = ledger.refused(killmail_id, str(error))
+            log.warning("hash refused", killmail_id=killmail_id, final=final)
+        elif error.transient:
+            waiting[error.retry_after or 5.0].append(killmail_id)
             log.debug("killmail put back", killmail_id=killmail_id, reason=str(error))
         else:
-            seconds = _backoff(killmail_id)
-            ledger.failed(killmail_id, str(error), seconds)
-            log.warning("killmail not usable", killmail_id=killmail_id, reason=str(error), retry_in=round(seconds))
-    progress.touch(run_id)
-    return saved
+            _not_usable(killmail_id, str(error))
+    for seconds, killmail_ids in waiting.items():
+        ledger.put_back(killmail_ids, _spread(seconds))
+
+
+def _not_usable(killmail_id: int, reason: str) -> None:
+    seconds = _backoff(killmail_id)
+    ledger.failed(killmail_id, reason, seconds)
+    log.warning("killmail not usable", killmail_id=killmail_id, reason=reason, retry_in=round(seconds))
+
+
+def _costs(refs: dict[int, ledger.Pending], details: list[Detail]) -> dict[int, tuple[int, int]]:
+    """What was spent for each run: requests and tokens."""
+    spent: dict[int, Cost] = {}
+    for detail in details:
+        run_id = refs[detail.killmail_id].run_id
+        if run_id is not None:
+            spent[run_id] = spent.get(run_id, Cost()) + detail.cost
+    return {run_id: (cost.requests, cost.tokens) for run_id, cost in spent.items()}
 
 
 def submit(killmail_id: int, killmail_hash: str) -> None:
@@ -90,11 +145,6 @@ def submit(killmail_id: int, killmail_hash: str) -> None:
     ledger.enter(killmail_id, killmail_hash, proven=True)
     if save_killmail(body, killmail_hash).names_wanted:
         enrichment.ask_soon()
-
-
-def _count(run_id: int | None, cost: Any) -> None:
-    if run_id is not None and cost is not None and cost.requests:
-        runs.add_to_run(run_id, esi_requests=cost.requests, esi_tokens=cost.tokens)
 
 
 def _spread(seconds: float) -> float:

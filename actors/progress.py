@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection, Mapping
 
 import logs
 import meters
-from models import runs
+from models import in_transaction, runs
 from models.people import name_of
 
 log = logs.get("sync")
@@ -22,17 +23,22 @@ _last: dict[int, float] = {}
 _told: dict[int, float] = {}
 
 
-def touch(run_id: int | None) -> None:
-    """A killmail of the run was answered: recount now and then, and end the run when that was the last."""
-    if run_id is None:
+def touch(spent: Mapping[int, tuple[int, int]]) -> None:
+    """Killmails of runs were answered: add the (requests, tokens) spent for each run, recount now and then, and end the
+    runs of which they were the last."""
+    if not spent:
         return
     now = time.monotonic()
     with _lock:
-        is_turn = now - _last.get(run_id, 0.0) >= _EVERY
-        if is_turn:
-            _last[run_id] = now
-    if is_turn or runs.is_settled(run_id):
-        settle(run_id)
+        turns = {run_id for run_id in spent if now - _last.get(run_id, 0.0) >= _EVERY}
+        _last.update(dict.fromkeys(turns, now))
+
+    def work() -> tuple[set[int], list[int]]:
+        runs.add_costs(spent)
+        due = turns.union(runs.settled([run_id for run_id in spent if run_id not in turns]))
+        return due, runs.refresh(list(due)) if due else []
+
+    _report(*in_transaction(work))
 
 
 def _tell(run_id: int) -> None:
@@ -49,11 +55,21 @@ def _tell(run_id: int) -> None:
                  run_id=run_id, user_id=row["user_id"], character=name_of(row["user_id"]))  # fmt: skip
 
 
-def settle(run_id: int) -> None:
-    """Recount the run; when this ends it, tell the story's end in the log."""
-    if not runs.refresh(run_id):
-        _tell(run_id)
+def settle(run_ids: Collection[int]) -> None:
+    """Recount the runs; for those that this ends, tell the story's end in the log."""
+    if not run_ids:
         return
+    _report(set(run_ids), runs.refresh(list(run_ids)))
+
+
+def _report(recounted: set[int], ended: list[int]) -> None:
+    for run_id in ended:
+        _ended(run_id)
+    for run_id in recounted.difference(ended):
+        _tell(run_id)
+
+
+def _ended(run_id: int) -> None:
     with _lock:
         _last.pop(run_id, None)
         _told.pop(run_id, None)

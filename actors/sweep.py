@@ -32,8 +32,7 @@ def sweep(**_newer: Any) -> None:
     sent = dispatch()
     if naming.is_wanted():
         enrichment.ask_soon()
-    for run_id in runs.unsettled_runs():
-        progress.settle(run_id)
+    progress.settle(runs.unsettled_runs())
     if runs.take_lease("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
         tallies.sample()
         in_transaction(_prune)

@@ -65,7 +65,7 @@ def sync_user_killmails(user_id: int, run_id: int | None = None, is_routine: boo
     finally:
         runs.release_list(leased, holder)
     dispatch()
-    progress.settle(run_id)
+    progress.settle([run_id])
     if got_through:
         corporations.consider(user)
 

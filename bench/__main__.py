@@ -1,76 +1,47 @@
-"""`python -m bench [--killmails N] [--stored N] [part ...]`: runs the benchmarks and writes their figures."""
+"""`python -m bench [part ...] [options]`: runs the benchmarks, prints their figures, writes them down."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import importlib
 import os
-import platform
-from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from bench import report
 
-PARTS = ("reservations", "graphql", "growth", "pipeline", "tick")
+#: Each part is a module with `run(options) -> dict[str, Any]`: its figures by name, ratios first.
+PARTS = {
+    "pipeline": "bench.pipeline",
+    "embedded": "bench.embedded",
+    "latency": "bench.latency",
+    "graphql": "bench.pages",
+    "growth": "bench.growth",
+    "memory": "bench.memory",
+    "reservations": "bench.reservations",
+    "tick": "bench.tick",
+}
 #: Parts that run only when they are named: `polling` has a make target of its own, `storage` takes most of an hour.
-BY_NAME = ("polling", "storage")
+BY_NAME = {"polling": "bench.polling", "storage": "bench.storage"}
 
 
 def main() -> None:
-    """Run the chosen parts, print a table, write bench/results/latest.json."""
-    options = argparse.ArgumentParser(description="Benchmarks of Killsync.")
+    """Run the chosen parts, print a table of each, write bench/results/latest.json and docs/performance.md."""
+    options = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks of Killsync.")
     options.add_argument("parts", nargs="*", choices=[*PARTS, *BY_NAME, []], help="which parts")
+    options.add_argument("--runs", type=int, default=3, help="runs of each measurement; the median counts")
     options.add_argument("--killmails", type=int, default=2_000, help="killmails through the pipeline")
-    options.add_argument("--stored", type=int, default=1_000_000, help="most killmails stored for the growth of pages")
+    options.add_argument("--stored", type=int, default=1_000_000, help="most killmails stored for the growth")
+    options.add_argument("--backfill", type=int, default=5_000, help="killmails fetched while latency is measured")
+    options.add_argument("--probes", type=int, default=60, help="killmails whose latency is measured when idle")
+    options.add_argument("--clients", type=int, default=50, help="GraphQL clients at a time")
+    options.add_argument("--seconds", type=float, default=6.0, help="how long the GraphQL clients ask")
     chosen = options.parse_args()
-    results: dict[str, Any] = {}
+    os.environ["BROKER_URL"] = "memory://"  # of this process; those that are measured have their own
+    results = report.earlier()
     for part in chosen.parts or PARTS:
-        results[part] = _run(part, chosen.killmails, chosen.stored)
-        _print(part, results[part])
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
-    (folder / "latest.json").write_text(json.dumps({"machine": machine, **results}, indent=2) + "\n")
-
-
-def _run(part: str, killmails: int, stored: int) -> dict[str, Any]:
-    os.environ["BROKER_URL"] = "memory://"
-    from bench import pages, pipeline, reservations
-    from models import connect, schema
-    from settings import Settings
-    from tests.places import postgres_database
-
-    if part == "pipeline":
-        return pipeline.run(killmails)
-    if part == "polling":
-        from bench import polling
-
-        return polling.run()
-    with postgres_database() as url:
-        connect(Settings(database_url=url))  # type: ignore[call-arg]
-        schema.migrate()
-        if part == "reservations":
-            return reservations.run(url)
-        if part == "graphql":
-            return pages.beside_graphql_core()
-        if part == "tick":
-            from bench import tick
-
-            return tick.run(url)
-        if part == "storage":
-            from bench import storage
-
-            return storage.run(url)
-        return pages.growth(url, tuple(size for size in (10_000, 100_000, stored) if size <= stored))
-
-
-def _print(part: str, figures: dict[str, Any]) -> None:
-    table = Table(title=part, title_justify="left", show_header=False)
-    for name, value in figures.items():
-        text = ", ".join(f"{key}: {each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
-        table.add_row(name, text)
-    Console().print(table)
+        measured = report.stamp()
+        results[part] = {**importlib.import_module((PARTS | BY_NAME)[part]).run(chosen), "measured": measured}
+        report.show(part, results[part])
+        report.write(results)
 
 
 if __name__ == "__main__":

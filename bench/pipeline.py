@@ -1,163 +1,123 @@
 """Killmails a second through the real pipeline, beside the simplest worker and beside the bare limit of the machine.
 
-ESI is the simulator with its limits off and 50 ms of latency, in this process; everything shares the machine's cores.
+ESI is the simulator with its limits off and 50 ms of latency; it, RabbitMQ, PostgreSQL and the workers share the cores.
 """
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
-import threading
-import time
-from pathlib import Path
+import statistics
+from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import psutil
 
-import simulator
-from models import connect, connection, schema
-from models.base import insert_rows, transaction, utcnow
-from models.killmails import Attacker, Killmail, KillmailItem, Victim
-from models.mapping import ATTACKER_COLUMNS, ITEM_COLUMNS, KILLMAIL_COLUMNS, VICTIM_COLUMNS, map_killmail
-from tests.deployment import Deployment, deployed, wait_until
-from tests.places import postgres_database
-from tests.player import Player
-from tests.simulated import HEADERS
+from bench import place as places
+from bench import sides
+from bench.simulated import Simulated, simulated
+from tests.deployment import Deployment, wait_until
 
 USERS = 20
+PROCESSES, THREADS = 2, 16
+#: Killmails of the user whose sync makes a new worker warm.
+WARM = 60
+#: Requests at a time of the bare side: as many as the workers have in the air.
+CONCURRENCY = 240
+#: Killmails of the simplest worker, which does the same for each however many there are.
+SAMPLE = 241
 
 
-def run(killmails: int = 2000) -> dict[str, Any]:
-    """Rates of all three ways, and their ratios."""
-    config = simulator.SimulatorConfig(
-        characters=60, kills=(killmails // USERS,) * USERS, limits=False, latency=0.05, many_items=True
-    )
-    handle = simulator.run_in_thread(config)
-    try:
-        ours = _ours(handle)
-        listed = _listed(handle)
-        simple = _simple(handle.url, listed[:240])
-        bare = asyncio.run(_bare(handle.url, listed))
-    finally:
-        handle.stop()
+def run(options: Any) -> dict[str, Any]:
+    """Rates of all three ways, and their ratios: medians over the runs."""
+    wanted = round(options.killmails / USERS * 1.02)
+    with simulated([wanted] * USERS + [WARM]) as esi:
+        ours, listed = [], []
+        simple, bare = [], []
+        for _ in range(options.runs):
+            figures, listed = measure(esi)
+            ours.append(figures)
+            bare.append(sides.bare(esi.url, listed, CONCURRENCY))
+            simple.append(sides.simplest(esi.url, listed[:SAMPLE]))
+    rate = statistics.median(figures.rate for figures in ours)
+    middle = sorted(ours, key=lambda figures: figures.rate)[len(ours) // 2]
     return {
-        **ours,
-        "one message a user, killmails/s": round(simple, 1),
-        "bare fetch and insert, killmails/s": round(bare, 1),
-        "ratio to one message a user": round(ours["killmails/s"] / simple, 1),
-        "ratio to bare": round(ours["killmails/s"] / bare, 2),
+        "ratio to one message a user": round(rate / statistics.median(simple), 1),
+        "ratio to bare": round(rate / statistics.median(bare), 2),
         "goals": "40 and 0.5",
+        "killmails/s": round(rate, 1),
+        "killmails/s, each run": [round(figures.rate) for figures in ours],
+        "one message a user, killmails/s": round(statistics.median(simple), 1),
+        "bare fetch and insert, killmails/s": round(statistics.median(bare), 1),
+        "killmails": middle.killmails,
+        "CPU s/1,000": {name: round(seconds, 2) for name, seconds in middle.cpu.items()},
+        "SQL statements/killmail": round(middle.statements, 2),
+        "messages/killmail": round(middle.messages, 3),
+        "peak RSS of a worker, MB": middle.rss // 2**20,
     }
 
 
-def _listed(handle: simulator.Handle) -> list[tuple[int, str]]:
-    universe = handle.simulator.universe
-    pilots = list(universe.characters)[:USERS]
-    found: dict[int, str] = {}
-    for pilot in pilots:
-        found.update(universe.listed("character", pilot, handle.simulator.clock.now()))
-    return sorted(found.items())
+@dataclass
+class Figures:
+    """One run; rates and costs are for each killmail or, where it says so, a thousand of them."""
+
+    killmails: int
+    rate: float
+    cpu: dict[str, float]
+    statements: float
+    messages: float
+    rss: int
 
 
-def _ours(handle: simulator.Handle) -> dict[str, Any]:
-    expected = len(_listed(handle))
-    with tempfile.TemporaryDirectory() as folder, deployed(Path(folder), handle, LOG_LEVEL="WARNING") as place:
-        place.start_web()
-        asyncio.run(_log_in(place, list(handle.simulator.universe.characters)[:USERS]))
-        place.start("worker", "dramatiq", "actors", "--processes", "2", "--threads", "24")
-        wait_until(lambda: place.sql("SELECT count(*) FROM killmail_ref")[0][0] > 0, "the first page", 60)
-        began = time.monotonic()
-        cpu = _cpu(place)
-        wait_until(lambda: place.sql("SELECT count(*) FROM killmail")[0][0] >= expected, "all is stored", 300)
-        seconds = time.monotonic() - began
-        worker = psutil.Process(place.processes["worker"].pid)
-        return {
-            "killmails": expected,
-            "killmails/s": round(expected / seconds, 1),
-            "worker CPU s/1,000": round((_cpu(place) - cpu) * 1000 / expected, 2),
-            "largest worker RSS, MB": max(each.memory_info().rss for each in worker.children(recursive=True)) // 2**20,
-        }
+def measure(esi: Simulated) -> tuple[Figures, sides.Listed]:
+    """One run on services of its own: all users are queued at once, a warm worker fetches everything they list."""
+    with places.deployment(esi) as place:
+        return measure_in(place, esi)
 
 
-def _cpu(place: Deployment) -> float:
-    worker = psutil.Process(place.processes["worker"].pid)
-    return sum(sum(each.cpu_times()[:2]) for each in [worker, *worker.children(recursive=True)])
+def measure_in(place: Deployment, esi: Simulated) -> tuple[Figures, sides.Listed]:
+    """The same on a deployment in which nothing runs yet."""
+    place.start_web()
+    places.log_in(place, esi.pilots(USERS + 1))
+    place.stop("web")
+    place.start_worker(processes=PROCESSES, threads=THREADS, module="bench.counted")
+    users = [row[0] for row in place.sql('SELECT character_id FROM "user" ORDER BY id')]
+    queue(place, users[-1:])
+    wait_until(lambda: _synced(place) == 1, "the worker is warm", 60)
+    warm, marker = _fetched(place), place.sql("SELECT max(id) FROM event")[0][0]
+    cpu = places.Cpu(place, esi)
+    queue(place, users[:-1])
+    wait_until(lambda: _synced(place) == USERS + 1, "all is stored", 300)
+    used, expected = cpu.used(), _fetched(place)
+    rss = places.peak_rss(psutil.Process(place.processes["worker"].pid))
+    began, ended = place.sql(
+        "SELECT extract(epoch FROM min(created_at)), extract(epoch FROM max(created_at) FILTER (WHERE kind = 'killmail')) "
+        "FROM event WHERE id > %s", (marker,)
+    )[0]  # fmt: skip
+    listed = place.sql(
+        "SELECT killmail_id, killmail_hash FROM killmail_ref WHERE run_id IS NOT NULL ORDER BY killmail_id"
+    )
+    place.stop("worker")
+    counts = dict(place.sql("SELECT name, sum(number) FROM bench_count GROUP BY name"))
+    new = expected - warm
+    return Figures(
+        killmails=new,
+        rate=new / float(ended - began),
+        cpu={name: seconds * 1000 / new for name, seconds in used.items()},
+        statements=float(counts["statements"]) / expected,
+        messages=float(counts["messages"]) / expected,
+        rss=rss,
+    ), [(number, digest) for number, digest in listed]
 
 
-async def _log_in(place: Deployment, pilots: list[int]) -> None:
-    for pilot in pilots:
-        async with Player(place.url) as player:
-            assert (await player.log_in(pilot)).status == 302
+def queue(place: Deployment, characters: list[int]) -> None:
+    """Queue a sync of each character, as an operator does."""
+    chosen = [part for character in characters for part in ("--character", str(character))]
+    place.command("killsync", "queue", "user-killmails", *chosen)
 
 
-def _simple(url: str, listed: list[tuple[int, str]]) -> float:
-    """One message a user, three users at a time: details one after the other, 50 ms between them, a row an INSERT."""
-    with postgres_database() as database_url:
-        _prepare(database_url)
-        parts = [listed[number::3] for number in range(3)]
-        began = time.monotonic()
-        threads = [threading.Thread(target=lambda part=part: asyncio.run(_simple_user(url, part))) for part in parts]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return len(listed) / (time.monotonic() - began)
+def _synced(place: Deployment) -> int:
+    """Syncs that have ended: all they listed is stored."""
+    return int(place.sql("SELECT count(*) FROM sync_run WHERE finished_at IS NOT NULL")[0][0])
 
 
-def _prepare(database_url: str) -> None:
-    from settings import Settings
-
-    connect(Settings(database_url=database_url))  # type: ignore[call-arg]
-    schema.migrate()
-
-
-async def _simple_user(url: str, listed: list[tuple[int, str]]) -> None:
-    async with aiohttp.ClientSession(headers=HEADERS) as http:
-        for number, digest in listed:
-            async with http.get(f"{url}/killmails/{number}/{digest}") as answer:
-                mapped = map_killmail(await answer.json(), digest, utcnow())
-            with connection():
-                Killmail.insert(dict(zip(KILLMAIL_COLUMNS, mapped.killmail, strict=True))).execute()
-                Victim.insert(dict(zip(VICTIM_COLUMNS, mapped.victim, strict=True))).execute()
-                for row in mapped.attackers:
-                    Attacker.insert(dict(zip(ATTACKER_COLUMNS, row, strict=True))).execute()
-                for item in mapped.items:
-                    row = (number, None, *item.columns)
-                    KillmailItem.insert(dict(zip(ITEM_COLUMNS, row, strict=True))).execute()
-            await asyncio.sleep(0.05)
-
-
-async def _bare(url: str, listed: list[tuple[int, str]], concurrency: int = 48) -> float:
-    """What the machine can do without queue, ledger, budget, names and events: fetch, and insert a hundred at a time."""
-    with postgres_database() as database_url:
-        _prepare(database_url)
-        waiting = list(reversed(listed))
-        done: list[Any] = []
-        began = time.monotonic()
-        async with aiohttp.ClientSession(headers=HEADERS, connector=aiohttp.TCPConnector(limit=concurrency)) as http:
-
-            async def fetch() -> None:
-                while waiting:
-                    number, digest = waiting.pop()
-                    async with http.get(f"{url}/killmails/{number}/{digest}") as answer:
-                        done.append(map_killmail(await answer.json(), digest, utcnow()))
-                    if len(done) >= 100:
-                        batch, done[:] = list(done), []
-                        await asyncio.get_running_loop().run_in_executor(None, _insert, batch)
-
-            await asyncio.gather(*(fetch() for _ in range(concurrency)))
-            _insert(done)
-        return len(listed) / (time.monotonic() - began)
-
-
-def _insert(batch: list[Any]) -> None:
-    if not batch:
-        return
-    with connection(), transaction():
-        insert_rows("killmail", KILLMAIL_COLUMNS, [each.killmail for each in batch])
-        insert_rows("victim", VICTIM_COLUMNS, [each.victim for each in batch])
-        insert_rows("attacker", ATTACKER_COLUMNS, [row for each in batch for row in each.attackers])
-        items = [(each.killmail_id, None, *item.columns) for each in batch for item in each.items]
-        if items:
-            insert_rows("killmail_item", ITEM_COLUMNS, items)
+def _fetched(place: Deployment) -> int:
+    return int(place.sql("SELECT count(*) FROM killmail_ref WHERE run_id IS NOT NULL AND state = 'fetched'")[0][0])

@@ -23,7 +23,7 @@ CHARACTERS, SEED = 100_000, 1
 GAPS, INTERVALS = (1_350.0, 3_600.0, 43_200.0), (1_500.0, 7_500.0)
 
 
-def run() -> dict[str, Any]:
+def run(_options: Any) -> dict[str, Any]:
     """Figures of each shape; the plot is written on the way."""
     with ProcessPoolExecutor(2) as pool:
         found = dict(zip(SHAPES, pool.map(_shape, SHAPES), strict=True))

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg2
 
+from bench.database import migrated
 from tests.deployment import environment
 from tests.places import PROJECT, rabbitmq_vhost
 
@@ -45,7 +46,13 @@ print(json.dumps([max(whole), statistics.median(counting), statistics.median(cla
 """
 
 
-def run(database_url: str) -> dict[str, Any]:
+def run(_options: Any) -> dict[str, Any]:
+    """The figures of a tick at each number of users."""
+    with migrated() as url:
+        return measure(url)
+
+
+def measure(database_url: str) -> dict[str, Any]:
     """The slowest of some ticks at each size, what of it grows with the number of users, and that for a million.
 
     Claiming is by an index and sending is bounded, so only counting who is due grows, up to what is counted at most.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 #: Slices a window is kept in. More slices waste less of the budget (at most one slice of it) and cost more bytes.
 SLICES = 90
 #: How far a paced backlog may catch up after a pause, seconds: work comes in batches, not evenly.
-PACE_SLACK = 10.0
+PACE_SLACK = 30.0
 #: Buckets smaller than this are not paced: a person waits for the walk behind them.
 PACED_FROM = 100
 
@@ -170,7 +170,8 @@ class Gate:
         blocked_until: epoch seconds before which nothing at all is sent.
         errors_left, errors_reset: ESI's error limit as last heard, and when it starts anew (epoch seconds).
         next_at: epoch seconds before which no call on a route without a bucket is sent.
-        failures: failures in a row (5xx, time-outs), over all processes.
+        failures: failures in a row (5xx, time-outs), over all processes; those during a pause count once.
+        tripped_until: epoch seconds before which nothing is sent because of them.
     """
 
     blocked_until: float = 0.0
@@ -178,15 +179,16 @@ class Gate:
     errors_reset: float = 0.0
     next_at: float = 0.0
     failures: int = 0
+    tripped_until: float = 0.0
 
     def wait(self, now: float) -> float:
         """Seconds until any call may be sent."""
-        return max(0.0, self.blocked_until - now)
+        return max(0.0, self.blocked_until - now, self.tripped_until - now)
 
     def take(self, now: float) -> float:
         """Whether a call on a route without a bucket may be sent now: 0.0, or the seconds to wait."""
-        if now < self.blocked_until:
-            return self.blocked_until - now
+        if wait := self.wait(now):
+            return wait
         if now >= self.errors_reset or self.errors_left >= SLOW_BELOW:
             return 0.0
         if self.errors_left < STOP_BELOW:
@@ -205,13 +207,20 @@ class Gate:
 
     def failed(self, now: float) -> float:
         """Count a failure; the seconds that everything now waits, 0.0 for none."""
+        if now < self.tripped_until:
+            # It left before the pause began, so it says no more than those that brought the pause.
+            return self.tripped_until - now
         self.failures += 1
         over = self.failures - TRIPPED_AT
         if over < 0:
             return 0.0
-        pause = min(60.0, 5.0 * 2.0 ** min(over // 5, 4))
-        self.blocked_until = max(self.blocked_until, now + pause)
+        pause = min(60.0, 5.0 * 2.0 ** min(over, 4))
+        self.tripped_until = now + pause
         return pause
+
+    def succeeded(self) -> None:
+        """A call got through: there are no failures in a row any more, and nothing to wait for because of them."""
+        self.failures, self.tripped_until = 0, 0.0
 
     def block(self, until: float) -> None:
         """Nothing is sent before *until*."""

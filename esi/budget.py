@@ -48,6 +48,15 @@ class Taken:
     local: float = field(default_factory=clock.now)
 
 
+@dataclass(frozen=True)
+class Room:
+    """How many calls could leave now: fresh ones and those of a backlog; and seconds until the next of a backlog could."""
+
+    fresh: int
+    backlog: int
+    wait: float
+
+
 @dataclass
 class _Waiting:
     work: Callable[[Account, Gate, float], Any]
@@ -128,20 +137,27 @@ class Budget:
 
     def take(self, bucket: Bucket, tokens: int, *, backlog: bool) -> Taken | float:
         """Reserve *tokens*; the reservation, or the seconds to wait."""
+        granted, wait = self.take_some(bucket, tokens, 1, backlog=backlog)
+        return granted[0] if granted else wait
 
-        def work(account: Account, gate: Gate, now: float) -> Taken | float:
-            closed = gate.wait(now)
-            wait = closed or account.take(
-                now, tokens, backlog=backlog, reserve=self._reserve_in(account, bucket, backlog)
-            )
-            if wait > 0:
-                return wait
-            return Taken(bucket, now, tokens, gate.failures, account.used(now), (account.limit, account.window))
+    def take_some(self, bucket: Bucket, tokens: int, calls: int, *, backlog: bool) -> tuple[list[Taken], float]:
+        """Reserve *tokens* for each of as many of *calls* as may leave now; the reservations, and what the rest waits."""
 
-        taken = self._apply(bucket, work)
-        if isinstance(taken, Taken) and bucket.subject.startswith("ip:"):
-            self._last_used[bucket.name] = taken.used
-        return taken
+        def work(account: Account, gate: Gate, now: float) -> tuple[list[Taken], float]:
+            granted: list[Taken] = []
+            wait = gate.wait(now)
+            reserve = self._reserve_in(account, bucket, backlog)
+            while not wait and len(granted) < calls:
+                wait = account.take(now, tokens, backlog=backlog, reserve=reserve)
+                if not wait:
+                    limit = account.limit, account.window
+                    granted.append(Taken(bucket, now, tokens, gate.failures, account.used(now), limit))
+            return granted, wait
+
+        granted, wait = self._apply(bucket, work)
+        if granted and bucket.subject.startswith("ip:"):
+            self._last_used[bucket.name] = granted[-1].used
+        return granted, wait
 
     def settle(self, taken: Taken, actual: int, *, limit: tuple[int, float] | None, remaining: int | None) -> None:
         """Enter what a call cost and what ESI's headers say. Writes nothing when both are what was expected."""
@@ -161,18 +177,16 @@ class Budget:
         """ESI said 429: no call of *bucket* before *seconds* have passed, from any process."""
         self._apply(bucket, lambda account, _gate, now: account.block(now + seconds))
 
-    def calls(self, bucket: Bucket, tokens: int, *, backlog: bool) -> int:
-        """How many calls of *tokens* could leave now."""
+    def room(self, bucket: Bucket, tokens: int) -> Room:
+        """How many calls of *tokens* could leave now, and when the next one of a backlog could."""
         account, gate, now = _read(bucket)
-        if gate.wait(now):
-            return 0
-        return account.calls(now, tokens, backlog=backlog, reserve=self._reserve_in(account, bucket, backlog))
-
-    def wait(self, bucket: Bucket, tokens: int, *, backlog: bool) -> float:
-        """Seconds until the next call of *tokens* could leave."""
-        account, gate, now = _read(bucket)
-        reserve = self._reserve_in(account, bucket, backlog)
-        return max(gate.wait(now), account.wait(now, tokens, backlog=backlog, reserve=reserve))
+        fresh, backlog = (self._reserve_in(account, bucket, is_backlog) for is_backlog in (False, True))
+        closed = gate.wait(now)
+        return Room(
+            fresh=0 if closed else account.calls(now, tokens, backlog=False, reserve=fresh),
+            backlog=0 if closed else account.calls(now, tokens, backlog=True, reserve=backlog),
+            wait=max(closed, account.wait(now, tokens, backlog=True, reserve=backlog)),
+        )
 
     def take_unbucketed(self) -> float | int:
         """May a call on a route without a bucket be sent? Seconds to wait as float, or the failures in a row as int."""
@@ -190,10 +204,9 @@ class Budget:
         """A call failed by no fault of its own; the seconds that everything now waits."""
         return _at_gate(lambda gate, now: gate.failed(now))
 
-    def succeeded(self, failures: int) -> None:
-        """A call got through; forget *failures* in a row, if there were any."""
-        if failures:
-            _at_gate(lambda gate, now: setattr(gate, "failures", 0))
+    def succeeded(self) -> None:
+        """A call got through: there are no failures in a row any more."""
+        _at_gate(lambda gate, now: gate.succeeded())
 
     def _apply(self, bucket: Bucket, work: Callable[[Account, Gate, float], T]) -> T:
         if not bucket.subject.startswith("ip:"):

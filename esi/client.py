@@ -8,58 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
-import orjson
 
 import meters
 import wire
 from esi import clock, errors, parse, routes
-from esi.budget import Bucket, Budget, Taken
+from esi.answers import Answer, Detail, ListAnswer, NamesAnswer, Sent, expiry, outcome, seconds_of
+from esi.budget import Bucket, Budget, Room, Taken
 from esi.errors import Cost
 from esi.routes import Route
+from esi.sending import send
 from esi.usage import Usage
-from models.base import utcnow
 from settings import Settings
 
-
-@dataclass(frozen=True)
-class Answer:
-    """A response that arrived whole: status, lower-cased headers, body, and what it cost."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-    cost: Cost
-
-
-@dataclass(frozen=True)
-class ListAnswer:
-    """A page of killmails/recent. `not_modified`: the page is as it was (304); `past_end`: there is no such page."""
-
-    refs: list[tuple[int, str]]
-    pages: int | None
-    etag: str | None
-    last_modified: str | None
-    expires_at: datetime | None
-    not_modified: bool
-    past_end: bool
-    cost: Cost
-
-
-@dataclass
-class NamesAnswer:
-    """Names by id with their category, and the ids that ESI does not know."""
-
-    names: dict[int, tuple[str, str]] = field(default_factory=dict)
-    unknown: set[int] = field(default_factory=set)
-    cost: Cost = field(default_factory=Cost)
+#: How long the answers that came wait for those that have not, seconds.
+SLOW_SECONDS = 1.0
 
 
 class EsiClient:
@@ -71,6 +38,8 @@ class EsiClient:
         self.budget = Budget(settings.esi_reserve_percent)
         self.usage = Usage()
         self._egress = f"ip:{settings.esi_egress}"
+        #: Whether the last that any process heard may have been a failure.
+        self._is_failing = False
         #: Groups as ESI's headers name them, where they differ from the table in `routes`.
         self._groups: dict[str, str] = {}
 
@@ -111,22 +80,83 @@ class EsiClient:
             pages=int(pages) if pages.isdecimal() and len(pages) < 8 else None,
             etag=answer.headers.get("etag", etag),
             last_modified=answer.headers.get("last-modified", last_modified),
-            expires_at=_expiry(answer.headers),
+            expires_at=expiry(answer.headers),
             not_modified=answer.status == 304,
             past_end=False,
             cost=answer.cost,
         )
 
     def killmail(self, killmail_id: int, killmail_hash: str, *, backlog: bool = False) -> tuple[dict[str, Any], Cost]:
-        """A killmail's detail. Sent without a token: with one it would draw on a second bucket of the same address.
+        """A killmail's detail.
 
         Raises:
             InvalidHash: ESI answered 422.
             EsiError: by meaning, see `esi.errors`.
         """
-        path = f"/killmails/{killmail_id}/{killmail_hash}"
-        answer = self._call(routes.KILLMAIL, self._egress, "GET", path, {}, {}, backlog=backlog)
-        return self._shaped(answer, path, lambda data: parse.killmail(data, killmail_id)), answer.cost
+        (detail,) = (each for part in self.killmails([(killmail_id, killmail_hash)], backlog=backlog) for each in part)
+        if isinstance(detail.outcome, Exception):
+            raise detail.outcome
+        return detail.outcome, detail.cost
+
+    def killmails(self, refs: Sequence[tuple[int, str]], *, backlog: bool = False) -> Iterator[list[Detail]]:
+        """Details of several killmails, asked for at the same time, in parts as the answers come.
+
+        They are sent without a token: with one they would draw on a second bucket of the same address. Tokens are
+        reserved for all of them at once, and what has a token leaves in that moment, so that nothing is left to leave
+        when a 429 comes. What has none is in the first part, with NoToken.
+        """
+        bucket = self._bucket(routes.KILLMAIL, self._egress)
+        granted, wait = self.budget.take_some(bucket, routes.TOKENS[2], len(refs), backlog=backlog)
+        if late := refs[len(granted) :]:
+            yield [
+                Detail(number, self._no_token(routes.KILLMAIL, _path(number, digest), wait)) for number, digest in late
+            ]
+        waiting: set[asyncio.Task[Any]] = set()
+        if granted:
+            self._is_failing |= granted[0].failures > 0
+            done, waiting = wire.run(self._ask_for(list(zip(refs, granted, strict=False))))
+            yield [self._detail(*task.result()) for task in done]
+        while waiting:
+            done, waiting = wire.run(_first(waiting))
+            yield [self._detail(*task.result()) for task in done]
+
+    async def _ask_for(self, calls: list[tuple[tuple[int, str], Taken]]) -> Any:
+        tasks = [asyncio.create_task(self._killmail(number, digest, taken)) for (number, digest), taken in calls]
+        # One that is slow keeps the others waiting for a moment and no longer.
+        return await asyncio.wait(tasks, timeout=SLOW_SECONDS)
+
+    async def _killmail(self, number: int, digest: str, taken: Taken) -> tuple[int, str, Taken, Sent]:
+        path = _path(number, digest)
+        sent: Sent
+        try:
+            status, heard, body = await send(self._settings, self._timeout, routes.KILLMAIL, "GET", path, {}, {}, None)
+            sent = status, heard, body
+            if 200 <= status < 300:
+                if self._is_failing:
+                    # At once, in the order in which answers come: failures count as long as they are in a row.
+                    await asyncio.to_thread(self._succeeded)
+                return number, path, taken, sent
+        except errors.EsiError as error:
+            sent = error
+        # All processes are told at once, whatever else this one still waits for.
+        return number, path, taken, await asyncio.to_thread(self._caught, taken, path, sent)
+
+    def _caught(self, taken: Taken, path: str, sent: Sent) -> errors.EsiError:
+        try:
+            answer = self._conclude(routes.KILLMAIL, taken, path, sent)
+        except errors.EsiError as error:
+            return error
+        return errors.Malformed(path, f"ESI answered {answer.status} to a first question", cost=answer.cost)
+
+    def _detail(self, number: int, path: str, taken: Taken, sent: Sent) -> Detail:
+        if isinstance(sent, errors.EsiError):
+            return Detail(number, sent, sent.cost)
+        try:
+            answer = self._conclude(routes.KILLMAIL, taken, path, sent)
+            body = self._shaped(answer, path, lambda data: parse.killmail(data, number))
+        except errors.EsiError as error:
+            return Detail(number, error, error.cost)
+        return Detail(number, body, answer.cost)
 
     def names(self, ids: Iterable[int]) -> NamesAnswer:
         """Names of up to 1,000 distinct ids. One id that ESI does not know fails the call, so such a call is halved."""
@@ -171,15 +201,10 @@ class EsiClient:
         answer = self._call(routes.STATUS, self._egress, "GET", "/status", {}, {})
         return self._shaped(answer, "/status", parse.mapping)
 
-    def available(self, *, backlog: bool) -> int:
-        """How many killmail details could be asked for now."""
-        return self.budget.calls(self._bucket(routes.KILLMAIL, self._egress), routes.TOKENS[2], backlog=backlog)
-
-    def wait(self, *, backlog: bool) -> float:
-        """Seconds until the next killmail detail could be asked for."""
-        return clock.here(
-            self.budget.wait(self._bucket(routes.KILLMAIL, self._egress), routes.TOKENS[2], backlog=backlog)
-        )
+    def room(self) -> Room:
+        """How many killmail details could be asked for now; the wait is one of this host's clock."""
+        room = self.budget.room(self._bucket(routes.KILLMAIL, self._egress), routes.TOKENS[2])
+        return replace(room, wait=clock.here(room.wait))
 
     def _object(self, route: Route, path: str) -> dict[str, Any]:
         return self._shaped(self._call(route, None, "GET", path, {}, {}), path, parse.mapping)
@@ -208,24 +233,29 @@ class EsiClient:
     ) -> Answer:  # fmt: skip
         """Reserve, send, settle; the answer of a 2xx or 304, or the exception that says what came instead."""
         taken = self._reserve(route, subject, path, backlog=backlog)
-        started = time.monotonic()
         try:
-            status, heard, body = wire.run(self._send(route, method, path, headers, query, json))
+            sent: Sent = wire.run(send(self._settings, self._timeout, route, method, path, headers, query, json))
         except errors.EsiError as error:
-            meters.esi_request(route.name, "error", time.monotonic() - started)
+            sent = error
+        return self._conclude(route, taken, path, sent)
+
+    def _conclude(self, route: Route, taken: Taken | int, path: str, sent: Sent) -> Answer:
+        """Settle what was reserved by what came of it; the answer of a 2xx or 304, or the exception."""
+        if isinstance(sent, errors.EsiError):
             self._settle(route, taken, None, {})
-            error.cost = Cost(1, 0)
+            sent.cost = Cost(1, 0)
             self.usage.add(route.name, "error", 0)
-            if isinstance(error, errors.Downtime):
-                error.retry_after = max(self.budget.failed(), 5.0)
-            raise
-        meters.esi_request(route.name, _outcome(status), time.monotonic() - started)
-        tokens = routes.cost(status) if subject is not None else 0
+            if isinstance(sent, errors.Downtime):
+                sent.retry_after = max(self._failed(), 5.0)
+            raise sent
+        status, heard, body = sent
+        tokens = routes.cost(status) if isinstance(taken, Taken) else 0
         cost = Cost(1, tokens)
         self._settle(route, taken, status, heard)
-        self.usage.add(route.name, _outcome(status), tokens)
-        if status in (200, 304) or 200 <= status < 300:
-            self.budget.succeeded(taken.failures if isinstance(taken, Taken) else taken)
+        self.usage.add(route.name, outcome(status), tokens)
+        if 200 <= status < 300 or status == 304:
+            if self._is_failing:
+                self._succeeded()
             return Answer(status, heard, body, cost)
         raise self._refusal(route, taken, path, status, heard, cost)
 
@@ -235,9 +265,21 @@ class EsiClient:
         else:
             taken = self.budget.take(self._bucket(route, subject), routes.TOKENS[2], backlog=backlog)
         if isinstance(taken, float):
-            meters.budget_refusal(route.name)
-            raise errors.NoToken(path, f"no token for {taken:.0f} s", retry_after=clock.here(taken))
+            raise self._no_token(route, path, taken)
+        self._is_failing |= bool(taken.failures if isinstance(taken, Taken) else taken)
         return taken
+
+    def _failed(self) -> float:
+        self._is_failing = True
+        return self.budget.failed()
+
+    def _succeeded(self) -> None:
+        self._is_failing = False
+        self.budget.succeeded()
+
+    def _no_token(self, route: Route, path: str, seconds: float) -> errors.NoToken:
+        meters.budget_refusal(route.name)
+        return errors.NoToken(path, f"no token for {seconds:.0f} s", retry_after=clock.here(seconds))
 
     def _settle(self, route: Route, taken: Taken | int, status: int | None, heard: dict[str, str]) -> None:
         if not isinstance(taken, Taken):
@@ -257,51 +299,22 @@ class EsiClient:
             remaining=left_over,
         )
 
-    async def _send(
-        self, route: Route, method: str, path: str, headers: dict[str, str], query: dict[str, str], json: Any
-    ) -> tuple[int, dict[str, str], bytes]:
-        sent = {
-            "User-Agent": self._settings.user_agent,
-            "X-Compatibility-Date": self._settings.esi_compatibility_date,
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            **headers,
-        }
-        data = None
-        if json is not None:
-            data = orjson.dumps(json)
-            sent["Content-Type"] = "application/json"
-        try:
-            async with wire.session().request(
-                method, self._settings.esi_url + path, params=query, headers=sent, data=data,
-                allow_redirects=False, timeout=self._timeout,
-            ) as response:  # fmt: skip
-                body = await _read(response, route.most_bytes, path)
-                return response.status, {name.lower(): value for name, value in response.headers.items()}, body
-        except TimeoutError:
-            raise errors.Downtime(path, "no answer in time") from None
-        except aiohttp.TooManyRedirects:
-            raise errors.Malformed(path, "redirects without end") from None
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            reason = str(error) if isinstance(error, wire.ConnectionLost) else type(error).__name__
-            raise errors.Downtime(path, f"the connection failed ({reason})") from None
-
     def _refusal(
         self, route: Route, taken: Taken | int, path: str, status: int, heard: dict[str, str], cost: Cost
     ) -> errors.EsiError:
         if status == 429:
-            seconds = _seconds(heard.get("retry-after"), 60.0)
+            seconds = seconds_of(heard.get("retry-after"), 60.0)
             if isinstance(taken, Taken):
                 self.budget.block(taken.bucket, seconds)
             else:
                 self.budget.block_all(seconds)
             return errors.RateLimited(path, f"429 for {seconds:.0f} s", retry_after=clock.here(seconds), cost=cost)
         if status == 420:
-            seconds = _seconds(heard.get("x-esi-error-limit-reset") or heard.get("retry-after"), 60.0)
+            seconds = seconds_of(heard.get("x-esi-error-limit-reset") or heard.get("retry-after"), 60.0)
             self.budget.block_all(seconds)
             return errors.ErrorLimited(path, f"420 for {seconds:.0f} s", retry_after=clock.here(seconds), cost=cost)
         if status >= 500:
-            pause = max(self.budget.failed(), _seconds(heard.get("retry-after"), 5.0))
+            pause = max(self._failed(), seconds_of(heard.get("retry-after"), 5.0))
             return errors.Downtime(path, f"ESI answered {status}", retry_after=pause, cost=cost)
         if 300 <= status < 400:
             return errors.Malformed(path, f"ESI answered {status}, a redirect", cost=cost)
@@ -314,33 +327,12 @@ class EsiClient:
         return kind(path, f"ESI answered {status}", cost=cost)
 
 
-async def _read(response: aiohttp.ClientResponse, most: int, path: str) -> bytes:
-    chunks = bytearray()
-    async for chunk in response.content.iter_chunked(65_536):
-        chunks += chunk
-        if len(chunks) > most:
-            response.close()
-            raise errors.Malformed(path, f"the answer is larger than {most} bytes")
-    return bytes(chunks)
+async def _first(waiting: set[asyncio.Task[Any]]) -> Any:
+    return await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _outcome(status: int) -> str:
-    return str(status) if status in (304, 420, 429) else f"{status // 100}xx"
-
-
-def _seconds(text: str | None, default: float) -> float:
-    return float(min(int(text), 86_400)) if text and text.isdecimal() else default
-
-
-def _expiry(headers: dict[str, str]) -> datetime | None:
-    """`Expires` on our clock: its distance from the answer's own `Date`, so that a wrong clock of ours does not matter."""
-    try:
-        expires = parsedate_to_datetime(headers["expires"])
-        date = parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
-        ahead = max(timedelta(0), min(expires - date, timedelta(days=1)))
-        return utcnow() + timedelta(seconds=clock.here(ahead.total_seconds()))
-    except (KeyError, ValueError, TypeError):
-        return None
+def _path(killmail_id: int, killmail_hash: str) -> str:
+    return f"/killmails/{killmail_id}/{killmail_hash}"
 
 
 _clients: dict[str, EsiClient] = {}

@@ -150,11 +150,13 @@ def handed_over(killmail_ids: Sequence[int]) -> None:
     """Claimed killmails are with the workers now, for CLAIM_SECONDS; what was answered meanwhile is left alone."""
     if not killmail_ids:
         return
+    lock = "FOR UPDATE" if is_postgres() else ""
+    marks = ", ".join(["%s"] * len(killmail_ids))
     sql = (
-        f"UPDATE killmail_ref SET due_at = {sql_now(CLAIM_SECONDS)} WHERE killmail_id IN "
-        f"({', '.join(['%s'] * len(killmail_ids))}) AND state = 'pending' AND sent_at IS NOT NULL"
+        f"UPDATE killmail_ref SET due_at = {sql_now(CLAIM_SECONDS)} WHERE killmail_id IN (SELECT killmail_id FROM "
+        f"killmail_ref WHERE killmail_id IN ({marks}) AND state = 'pending' AND sent_at IS NOT NULL ORDER BY killmail_id {lock})"
     )
-    in_transaction(lambda: run(sql, sorted(killmail_ids)))
+    in_transaction(lambda: run(sql, killmail_ids))
 
 
 def sent() -> int:
@@ -168,31 +170,50 @@ def is_due() -> bool:
     return bool(rows(f"SELECT 1 FROM killmail_ref WHERE state = 'pending' AND due_at <= {sql_now()} LIMIT 1"))
 
 
-def pending_ref(killmail_id: int) -> tuple[str, int, int | None] | None:
-    """(hash, lane, sync run id) of a killmail still to be fetched; None when there is nothing to do."""
-    found = rows(
-        "SELECT killmail_hash, lane, run_id FROM killmail_ref WHERE killmail_id = %s AND state = %s",
-        (killmail_id, PENDING),
-    )
-    return found[0] if found else None
+@dataclass(frozen=True)
+class Pending:
+    """A killmail still to be fetched."""
+
+    killmail_id: int
+    killmail_hash: str
+    lane: int
+    run_id: int | None
 
 
-def put_back(killmail_id: int, seconds: float) -> None:
-    """ESI could not be asked now, through no fault of this killmail: due again in *seconds*, no attempt counted."""
-    _set_due(killmail_id, seconds, "")
+def pending(killmail_ids: Sequence[int]) -> list[Pending]:
+    """Those of *killmail_ids* that are still to be fetched, in their order."""
+    marks = ", ".join(["%s"] * len(killmail_ids))
+    found = {
+        row[0]: Pending(*row)
+        for row in rows(
+            "SELECT killmail_id, killmail_hash, lane, run_id FROM killmail_ref "
+            f"WHERE killmail_id IN ({marks}) AND state = %s",
+            (*killmail_ids, PENDING),
+        )
+    }
+    return [found[number] for number in dict.fromkeys(killmail_ids) if number in found]
+
+
+def put_back(killmail_ids: Sequence[int], seconds: float) -> None:
+    """ESI could not be asked now, through no fault of these killmails: due again in *seconds*, no attempt counted."""
+    _set_due(killmail_ids, seconds, "")
 
 
 def failed(killmail_id: int, reason: str, seconds: float) -> None:
     """The answer for this killmail was unusable: note why, count the attempt, due again in *seconds*."""
-    _set_due(killmail_id, seconds, "attempts = attempts + 1, last_error = %s, ", reason[:500])
+    _set_due([killmail_id], seconds, "attempts = attempts + 1, last_error = %s, ", reason[:500])
 
 
-def _set_due(killmail_id: int, seconds: float, also: str, *values: Any) -> None:
+def _set_due(killmail_ids: Sequence[int], seconds: float, also: str, *values: Any) -> None:
+    marks = ", ".join(["%s"] * len(killmail_ids))
+    lock = "FOR UPDATE" if is_postgres() else ""
+    # Rows are locked in order of id, as everywhere, so that two workers never wait for each other.
     sql = (
-        f"UPDATE killmail_ref SET {also} sent_at = NULL, due_at = {sql_now(seconds)} "
-        "WHERE killmail_id = %s AND state = 'pending'"
+        f"UPDATE killmail_ref SET {also} sent_at = NULL, due_at = {sql_now(seconds)} WHERE killmail_id IN ("
+        f"SELECT killmail_id FROM killmail_ref WHERE killmail_id IN ({marks}) AND state = 'pending' "
+        f"ORDER BY killmail_id {lock})"
     )
-    in_transaction(lambda: run(sql, (*values, killmail_id)))
+    in_transaction(lambda: run(sql, (*values, *killmail_ids)))
 
 
 def refused(killmail_id: int, reason: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +20,7 @@ from models.base import (
     to_text,
     utcnow,
 )
-from models.storage import emit
+from models.storage import emit, emit_each
 from models.syncs import CHARACTER_LIST, FAILED, QUEUED, SUCCEEDED, SYNC_PROGRESS, SyncRun
 
 
@@ -160,6 +161,32 @@ def add_to_run(run_id: int, **amounts: int) -> None:
     in_transaction(lambda: run(f"UPDATE sync_run SET {changes} WHERE id = %s", (*amounts.values(), run_id)))
 
 
+def add_costs(costs: Mapping[int, tuple[int, int]]) -> None:
+    """Add (requests, tokens) spent at ESI to the counters of several runs, by run id."""
+    values = ", ".join(["(%s, %s, %s)"] * len(costs))
+    sql = (
+        f"WITH spent (run_id, requests, tokens) AS (VALUES {values}) UPDATE sync_run SET "
+        "esi_requests = esi_requests + requests, esi_tokens = esi_tokens + tokens FROM spent WHERE id = run_id"
+    )
+    ids = sorted(costs)
+
+    def work() -> None:
+        _lock(ids)
+        run(sql, [value for run_id in ids for value in (run_id, *costs[run_id])])
+
+    in_transaction(work)
+
+
+def _lock(run_ids: list[int]) -> None:
+    """Lock runs in order of id, so that two workers never wait for each other."""
+    if is_postgres() and len(run_ids) > 1:
+        rows(f"SELECT id FROM sync_run WHERE id IN ({_marks(run_ids)}) ORDER BY id FOR UPDATE", run_ids)
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join(["%s"] * len(values))
+
+
 def set_status(run_id: int, user_id: int, status: str, error: str | None = None) -> None:
     """Mark an unfinished run running or waiting, with the reason, and tell its watchers."""
 
@@ -192,19 +219,22 @@ _SETTLED = (
 )
 
 
-def refresh(run_id: int) -> bool:
-    """Recount a run's saved and failed killmails; end it when nothing of it is open. True when this call ended it."""
+def refresh(run_ids: Sequence[int]) -> list[int]:
+    """Recount the saved and failed killmails of runs; end those of which nothing is open. The ids of those it ended."""
+    ids = sorted(run_ids)
+    chosen = f"id IN ({_marks(ids)}) AND finished_at IS NULL"
 
-    def work() -> bool:
+    def work() -> list[int]:
+        _lock(ids)
         ended = rows(
             f"{_REFRESH}, status = %s, finished_at = {sql_now()}, error = NULL "
-            f"WHERE id = %s AND finished_at IS NULL AND {_SETTLED} RETURNING user_id",
-            (SUCCEEDED, run_id),
+            f"WHERE {chosen} AND {_SETTLED} RETURNING id, user_id",
+            (SUCCEEDED, *ids),
         )
-        changed = ended or rows(f"{_REFRESH} WHERE id = %s AND finished_at IS NULL RETURNING user_id", (run_id,))
-        if changed:
-            emit(SYNC_PROGRESS, run_id, changed[0][0])
-        return bool(ended)
+        changed = rows(f"{_REFRESH} WHERE {chosen} RETURNING id, user_id", ids) if len(ended) < len(ids) else []
+        if ended or changed:
+            emit_each(SYNC_PROGRESS, [*ended, *changed])
+        return [run_id for run_id, _ in ended]
 
     return in_transaction(work)
 
@@ -214,9 +244,12 @@ def is_open(run_id: int) -> bool:
     return bool(rows("SELECT 1 FROM sync_run WHERE id = %s AND finished_at IS NULL", (run_id,)))
 
 
-def is_settled(run_id: int) -> bool:
-    """Whether an unfinished run has nothing open any more. Cheap: asked after every killmail."""
-    return bool(rows(f"SELECT 1 FROM sync_run WHERE id = %s AND finished_at IS NULL AND {_SETTLED}", (run_id,)))
+def settled(run_ids: Sequence[int]) -> list[int]:
+    """Those unfinished runs of *run_ids* that have nothing open any more. Cheap: asked after every message."""
+    if not run_ids:
+        return []
+    sql = f"SELECT id FROM sync_run WHERE id IN ({_marks(run_ids)}) AND finished_at IS NULL AND {_SETTLED}"
+    return [number for (number,) in rows(sql, run_ids)]
 
 
 def fail(run_id: int, user_id: int, reason: str) -> None:

@@ -61,7 +61,7 @@ def _attackers(universe: Universe, kill: Kill, rng: random.Random) -> list[dict[
             attacker["faction_id"] = rng.choice((500001, 500002, 500003, 500004))
         found.append(attacker)
     if universe.config.many_items:
-        crowd = min(500, int(rng.paretovariate(1.2) * 2))
+        crowd = min(500 - len(found), int(rng.paretovariate(1.1)) - 1)
         pilots = list(universe.characters)
         found.extend(
             {**_party(universe, rng.choice(pilots)), "damage_done": rng.randrange(5000), "final_blow": False,

@@ -19,14 +19,12 @@ class Bucket:
     limit: int
     spends: deque[tuple[float, int]] = field(default_factory=deque)
     total: int = 0
+    in_window: int = 0
 
     def used(self, now: float) -> int:
         while self.spends and self.spends[0][0] + WINDOW <= now:
-            self.spends.popleft()
-        return sum(tokens for _, tokens in self.spends) if len(self.spends) < 50 else self._sum()
-
-    def _sum(self) -> int:
-        return sum(tokens for _, tokens in self.spends)
+            self.in_window -= self.spends.popleft()[1]
+        return self.in_window
 
     def is_empty(self, now: float) -> bool:
         return self.used(now) >= self.limit
@@ -38,6 +36,7 @@ class Bucket:
     def spend(self, now: float, tokens: int) -> None:
         if tokens:
             self.spends.append((now, tokens))
+            self.in_window += tokens
             self.total += tokens
 
 

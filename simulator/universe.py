@@ -106,7 +106,7 @@ class Universe:
         """Add one kill or loss of *hero*; company of a random size joins in, heavy-tailed, never those of *without*."""
         rng = self._rng
         others = [pilot for pilot in self.characters if pilot != hero and pilot not in without]
-        size = min(len(others), max(0, int(rng.paretovariate(1.1)) - 1))
+        size = min(len(others), max(0, int(rng.paretovariate(1.1)) - 1), 5 if self.config.many_items else len(others))
         joined = list(dict.fromkeys([*company, *rng.sample(others, size)]))
         kind = kind or rng.choices(
             ("kill", "loss", "npc loss", "structure", "solo", "awox"), (46, 22, 10, 6, 12, 4)

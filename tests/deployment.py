@@ -81,8 +81,8 @@ class Deployment:
         self.start("web", "python", "-m", "graphql_api")
         wait_until(lambda: self.get("/healthz")[0] == 200, "the web server answers", 30)
 
-    def start_worker(self, name: str = "worker", processes: int = 1, threads: int = 8) -> None:
-        arguments = ("actors", "--processes", str(processes), "--threads", str(threads))
+    def start_worker(self, name: str = "worker", processes: int = 1, threads: int = 8, module: str = "actors") -> None:
+        arguments = (module, "--processes", str(processes), "--threads", str(threads))
         self.start(name, "dramatiq", *arguments)
         wait_until(lambda: self.log(name).count("worker started") >= processes, "the worker starts", 30)
 

@@ -409,3 +409,18 @@ def test_failures_in_a_row_make_everything_wait_a_little_and_never_longer_than_a
     assert all(0 < pause <= 60 for pause in paused[TRIPPED_AT - 1 :])
     assert gate.wait(START + 60.0) == 0
     assert gate.take(START) == gate.wait(START)
+
+
+def test_a_call_that_gets_through_ends_the_pause_of_failures_and_no_other() -> None:
+    gate = Gate()
+    for _ in range(TRIPPED_AT):
+        gate.failed(START)
+    assert gate.wait(START) == 5.0
+    for _ in range(100):
+        assert gate.failed(START + 1.0) == 4.0, "what left before the pause does not make it longer"
+    assert gate.failed(START + 5.0) == 10.0, "ESI is still down after it: the next is longer"
+    gate.succeeded()
+    assert gate.wait(START + 6.0) == 0.0
+    gate.block(START + 60.0)
+    gate.succeeded()
+    assert gate.wait(START + 6.0) == 54.0, "what ESI itself asked for stays"

@@ -60,15 +60,15 @@ def test_a_call_that_cost_less_or_more_is_settled(settings: Any) -> None:
     taken = budget.take(bucket(), 2, backlog=False)
     assert isinstance(taken, Taken)
     budget.settle(taken, 0, limit=None, remaining=None)
-    assert budget.calls(bucket(), 2, backlog=False) == 50
+    assert budget.room(bucket(), 2).fresh == 50
     taken = budget.take(bucket(), 2, backlog=False)
     assert isinstance(taken, Taken)
     budget.settle(taken, 5, limit=None, remaining=None)
-    assert budget.calls(bucket(), 2, backlog=False) == 47
+    assert budget.room(bucket(), 2).fresh == 47
     taken = budget.take(bucket(), 2, backlog=False)
     assert isinstance(taken, Taken)
     budget.settle(taken, 2, limit=(100, 900.0), remaining=11)
-    assert budget.calls(bucket(), 2, backlog=False) == 5, "another application on our address has spent the rest"
+    assert budget.room(bucket(), 2).fresh == 5, "another application on our address has spent the rest"
 
 
 def test_a_reservation_of_a_process_that_died_comes_back_with_its_window(settings: Any, monkeypatch: Any) -> None:
@@ -79,9 +79,9 @@ def test_a_reservation_of_a_process_that_died_comes_back_with_its_window(setting
     budget = Budget(5)
     for _ in range(50):
         assert isinstance(budget.take(bucket(), 2, backlog=False), Taken)
-    assert budget.calls(bucket(), 2, backlog=False) == 0
+    assert budget.room(bucket(), 2).fresh == 0
     moment += 911
-    assert budget.calls(bucket(), 2, backlog=False) == 50
+    assert budget.room(bucket(), 2).fresh == 50
 
 
 def test_a_block_holds_for_every_process_and_a_shorter_one_does_not_lift_it(settings: Any) -> None:
@@ -89,7 +89,7 @@ def test_a_block_holds_for_every_process_and_a_shorter_one_does_not_lift_it(sett
     Budget(5).block(bucket(), 5.0)
     wait = Budget(5).take(bucket(), 2, backlog=False)
     assert isinstance(wait, float) and 55 < wait <= 60
-    assert Budget(5).calls(bucket(), 2, backlog=False) == 0
+    assert Budget(5).room(bucket(), 2).fresh == 0
     assert isinstance(Budget(5).take(bucket(subject="ip:other"), 2, backlog=False), Taken)
 
 

@@ -14,22 +14,23 @@ def test_killmails_claimed_by_a_worker_that_died_before_it_sent_them_are_due_aga
     against: Any, simulated: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from actors import dispatch
-    from actors.killmails import fetch_killmail
+    from actors.killmails import fetch_killmails
 
     against(simulated(kills=(5,)))
 
     class Died(BaseException):
         pass
 
-    def send(killmail_id: int, more: bool) -> None:
-        sent.append(killmail_id)
-        if len(sent) == 2:
+    def die(args: tuple[list[int]], **_more: Any) -> None:
+        sent.extend(args[0])
+        if len(sent) > dispatch.FRESH_BATCH:
             raise Died
 
     sent: list[int] = []
-    monkeypatch.setattr(fetch_killmail, "send", send)
+    everything = list(range(1, 13))
+    monkeypatch.setattr(fetch_killmails, "send_with_options", die)
     with connection():
-        for number in (1, 2, 3):
+        for number in everything:
             ledger.enter(number, "a" * 40)
         run(f"UPDATE killmail_ref SET due_at = {sql_now()}")
         with pytest.raises(Died):
@@ -37,11 +38,11 @@ def test_killmails_claimed_by_a_worker_that_died_before_it_sent_them_are_due_aga
         assert rows(f"SELECT count(*) FROM killmail_ref WHERE due_at > {sql_now(ledger.SENDING_SECONDS)}") == [(0,)]
         run(f"UPDATE killmail_ref SET due_at = {sql_now()}")
         sent.clear()
-        monkeypatch.setattr(fetch_killmail, "send", lambda killmail_id, more: sent.append(killmail_id))
+        monkeypatch.setattr(fetch_killmails, "send_with_options", lambda args, **_more: sent.extend(args[0]))
         dispatch.dispatch()
-        assert sorted(sent) == [1, 2, 3]
+        assert sorted(sent) == everything
         safe = sql_now(ledger.CLAIM_SECONDS - 20)
-        assert rows(f"SELECT count(*) FROM killmail_ref WHERE due_at > {safe}") == [(3,)], "they are with the workers"
+        assert rows(f"SELECT count(*) FROM killmail_ref WHERE due_at > {safe}") == [(12,)], "they are with the workers"
 
 
 def test_handing_over_leaves_alone_what_a_worker_has_answered_meanwhile(settings: Any) -> None:
@@ -50,7 +51,7 @@ def test_handing_over_leaves_alone_what_a_worker_has_answered_meanwhile(settings
             ledger.enter(number, "a" * 40)
         run(f"UPDATE killmail_ref SET due_at = {sql_now()}")
         claimed = ledger.claim(10, backlog=False)
-        ledger.put_back(1, 5.0)
+        ledger.put_back([1], 5.0)
         ledger.handed_over(claimed)
         due = rows(f"SELECT killmail_id FROM killmail_ref WHERE due_at <= {sql_now(10)}")
         assert due == [(1,)]

@@ -1,0 +1,45 @@
+"""The same schema, data and reads on graphql-core, as an aiohttp server: `python -m bench.core_server PORT`.
+
+What it leaves out (login, limits, cost, errors of our own) it does not have to pay for.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import orjson
+from aiohttp import web
+from graphql import build_schema, execute, parse, validate
+
+import settings as settings_module
+from graphql_api.scalars import moment_text
+from models import connect, feed
+from web.db import read_db
+
+
+def application() -> web.Application:
+    """POST /graphql."""
+    schema = build_schema((settings_module.project_root() / "graphql_api" / "schema.graphql").read_text())
+    schema.type_map["DateTime"].serialize = moment_text  # type: ignore[attr-defined]
+    documents: dict[str, object] = {}
+
+    async def graphql(request: web.Request) -> web.Response:
+        query = orjson.loads(await request.read())["query"]
+        document = documents.get(query)
+        if document is None:
+            document = documents[query] = parse(query)
+            assert not validate(schema, document)  # type: ignore[arg-type]
+        page = await read_db(feed.page, feed.Filter(), 50, None, items=False)
+        edges = [{"cursor": feed.cursor_of(tree), "node": tree} for tree in page.killmails]
+        root = {"killmails": {"edges": edges, "pageInfo": {"hasNextPage": page.has_next, "endCursor": None}}}
+        answer = execute(schema, document, root)  # type: ignore[arg-type]
+        return web.Response(body=orjson.dumps({"data": answer.data}), content_type="application/json")  # type: ignore[union-attr]
+
+    app = web.Application()
+    app.router.add_post("/graphql", graphql)
+    return app
+
+
+if __name__ == "__main__":
+    connect(settings_module.load("database"))
+    web.run_app(application(), host="127.0.0.1", port=int(sys.argv[1]), print=None)

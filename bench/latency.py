@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import dramatiq
-from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from gql import Client, GraphQLRequest
 from gql.transport.aiohttp_websockets import AIOHTTPWebsocketsTransport
 
+from actors.rabbit import Rabbit
 from bench import place as places
 from bench.pipeline import PROCESSES, THREADS, USERS
 from bench.simulated import Simulated, simulated
@@ -69,7 +69,7 @@ class _Poll:
 
     def __init__(self, place: Deployment) -> None:
         self._users = dict(place.sql('SELECT character_id, id FROM "user"'))
-        self._broker = RabbitmqBroker(url=place.settings["BROKER_URL"], max_priority=3)
+        self._broker = Rabbit(url=place.settings["BROKER_URL"], max_priority=3)
         self._broker.declare_queue("esi_user_killmails_queue")
 
     def __call__(self, character_id: int, priority: int = PERSON) -> None:

@@ -15,6 +15,8 @@ from rich.table import Table
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "latest.json"
 DOCUMENT = ROOT / "docs" / "performance.md"
+#: Parts that have a document of their own.
+TOLD_ELSEWHERE = ("polling", "storage")
 BEGIN, END = "<!-- figures: written by python -m bench -->", "<!-- end of figures -->"
 
 
@@ -47,7 +49,7 @@ def _markdown(results: dict[str, Any]) -> str:
     machine = results["machine"]
     lines = [f"Measured on {machine['cores']} cores ({machine['system']}, Python {machine['python']})."]
     for part, figures in results.items():
-        if part == "machine":
+        if part in ("machine", *TOLD_ELSEWHERE):
             continue
         lines += ["", f"**{part}** ({figures.get('measured', '')})", "", "| Figure | Value |", "|---|---|"]
         lines += [f"| {name} | {_text(value)} |" for name, value in figures.items() if name != "measured"]

@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests mostly wait for processes; those marked slow measure time and run alone, after the others.
+TESTS_AT_A_TIME ?= 4
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run demo test fuzz bench bench-polling chaos soak lint format lock install install-dev services clean help
@@ -24,7 +26,8 @@ test: install-dev services
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -m slow
 
 fuzz: install-dev services
 	$(BIN)/python -m tests.fuzz

@@ -21,7 +21,7 @@ class Ours:
     """Killsync's rule. What a character's list is expected to bring is kept as one warmth a span, faded when looked at."""
 
     busy_gap: float
-    margin: float = 120.0
+    margin: float = 300.0
     warm: Floats = field(init=False)
     faded_at: Floats = field(init=False)
 
@@ -112,7 +112,7 @@ class AllKnowing:
     """
 
     busy_gap: float
-    margin: float = 120.0
+    margin: float = 300.0
 
     def _interval(self, world: World, who: Ints, now: Floats, left: Floats) -> Floats:
         assert world.activity.shortest is not None

@@ -25,8 +25,8 @@ from sso.vault import Vault
 
 log = logs.get("sso")
 
-#: A token is renewed when it has less than this left: long enough for a walk between two looks at it.
-MARGIN = timedelta(minutes=2)
+#: A token is renewed when it has less than this left: it shall outlive the walk that begins with it.
+MARGIN = timedelta(minutes=5)
 #: More refreshes than this at a time were seen to fail with 500s.
 MOST_AT_ONCE = 4
 #: A refresh that takes longer than this has died with its worker, seconds.

@@ -60,8 +60,8 @@ def _batches(killmail_ids: list[int], size: int) -> list[list[int]]:
 
 
 def _send(batches: list[list[int]], *, fresh: int) -> None:
-    from actors.killmails import fetch_killmails
-
+    # By its name: the actor itself calls `dispatch`, and imports point one way.
+    fetch_killmails = dramatiq.get_broker().get_actor("fetch_killmails")
     # The message in the middle asks for more, so workers never run dry between two ticks.
     middle = len(batches) // 2
     for position, killmail_ids in enumerate(batches):

@@ -14,6 +14,7 @@ from actors import broker as broker_module
 from actors import corporations
 from actors.broker import ENQUEUE, PRIORITY, ROUTINE, USER_KILLMAILS, BrokerAway
 from actors.lists import IN_FLIGHT_SECONDS
+from actors.sync import send_user
 from models import corporations as feeds
 from models import polling
 
@@ -66,14 +67,3 @@ def share(due: int, late: int, *, tick_seconds: float) -> int:
     So a tick keeps up with any even load, and what piled up while everything stood still is worked off evenly.
     """
     return due - late + min(late, max(LEAST_LATE, math.ceil(late * tick_seconds / SPREAD_SECONDS)))
-
-
-def send_user(
-    user_id: int, *, broker_priority: int = ROUTINE, run_id: int | None = None, is_routine: bool = False
-) -> None:
-    """Send one user's sync message. It carries ids alone: the worker reads the token itself."""
-    from actors.sync import sync_user_killmails
-
-    sync_user_killmails.send_with_options(
-        kwargs={"user_id": user_id, "run_id": run_id, "is_routine": is_routine}, broker_priority=broker_priority
-    )

@@ -13,7 +13,7 @@ from dramatiq.errors import Retry
 
 import logs
 from actors import corporations, progress, schedule
-from actors.broker import PERSON, USER_KILLMAILS
+from actors.broker import PERSON, ROUTINE, USER_KILLMAILS
 from actors.dispatch import dispatch
 from actors.lists import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, TakenOver, pace_of
 from actors.schedule import Sight
@@ -70,13 +70,20 @@ def sync_user_killmails(user_id: int, run_id: int | None = None, is_routine: boo
         corporations.consider(user)
 
 
+def send_user(
+    user_id: int, *, broker_priority: int = ROUTINE, run_id: int | None = None, is_routine: bool = False
+) -> None:
+    """Send one user's sync message. It carries ids alone: the worker reads the token itself."""
+    sync_user_killmails.send_with_options(
+        kwargs={"user_id": user_id, "run_id": run_id, "is_routine": is_routine}, broker_priority=broker_priority
+    )
+
+
 def request_sync(user_id: int, reason: str) -> int:
     """Ask for a sync of one user now, ahead of routine polls; the id of its run. One that is under way is joined.
 
     The list of the corporation that is read by this user's token is asked for too, with a run of its own.
     """
-    from actors.enqueue import send_user
-
     run_id = runs.open_run(user_id)
     polling.hold(user_id, IN_FLIGHT_SECONDS)
     try:

@@ -9,7 +9,7 @@ from rich.console import Console
 from actors import corporations
 from actors.boot import broker_away
 from actors.broker import USER_KILLMAILS, BrokerAway, ping
-from actors.enqueue import send_user
+from actors.sync import send_user
 from models import User, connection
 from models import corporations as feeds
 from models.users import ACTIVE

@@ -27,7 +27,7 @@ from models import ledger, runs, utcnow
 from models.runs import ListState, PageState
 from models.syncs import RUNNING, WAITING
 from settings import Settings
-from sso.errors import Disabled, NeedsLogin, SsoAway
+from sso.errors import Disabled, NeedsLogin, SsoAway, VaultError
 from sso.tokens import access_token
 
 log = logs.get("sync")
@@ -110,6 +110,13 @@ class ListWalk:
             runs.fail(self.run_id, self.user.id, str(error))
             meters.sync_ended("failed")
             say.warning("sync stopped", reason=str(error))
+            return False
+        except VaultError as error:
+            # Asking again is of no use before somebody puts the key back; the tokens stay as they are.
+            runs.fail(self.run_id, self.user.id, str(error))
+            meters.sync_ended("failed")
+            say.error("sync stopped", reason=str(error))
+            self.plan(hours=1)
             return False
         self.plan()
         runs.walked(self.run_id)

@@ -134,6 +134,27 @@ async def test_a_character_without_a_list_has_no_killmails(place: Place) -> None
 
 
 @ON_SQLITE
+async def test_a_lost_key_ends_the_run_with_what_to_do_and_costs_no_login(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import settings as settings_module
+    from sso.vault import generate_key
+
+    number = place.news()
+    right = settings_module.current().secret_keys[0]
+    monkeypatch.setenv("SECRET_KEYS", generate_key())
+    settings_module.current.cache_clear()
+    row = await place.sync()
+    assert row["status"] == "failed" and "SECRET_KEYS" in row["error"]
+    with connection():
+        assert rows('SELECT status FROM "user"') == [("active",)]
+    monkeypatch.setenv("SECRET_KEYS", right)
+    settings_module.current.cache_clear()
+    row = await place.sync()
+    assert row["status"] == "succeeded" and await place.is_stored(number)
+
+
+@ON_SQLITE
 async def test_a_list_that_stays_forbidden_ends_the_run_and_not_the_login(place: Place) -> None:
     place.news()
     place.fault("/characters/*/killmails/recent", "status", status=403, count=2)

@@ -22,8 +22,9 @@ from actors.dispatch import dispatch
 from actors.schedule import Pace
 from actors.walk import Walk, begin
 from esi import errors
+from esi.answers import ListAnswer
 from esi.client import EsiClient, shared
-from models import ledger, runs, utcnow
+from models import in_transaction, ledger, runs, utcnow
 from models.runs import ListState, PageState
 from models.syncs import RUNNING, WAITING
 from settings import Settings
@@ -127,6 +128,7 @@ class ListWalk:
         page = walk.page
         assert page is not None
         known = runs.page_state(self.state.list_id, page)
+        heard: PageState | None = None
         if known.expires_at is not None and known.expires_at > utcnow():
             # ESI would serve the same answer from its cache: what we know is the answer.
             meters.sync_page("cached")
@@ -134,15 +136,15 @@ class ListWalk:
             walk.saw(new_ids=0, items=0, last_page=known.pages)
         else:
             answer = self._ask(walk, page, known)
-            self._count(answer.cost)
             meters.sync_page("unchanged" if answer.not_modified else "read")
-            fresh = PageState(answer.etag, answer.last_modified, answer.expires_at, answer.pages or known.pages)
+            heard = PageState(answer.etag, answer.last_modified, answer.expires_at, answer.pages or known.pages)
             if answer.not_modified:
-                fresh = PageState(known.etag, known.last_modified, answer.expires_at, known.pages)
+                self._count(answer.cost)
+                heard = PageState(known.etag, known.last_modified, answer.expires_at, known.pages)
                 say.info("page unchanged", page=page)
-                walk.saw(new_ids=0, items=0, last_page=fresh.pages)
+                walk.saw(new_ids=0, items=0, last_page=heard.pages)
             else:
-                recorded = self._record(answer.refs)
+                recorded = self._record(answer)
                 say.info("page read", page=page, killmails=len(answer.refs), new=recorded.new_to_ledger)
                 walk.saw(
                     new_ids=recorded.new_to_list,
@@ -150,25 +152,39 @@ class ListWalk:
                     last_page=answer.pages,
                     past_end=answer.past_end or not answer.refs,
                 )
-            runs.keep_page(self.state.list_id, page, fresh)
-            self._note(page, fresh)
+            self._note(page, heard)
         ended = walk.is_history and walk.cursor is None and self.state.next_page is not None
-        if walk.cursor != self.state.next_page or ended:
-            runs.move_cursor(self.state, walk.cursor, walked=ended)
-        if not runs.renew_lease(self.state, self.holder, LEASE_SECONDS):
+        moves = walk.cursor != self.state.next_page or ended
+
+        def remember() -> bool:
+            if heard is not None:
+                runs.keep_page(self.state.list_id, page, heard)
+            if moves:
+                runs.move_cursor(self.state, walk.cursor, walked=ended)
+            return runs.renew_lease(self.state, self.holder, LEASE_SECONDS)
+
+        if not in_transaction(remember):
             raise TakenOver
 
     def _note(self, page: int, known: PageState) -> None:
         if page == 1:
             self.page_one_expires = known.expires_at
 
-    def _record(self, refs: list[tuple[int, str]]) -> ledger.Recorded:
+    def _record(self, answer: ListAnswer) -> ledger.Recorded:
+        """Enter the ids of a page, and count them and what they cost, in one transaction; then have them fetched."""
         is_history = self.state.walked_at is None
         lane = ledger.lane_of(backlog=is_history, priority=self.user.priority)
-        recorded = self.record(refs, lane)
-        found = len({number for number, _ in refs})
+        found = len({number for number, _ in answer.refs})
+
+        def enter() -> ledger.Recorded:
+            recorded = self.record(answer.refs, lane)
+            skipped = found - recorded.new_to_ledger
+            cost = {"esi_requests": answer.cost.requests, "esi_tokens": answer.cost.tokens}
+            runs.add_to_run(self.run_id, pages=1, found=found, skipped=skipped, **cost)
+            return recorded
+
+        recorded = in_transaction(enter)
         self.found += found
-        runs.add_to_run(self.run_id, pages=1, found=found, skipped=found - recorded.new_to_ledger)
         if not is_history:
             self.news += recorded.new_to_list
         if recorded.new_to_ledger:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from weakref import WeakSet
 
 import peewee
 import psycopg2
@@ -53,6 +54,15 @@ class Tally(BaseModel):
         primary_key = CompositeKey("minute", "name", "detail")
 
 
+_all: WeakSet[Later] = WeakSet()
+
+
+def forget() -> None:
+    """Drop every sum that is not written yet: it belongs to a database that this process has left."""
+    for each in tuple(_all):
+        each.drop()
+
+
 class Later:
     """Sums that are written a moment after the first of them: many additions, one statement.
 
@@ -64,6 +74,7 @@ class Later:
         self._lock = threading.Lock()
         self._sums: dict[tuple[str, ...], list[int]] = defaultdict(list)
         self._timer: threading.Timer | None = None
+        _all.add(self)
         atexit.register(self.flush)
 
     def add(self, key: tuple[str, ...], *amounts: int) -> None:
@@ -78,6 +89,11 @@ class Later:
     def _put(self, key: tuple[str, ...], amounts: Any) -> None:
         known = self._sums[key]
         self._sums[key] = [a + b for a, b in zip(known, amounts, strict=True)] if known else list(amounts)
+
+    def drop(self) -> None:
+        """Forget what has been added since the last time."""
+        with self._lock:
+            self._sums = defaultdict(list)
 
     def flush(self) -> None:
         """Write what has been added since the last time."""

@@ -50,7 +50,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 def settings(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[settings_module.Settings]:
     """Settings of this process, with the models on a migrated database; ESI and SSO are set by `against`."""
-    from models import connect, schema
+    from models import connect, schema, tallies
     from models.base import database
     from models.storage import known_ids
 
@@ -72,9 +72,11 @@ def settings(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.chdir(tmp_path)
     settings_module.current.cache_clear()
     known_ids.clear()
+    tallies.forget()
     connect(settings_module.current())
     schema.migrate()
     yield settings_module.current()
+    tallies.forget()
     if not database.is_closed():
         database.close()
     close_all = getattr(database.obj, "close_all", None)

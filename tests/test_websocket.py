@@ -217,6 +217,7 @@ async def test_a_slow_subscriber_misses_the_oldest_and_is_told_how_many(
     assert await subscriber.take() == (8, 0)
 
 
+@pytest.mark.slow
 @ON_SQLITE
 async def test_a_thousand_subscribers_hear_of_a_killmail_within_a_second(
     place: Place, monkeypatch: pytest.MonkeyPatch

@@ -2,8 +2,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests mostly wait for processes; those marked slow measure time and run alone, after the others.
+# Tests mostly wait for processes; those marked slow measure time and run alone, after the others. A test that failed
+# beside others, on a machine they kept busy, is run once more by itself: what fails then has failed.
 TESTS_AT_A_TIME ?= 4
+AGAIN := --last-failed --last-failed-no-failures none
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run demo test fuzz bench bench-polling chaos soak lint format lock install install-dev services clean help
@@ -26,8 +28,8 @@ test: install-dev services
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow" || $(BIN)/python -m pytest $(AGAIN) -m "not slow"
+	$(BIN)/python -m pytest -m slow || $(BIN)/python -m pytest $(AGAIN) -m slow
 
 fuzz: install-dev services
 	$(BIN)/python -m tests.fuzz

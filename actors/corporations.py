@@ -17,10 +17,9 @@ from dramatiq.errors import Retry
 import logs
 import meters
 import settings as settings_module
-from actors import progress, schedule
+from actors import schedule
 from actors.broker import PERSON, ROUTINE, USER_KILLMAILS
-from actors.dispatch import dispatch
-from actors.lists import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, TakenOver, pace_of
+from actors.lists import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, carry_out, pace_of
 from actors.schedule import Sight
 from esi import errors
 from esi.client import shared
@@ -56,16 +55,8 @@ def sync_corporation_killmails(corporation_id: int, run_id: int | None = None, *
     if asked_run not in (None, run_id):
         _give_up(asked_run)
     sync = _CorporationWalk(User.get_by_id(user_id), run_id, leased, holder)
-    try:
-        got_through = sync.walk()
-    except TakenOver:
-        log.info("sync taken over", user_id=user_id, run_id=run_id)
-        return
-    finally:
-        runs.release_list(leased, holder)
-    dispatch()
-    progress.settle([run_id])
-    if not got_through and corporations.director_of(corporation_id) not in (user_id, None):
+    got_through = carry_out(sync)
+    if got_through is False and corporations.director_of(corporation_id) not in (user_id, None):
         send(corporation_id)
 
 

@@ -18,6 +18,7 @@ from dramatiq.errors import Retry
 import logs
 import meters
 import settings as settings_module
+from actors import progress
 from actors.dispatch import dispatch
 from actors.schedule import Pace
 from actors.walk import Walk, begin
@@ -232,3 +233,17 @@ class ListWalk:
         self.hold(delay + IN_FLIGHT_SECONDS)
         say.info("sync waits", reason=reason, retry_in=round(delay, 1), next_page=self.state.next_page)
         raise Retry(delay=int(delay * 1000))
+
+
+def carry_out(sync: ListWalk) -> bool | None:
+    """Walk a leased list, hand it back and have what it named fetched; whether it got through, None if it was taken over."""
+    try:
+        got_through = sync.walk()
+    except TakenOver:
+        log.info("sync taken over", user_id=sync.user.id, run_id=sync.run_id)
+        return None
+    finally:
+        runs.release_list(sync.state, sync.holder)
+    dispatch()
+    progress.settle([sync.run_id])
+    return got_through

@@ -12,10 +12,9 @@ from dramatiq.errors import ConnectionError as DramatiqConnectionError
 from dramatiq.errors import Retry
 
 import logs
-from actors import corporations, progress, schedule
+from actors import corporations, schedule
 from actors.broker import PERSON, ROUTINE, USER_KILLMAILS
-from actors.dispatch import dispatch
-from actors.lists import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, TakenOver, pace_of
+from actors.lists import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, carry_out, pace_of
 from actors.schedule import Sight
 from esi import errors
 from models import corporations as memberships
@@ -57,15 +56,7 @@ def sync_user_killmails(user_id: int, run_id: int | None = None, is_routine: boo
     logs.about(run_id=run_id)
     log.info("processing user", character=user.character_name, character_id=user.character_id)
     sync = _CharacterWalk(user, run_id, leased, holder)
-    try:
-        got_through = sync.walk()
-    except TakenOver:
-        log.info("sync taken over", user_id=user_id, run_id=run_id)
-        return
-    finally:
-        runs.release_list(leased, holder)
-    dispatch()
-    progress.settle([run_id])
+    got_through = carry_out(sync)
     if got_through:
         corporations.consider(user)
 

@@ -22,8 +22,6 @@ PROCESSES, THREADS = 2, 16
 WARM = 60
 #: Requests at a time of the bare side: as many as the workers have in the air.
 CONCURRENCY = 240
-#: Killmails of the simplest worker, which does the same for each however many there are.
-SAMPLE = 241
 
 
 def run(options: Any) -> dict[str, Any]:
@@ -36,7 +34,7 @@ def run(options: Any) -> dict[str, Any]:
             figures, listed = measure(esi)
             ours.append(figures)
             bare.append(sides.bare(esi.url, listed, CONCURRENCY))
-            simple.append(sides.simplest(esi.url, listed[:SAMPLE]))
+            simple.append(sides.simplest(esi.url, listed))
     rate = statistics.median(figures.rate for figures in ours)
     middle = sorted(ours, key=lambda figures: figures.rate)[len(ours) // 2]
     return {

@@ -50,6 +50,7 @@ def gather(*, exact: bool = True) -> dict[str, Any]:
             "rates": rates(tallies.since(utcnow() - timedelta(minutes=61)), utcnow()),
             "last_runs": _runs(),
             "corporations": _corporations(),
+            "corporation_lists": corporations.counts(),
             "webhooks": _webhooks(),
             "scheduler_seen_seconds": _scheduler(),
         }

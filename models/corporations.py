@@ -206,3 +206,11 @@ def overview() -> list[dict[str, Any]]:
         "ORDER BY CASE WHEN f.user_id IS NULL THEN 1 ELSE 0 END, f.corporation_id LIMIT 50"
     )
     return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+def counts() -> dict[str, int]:
+    """Corporations whose list is read, and those whose list nobody's token reads (now)."""
+    working, all_of_them = rows(
+        f"SELECT coalesce(sum(CASE WHEN works_until > {sql_now()} THEN 1 ELSE 0 END), 0), count(*) FROM corporation_feed"
+    )[0]
+    return {"read": int(working), "unread": int(all_of_them) - int(working)}

@@ -161,6 +161,15 @@ async def test_the_dashboard_is_for_admins_and_says_what_is_wrong_first(
                 (number,),
             )
         run(f'INSERT INTO sync_run (user_id, started_at) SELECT id, {sql_now()} FROM "user" WHERE character_id = 1')
+        for number, until in ((98_000_001, sql_now(600)), (98_000_002, "NULL")):
+            run(
+                "INSERT INTO corporation_feed (corporation_id, user_id, next_sync_at, works_until) "
+                f'VALUES (%s, (SELECT min(id) FROM "user"), {sql_now()}, {until})',
+                (number,),
+            )
+    _, figures, _ = await get(admin, "/metrics")
+    assert 'killsync_corporation_lists{state="read"} 1.0' in figures
+    assert 'killsync_corporation_lists{state="unread"} 1.0' in figures
     status, page, headers = await get(admin, "/ops")
     assert status == 200 and headers["Cache-Control"] == "no-store"
     assert "unsafe-inline" not in headers["Content-Security-Policy"]
@@ -168,7 +177,17 @@ async def test_the_dashboard_is_for_admins_and_says_what_is_wrong_first(
     assert "things need a look" in page and "No scheduler has ever ticked here" in page
     assert "4 of 6 users have to log in again" in page
     assert "&lt;b&gt;Gone" in page and "<b>Gone" not in page
-    for part in ("esi_user_killmails", "Ledger", "Last syncs", "Webhooks", "killmails", "<svg", "4 stored"):
+    for part in (
+        "esi_user_killmails",
+        "Ledger",
+        "Last syncs",
+        "Webhooks",
+        "killmails",
+        "<svg",
+        "4 stored",
+        "Corporation lists",
+        "98000002",
+    ):
         assert part in page, part
 
     with connection():

@@ -83,11 +83,14 @@ def _families(data: dict[str, Any]) -> list[Metric]:
     hooks = GaugeMetricFamily("killsync_webhooks", "Webhooks by state.", labels=["status"])
     for status in ("active", "paused", "disabled"):
         hooks.add_metric([status], data["webhooks"][status])
+    lists = GaugeMetricFamily("killsync_corporation_lists", "Corporations by state of their list.", labels=["state"])
+    for state, number in data["corporation_lists"].items():
+        lists.add_metric([state], number)
     wrong = GaugeMetricFamily("killsync_problems", "Things that /ops says need a look.", labels=["severity"])
     for severity in ("bad", "warn"):
         wrong.add_metric([severity], sum(problem["severity"] == severity for problem in data["problems"]))
     return [
-        requests, tokens, left, ledger, users, messages, consumers, blocked, hooks, wrong,
+        requests, tokens, left, ledger, users, messages, consumers, blocked, hooks, lists, wrong,
         GaugeMetricFamily("killsync_broker_up", "Whether the broker answers.", 0 if "broker" in data else 1),
         GaugeMetricFamily("killsync_database_answer_seconds", "Time of an empty question.", data["database_ms"] / 1000),
         GaugeMetricFamily("killsync_late_users", "Users who wait for more than five minutes.", data["late_users"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,6 +13,8 @@ from tests.chaos.database import connections_killed
 from tests.chaos.play import Fault, Stage, play
 from tests.chaos.processes import STEPS, kill_at
 from tests.chaos.report import is_kept
+from tests.deployment import environment
+from tests.places import PROJECT
 
 
 def services_break_off(stage: Stage) -> None:
@@ -26,8 +30,17 @@ def services_break_off(stage: Stage) -> None:
 FEW = {"kills": (120, 60, 30)}
 FAULTS = (
     kill_at("before the commit", STEPS["before the commit"]),
+    kill_at("after the commit", STEPS["after the commit"]),
     Fault("services break off", "", "", services_break_off, restarts=True),
 )
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_at_which_a_worker_is_killed_is_one_of_the_code(step: str) -> None:
+    code = f"from tests.chaos import hooks; hooks.kill_at({step!r})"
+    values = environment(DATABASE_URL="sqlite:///:memory:", BROKER_URL="memory://")
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=values, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

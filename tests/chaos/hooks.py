@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from actors import dispatch, enqueue, killmails, rabbit, sync
+from actors import corporations, dispatch, enqueue, killmails, lists, rabbit, sync
 from esi import clock
 from models import ledger, runs, storage
 
@@ -80,11 +80,11 @@ def kill_at(step: str) -> None:
     elif step == "before the commit":
         storage._save = behind(storage._save, 10)
     elif step == "after the commit":
-        killmails.save_killmail = behind(killmails.save_killmail, 10)
+        killmails.save_killmails = behind(killmails.save_killmails, 5)
     elif step == "before the ack":
         rabbit._ParkingConsumer.ack = before(rabbit._ParkingConsumer.ack, 15)
     elif step == "while the token is refreshed":
-        sync.access_token = behind(sync.access_token, 1)
+        lists.access_token = behind(lists.access_token, 1)
     else:
         raise ValueError(step)
 
@@ -105,7 +105,9 @@ def setup() -> None:
         clock.source = lambda: started + (time.time() - started) * speed
         clock.speed = speed
     if claim := os.environ.get("CHAOS_CLAIM_SECONDS"):
-        ledger.SENDING_SECONDS = ledger.CLAIM_SECONDS = enqueue.IN_FLIGHT_SECONDS = float(claim)
+        ledger.SENDING_SECONDS = ledger.CLAIM_SECONDS = float(claim)
+        for module in (corporations, enqueue, lists, sync):
+            module.IN_FLIGHT_SECONDS = float(claim)
 
 
 setup()

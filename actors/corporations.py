@@ -12,14 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 import dramatiq
-from dramatiq.errors import Retry
 
 import logs
 import meters
 import settings as settings_module
 from actors import schedule
 from actors.broker import PERSON, ROUTINE, USER_KILLMAILS
-from actors.lists import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, carry_out, pace_of
+from actors.lists import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, carry_out, come_back, pace_of
 from actors.schedule import Sight
 from esi import errors
 from esi.client import shared
@@ -49,7 +48,7 @@ def sync_corporation_killmails(corporation_id: int, run_id: int | None = None, *
     leased = runs.lease_list(user_id, CORPORATION_LIST, corporation_id, holder, message_id, LEASE_SECONDS)
     if not isinstance(leased, ListState):
         if run_id is not None and runs.is_open(run_id):
-            raise Retry(delay=int(1000 * min(leased, 10.0)))
+            raise come_back(leased)
         return
     asked_run, run_id = run_id, runs.open_run(user_id, CORPORATION_LIST)
     if asked_run not in (None, run_id):

@@ -25,11 +25,11 @@ MOST_WAITING = 500
 #: Users that are claimed and sent together: what a crash in between costs is a claim's time for so many.
 BATCH = 25
 #: Who is overdue by more than this was not just missed by a tick: the scheduler, the workers or ESI were away, seconds.
-LATE_SECONDS = 120.0
+OVERDUE_SECONDS = 120.0
 #: What became overdue together is taken up over about this time, so that neither ESI nor the SSO sees a herd, seconds.
 SPREAD_SECONDS = 1800.0
 #: Overdue users that a tick takes in any case.
-LEAST_LATE = 25
+LEAST_OVERDUE = 25
 #: A tick ends after this long, seconds, when the broker is slow; the next one goes on.
 MOST_SECONDS = 0.8
 #: More due users than this need not be told apart: the queue has no room for a tick's share of them.
@@ -48,7 +48,9 @@ def enqueue_due_users(**_newer: Any) -> None:
     corporation_ids = feeds.claim_due(min(room, BATCH), IN_FLIGHT_SECONDS)
     for corporation_id in corporation_ids:
         corporations.send(corporation_id)
-    take = min(room - len(corporation_ids), share(*polling.due(LATE_SECONDS, MOST_COUNTED), tick_seconds=tick_seconds))
+    take = min(
+        room - len(corporation_ids), share(*polling.due(OVERDUE_SECONDS, MOST_COUNTED), tick_seconds=tick_seconds)
+    )
     queued, began = 0, time.monotonic()
     while queued < take and time.monotonic() - began < MOST_SECONDS:
         claimed = polling.claim_due_users(min(BATCH, take - queued), IN_FLIGHT_SECONDS)
@@ -66,4 +68,4 @@ def share(due: int, late: int, *, tick_seconds: float) -> int:
 
     So a tick keeps up with any even load, and what piled up while everything stood still is worked off evenly.
     """
-    return due - late + min(late, max(LEAST_LATE, math.ceil(late * tick_seconds / SPREAD_SECONDS)))
+    return due - late + min(late, max(LEAST_OVERDUE, math.ceil(late * tick_seconds / SPREAD_SECONDS)))

@@ -42,6 +42,23 @@ MOST_MALFORMED = 3
 IN_FLIGHT_SECONDS = 900.0
 
 
+def seconds_to_come_back(leased: float, tries: int) -> float:
+    """When a message comes back whose list another worker holds: soon at first, since most walks take a second or two.
+
+    Args:
+        leased: how long the lease runs on, seconds.
+        tries: how often the message has come back already.
+    """
+    return min(leased, 2.0 ** min(tries, 3))
+
+
+def come_back(leased: float) -> Retry:
+    """What to raise for the message that runs now when another worker holds its list for *leased* seconds more."""
+    message = dramatiq.middleware.CurrentMessage.get_current_message()
+    tries = int(message.options.get("retries", 0)) if message else 0
+    return Retry(delay=int(1000 * seconds_to_come_back(leased, tries)))
+
+
 def pace_of(settings: Settings) -> Pace:
     """The pace that the settings ask for."""
     floor = float(settings.sync_interval_seconds)

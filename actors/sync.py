@@ -9,12 +9,11 @@ from typing import ClassVar
 
 import dramatiq
 from dramatiq.errors import ConnectionError as DramatiqConnectionError
-from dramatiq.errors import Retry
 
 import logs
 from actors import corporations, schedule
 from actors.broker import PERSON, ROUTINE, USER_KILLMAILS
-from actors.lists import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, carry_out, pace_of
+from actors.lists import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, carry_out, come_back, pace_of
 from actors.schedule import Sight
 from esi import errors
 from models import corporations as memberships
@@ -50,7 +49,7 @@ def sync_user_killmails(user_id: int, run_id: int | None = None, is_routine: boo
     leased = runs.lease_list(user_id, CHARACTER_LIST, user.character_id, holder, message_id, LEASE_SECONDS)
     if not isinstance(leased, ListState):
         if run_id is None or runs.is_open(run_id):
-            raise Retry(delay=int(1000 * min(leased, 10.0)))
+            raise come_back(leased)
         return
     run_id = run_id if run_id is not None and runs.is_open(run_id) else runs.open_run(user_id)
     logs.about(run_id=run_id)

@@ -39,7 +39,7 @@ for _ in range({TICKS}):
     dramatiq.get_broker().flush(broker.USER_KILLMAILS)
     with connection():
         whole.append(timed(enqueue.enqueue_due_users.fn))
-        counting.append(timed(lambda: polling.due(enqueue.LATE_SECONDS, enqueue.MOST_COUNTED)))
+        counting.append(timed(lambda: polling.due(enqueue.OVERDUE_SECONDS, enqueue.MOST_COUNTED)))
         claiming.append(timed(lambda: polling.claim_due_users(enqueue.BATCH, 900)))
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print(json.dumps([max(whole), statistics.median(counting), statistics.median(claiming), memory]))

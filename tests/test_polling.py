@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from dramatiq.errors import Retry
 
 from actors import evidence
+from actors.lists import seconds_to_come_back
 from actors.sync import request_sync, sync_user_killmails
-from models import connection, polling
+from models import connection, polling, runs
 from models.base import database, from_any, rows, run, to_text, utcnow
+from models.syncs import CHARACTER_LIST
 
 
 def enter(number: int, *, due: float, priority: int = 0, polled: float | None = None) -> int:
@@ -180,3 +183,16 @@ def test_old_runs_are_deleted_and_others_kept(settings: Any) -> None:
             )
         assert runs.prune(7 * 86_400, window=1) == 1 and runs.prune(7 * 86_400) == 1
         assert [number for (number,) in rows("SELECT id FROM sync_run ORDER BY id")] == [2, 4]
+
+
+def test_a_message_for_a_list_that_is_being_walked_comes_back_soon_and_then_less_often(settings: Any) -> None:
+    with connection():
+        user_id = enter(1, due=0)
+        held = runs.lease_list(user_id, CHARACTER_LIST, 9001, "another:1", "another", 150)
+        assert isinstance(held, runs.ListState)
+        with pytest.raises(Retry) as put_back:
+            sync_user_killmails.fn(user_id)
+        assert put_back.value.delay == 1000
+        assert [seconds_to_come_back(150.0, tries) for tries in (0, 1, 2, 3, 4, 50)] == [1, 2, 4, 8, 8, 8]
+        assert seconds_to_come_back(3.0, 9) == 3
+        assert rows("SELECT count(*) FROM sync_run") == [(0,)], "no run of its own for one that waits"

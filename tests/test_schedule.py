@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.enqueue import LATE_SECONDS, LEAST_LATE, SPREAD_SECONDS, share
+from actors.enqueue import LEAST_OVERDUE, OVERDUE_SECONDS, SPREAD_SECONDS, share
 from actors.schedule import (
     DAY,
     HOUR,
@@ -127,7 +127,7 @@ def test_a_tick_takes_all_that_just_became_due_and_a_part_of_the_rest(due: int, 
     late = int(due * part)
     taken = share(due, late, tick_seconds=5.0)
     assert due - late <= taken <= due
-    assert taken >= min(due, LEAST_LATE)
+    assert taken >= min(due, LEAST_OVERDUE)
 
 
 def test_an_eight_hour_stop_of_100_000_is_worked_off_evenly() -> None:
@@ -144,4 +144,4 @@ def test_an_even_load_is_never_held_back() -> None:
     for _ in range(200):
         due += 700  # more than ever wait in the sync queue
         due -= min(share(due, 0, tick_seconds=5.0), 700)
-    assert due == 0 and LATE_SECONDS > 2 * 5.0
+    assert due == 0 and OVERDUE_SECONDS > 2 * 5.0

@@ -19,7 +19,7 @@ PARTS = {
     "reservations": "bench.reservations",
     "tick": "bench.tick",
 }
-#: Parts that run only when they are named: `polling` has a make target of its own, `storage` takes most of an hour.
+#: Parts that run only when they are named: `polling` has a make target of its own, `storage` needs 30 GB of disk.
 BY_NAME = {"polling": "bench.polling", "storage": "bench.storage"}
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg2
+
+#: Tables that are filled here.
+TABLES = ("killmail", "victim", "attacker", "killmail_item", "involvement", "killmail_ref")
 #: Pilots, corporations, alliances, ship types and systems that take part; a few of each take part in most killmails.
 PILOTS, CORPORATIONS, ALLIANCES, TYPES, SYSTEMS = 200_000, 8_000, 800, 400, 5_000
 ATTACKERS = 4
@@ -68,3 +72,34 @@ def ledger(database: Any, first: int, last: int) -> None:
 def settle(database: Any) -> None:
     """Let PostgreSQL look at what it has."""
     database.cursor().execute("VACUUM ANALYZE")
+
+
+def fill(database_url: str, size: int) -> None:
+    """Store *size* killmails; indexes and constraints are made after, which is much the quicker way."""
+    database = psycopg2.connect(database_url)
+    database.autocommit = True
+    cursor = database.cursor()
+    cursor.execute(
+        "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype IN ('p', 'f') "
+        f"AND conrelid::regclass::text IN {TABLES} ORDER BY contype DESC"
+    )
+    constraints = [row for row in cursor.fetchall() if row[1] != "victim_pkey"]  # filling reads by these two
+    cursor.execute(
+        f"SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN {TABLES} "
+        "AND indexname NOT IN (SELECT conname FROM pg_constraint)"
+    )
+    indexes = [row for row in cursor.fetchall() if row[0] not in ("attacker_killmail", "victim_pkey")]
+    for table, name, _ in sorted(constraints, key=lambda row: "FOREIGN" not in row[2]):
+        cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+    for name, _ in indexes:
+        cursor.execute(f"DROP INDEX {name}")
+    for start in range(1, size + 1, 100_000):
+        for kind in (killmails, items, ledger):
+            kind(database, start, min(size, start + 99_999))
+    cursor.execute("SET maintenance_work_mem = '512MB'")
+    for table, name, definition in constraints:
+        cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+    for _, definition in indexes:
+        cursor.execute(definition)
+    settle(database)
+    database.close()

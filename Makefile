@@ -32,7 +32,7 @@ test: install-dev services
 	$(BIN)/python -m pytest -m slow || $(BIN)/python -m pytest $(AGAIN) -m slow
 
 fuzz: install-dev services
-	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.support.fuzz
 
 bench: install-dev services
 	$(BIN)/python -m bench
@@ -65,10 +65,10 @@ install-dev: .venv/installed-dev
 .venv/tools: requirements/build.lock scripts/install.sh
 	@bash scripts/install.sh tools "$(PYTHON)"
 
-.venv/installed: .venv/tools requirements/runtime.lock pyproject.toml web/assets/libraries.json
+.venv/installed: .venv/tools requirements/runtime.lock pyproject.toml killsync/web/assets/libraries.json
 	@bash scripts/install.sh runtime
 
-.venv/installed-dev: .venv/tools requirements/dev.lock pyproject.toml web/assets/libraries.json
+.venv/installed-dev: .venv/tools requirements/dev.lock pyproject.toml killsync/web/assets/libraries.json
 	@bash scripts/install.sh dev
 
 # Resolve the pinned versions anew (needs uv). Locks carry hashes and name no index.

@@ -1,15 +1,14 @@
-"""The pipeline, one file a step, read in order: broker, enqueue, sync, corporations, dispatch, killmails, enrichment,
-notifications, sweep.
+"""Every actor of Killsync, one module a queue. An actor is a few lines that call `killsync`, where the work is done.
 
-Importing this package chooses the broker of the settings and declares every actor: `dramatiq actors` needs no more.
-A worker process that boots checks its settings and waits for the database; other processes connect the models themselves.
+`dramatiq actors` imports this package and needs no more: importing it chooses the broker of the settings, and a wrong setting
+ends the process with one line. The scheduler and the commands that run everything in one process import it as well.
 """
 
-from actors.broker import make_broker
-from settings import load
+from killsync.broker.setup import make_broker
+from killsync.settings import load
 
 make_broker(load())
 
-from actors import corporations, enqueue, enrichment, killmails, notifications, sweep, sync, tickers  # noqa: E402
+from actors import enqueue, enrichment, killmail_details, notifications, user_killmails  # noqa: E402
 
-__all__ = ["corporations", "enqueue", "enrichment", "killmails", "notifications", "sweep", "sync", "tickers"]
+__all__ = ["enqueue", "enrichment", "killmail_details", "notifications", "user_killmails"]

@@ -1,71 +1,30 @@
-"""The tick: users and corporations whose turn it is become one message each, as many as the workers can take now."""
+"""`esi_enqueue_queue`: what the scheduler's tick asks for. Small messages that the next tick replaces when one is lost."""
 
 from __future__ import annotations
 
-import math
-import time
 from typing import Any
 
 import dramatiq
 
-import logs
-import settings as settings_module
-from actors import broker as broker_module
-from actors import corporations
-from actors.broker import ENQUEUE, PRIORITY, ROUTINE, USER_KILLMAILS, BrokerAway
-from actors.lists import IN_FLIGHT_SECONDS
-from actors.sync import send_user
-from models import corporations as feeds
-from models import polling
-
-log = logs.get("enqueue")
-
-#: Users that may wait in the sync queue; beyond it a tick leaves the rest due, so that urgent ones never queue long.
-MOST_WAITING = 500
-#: Users that are claimed and sent together: what a crash in between costs is a claim's time for so many.
-BATCH = 25
-#: Who is overdue by more than this was not just missed by a tick: the scheduler, the workers or ESI were away, seconds.
-OVERDUE_SECONDS = 120.0
-#: What became overdue together is taken up over about this time, so that neither ESI nor the SSO sees a herd, seconds.
-SPREAD_SECONDS = 1800.0
-#: Overdue users that a tick takes in any case.
-LEAST_OVERDUE = 25
-#: A tick ends after this long, seconds, when the broker is slow; the next one goes on.
-MOST_SECONDS = 0.8
-#: More due users than this need not be told apart: the queue has no room for a tick's share of them.
-MOST_COUNTED = int(MOST_WAITING * SPREAD_SECONDS / polling.TICK_SECONDS)
+from killsync.broker.queues import ENQUEUE
+from killsync.killmails import dispatch
+from killsync.scheduling import enqueue as due
+from killsync.scheduling import sweep as leftovers
 
 
 @dramatiq.actor(queue_name=ENQUEUE, max_retries=0)
 def enqueue_due_users(**_newer: Any) -> None:
-    """Send a message for each user and each corporation whose next sync is due, within what the queue has room for."""
-    try:
-        room = MOST_WAITING - broker_module.queue_depth(USER_KILLMAILS)
-    except BrokerAway as error:
-        log.warning("queue depth unknown", reason=str(error))
-        return
-    tick_seconds = min(polling.TICK_SECONDS, settings_module.current().sync_interval_seconds)
-    corporation_ids = feeds.claim_due(min(room, BATCH), IN_FLIGHT_SECONDS)
-    for corporation_id in corporation_ids:
-        corporations.send(corporation_id)
-    take = min(
-        room - len(corporation_ids), share(*polling.due(OVERDUE_SECONDS, MOST_COUNTED), tick_seconds=tick_seconds)
-    )
-    queued, began = 0, time.monotonic()
-    while queued < take and time.monotonic() - began < MOST_SECONDS:
-        claimed = polling.claim_due_users(min(BATCH, take - queued), IN_FLIGHT_SECONDS)
-        for user_id, _, priority in claimed:
-            send_user(user_id, broker_priority=PRIORITY if priority > 0 else ROUTINE, is_routine=True)
-        queued += len(claimed)
-        if not claimed:
-            break
-    if queued or corporation_ids:
-        log.info("users queued", users=queued, corporations=len(corporation_ids))
+    """Send a message for each user and each corporation whose next sync is due."""
+    due.enqueue_due_users()
 
 
-def share(due: int, late: int, *, tick_seconds: float) -> int:
-    """How many users a tick takes: all that have just become due, and a part of those that have long been. Pure.
+@dramatiq.actor(queue_name=ENQUEUE, max_retries=0)
+def dispatch_killmails(**_newer: Any) -> None:
+    """Send the killmails of the ledger that have become due."""
+    dispatch.dispatch_again()
 
-    So a tick keeps up with any even load, and what piled up while everything stood still is worked off evenly.
-    """
-    return due - late + min(late, max(LEAST_OVERDUE, math.ceil(late * tick_seconds / SPREAD_SECONDS)))
+
+@dramatiq.actor(queue_name=ENQUEUE, max_retries=0)
+def sweep(**_newer: Any) -> None:
+    """Pick up whatever a crash, a wiped broker or a lost message left behind."""
+    leftovers.sweep()

@@ -1,58 +1,22 @@
-"""Names for ids, in bulk, after the killmails: up to 1,000 ids a request, collected for a moment first."""
+"""`esi_enrichment_queue`: names and tickers for ids, after the killmails that mention them."""
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import Any
 
 import dramatiq
 
-import logs
-import settings as settings_module
-from actors.broker import ENRICHMENT
-from esi import errors
-from esi.client import shared
-from models import naming
-
-log = logs.get("enrichment")
-
-#: Names are collected this long before ESI is asked, so that a walk costs a few requests instead of one a killmail.
-COLLECT_MS = 800
-#: ESI takes at most this many ids at a time (POST /universe/names, maxItems).
-MOST = 1000
-
-_lock = threading.Lock()
-_asked_at = 0.0
-
-
-def ask_soon() -> None:
-    """Have the wanted names asked for in a moment; calls within that moment share one message."""
-    global _asked_at
-    with _lock:
-        now = time.monotonic()
-        if now - _asked_at < COLLECT_MS / 1000:
-            return
-        _asked_at = now
-    enrich_names.send_with_options(delay=COLLECT_MS)
+from killsync.broker.queues import ENRICHMENT
+from killsync.names import lookup, tickers
 
 
 @dramatiq.actor(queue_name=ENRICHMENT, max_retries=0)
 def enrich_names(**_newer: Any) -> None:
-    """Ask for the names that are wanted, and for old ones while there is room; what fails is due again by itself."""
-    while True:
-        wanted = naming.claim_unnamed(MOST)
-        ids = wanted or naming.claim_stale(MOST)
-        if not ids:
-            return
-        client = shared(settings_module.current())
-        try:
-            answer = client.names(ids)
-        except errors.EsiError as error:
-            naming.put_back(ids, (error.retry_after or 15.0) if error.transient else 3600.0)
-            log.warning("names put back", ids=len(ids), reason=str(error))
-            return
-        naming.store_names({number: name for number, (_, name) in answer.names.items()}, answer.unknown)
-        log.info("names stored", names=len(answer.names), unknown=len(answer.unknown), requests=answer.cost.requests)
-        if len(ids) < MOST:
-            return
+    """Ask ESI for the names that are wanted."""
+    lookup.look_up()
+
+
+@dramatiq.actor(queue_name=ENRICHMENT, max_retries=50)
+def fetch_ticker(kind: str, subject_id: int, **_newer: Any) -> None:
+    """Ask ESI for the ticker of a corporation or alliance whose page was opened."""
+    tickers.fetch_ticker(kind, subject_id)

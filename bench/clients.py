@@ -11,8 +11,8 @@ import time
 
 import aiohttp
 
-from tests.deployment import environment
-from tests.places import PROJECT
+from tests.support.deployment import environment
+from tests.support.resources import PROJECT
 
 
 def ask(url: str, query: str, clients: int, seconds: float) -> tuple[float, float]:

@@ -11,10 +11,11 @@ import orjson
 from aiohttp import web
 from graphql import build_schema, execute, parse, validate
 
-import settings as settings_module
-from graphql_api.scalars import moment_text
-from models import connect, feed
-from web.db import read_db
+from graphql_api.tartiflette.scalars import moment_text
+from killsync import settings as settings_module
+from killsync.killmails import queries
+from models import connect
+from models.threads import read_db
 
 
 def application() -> web.Application:
@@ -29,8 +30,8 @@ def application() -> web.Application:
         if document is None:
             document = documents[query] = parse(query)
             assert not validate(schema, document)  # type: ignore[arg-type]
-        page = await read_db(feed.page, feed.Filter(), 50, None, items=False)
-        edges = [{"cursor": feed.cursor_of(tree), "node": tree} for tree in page.killmails]
+        page = await read_db(queries.page, queries.Filter(), 50, None, items=False)
+        edges = [{"cursor": queries.cursor_of(tree), "node": tree} for tree in page.killmails]
         root = {"killmails": {"edges": edges, "pageInfo": {"hasNextPage": page.has_next, "endCursor": None}}}
         answer = execute(schema, document, root)  # type: ignore[arg-type]
         return web.Response(body=orjson.dumps({"data": answer.data}), content_type="application/json")  # type: ignore[union-attr]

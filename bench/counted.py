@@ -14,7 +14,7 @@ import psycopg2.extensions
 
 import actors  # noqa: F401 - makes the broker and declares the actors
 from models import connection
-from models.base import run
+from models.sql import run
 
 counts: Counter[str] = Counter()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from killsync.settings import Settings
 from models import connect, schema
-from settings import Settings
-from tests.places import postgres_database
+from tests.support.resources import postgres_database
 
 
 @contextmanager

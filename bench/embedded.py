@@ -15,8 +15,8 @@ from typing import Any
 from bench import sides
 from bench.pipeline import CONCURRENCY, USERS
 from bench.simulated import simulated
-from tests.deployment import CLIENT, environment
-from tests.places import PROJECT, free_port
+from tests.support.deployment import CLIENT, environment
+from tests.support.resources import PROJECT, free_port
 
 
 def run(options: Any) -> dict[str, Any]:
@@ -55,19 +55,19 @@ def run(options: Any) -> dict[str, Any]:
 
 
 def _key() -> str:
-    from sso.vault import generate_key
+    from killsync.sso.vault import generate_key
 
     return generate_key()
 
 
 def main() -> None:
     """Be the embedded process: log the pilots in, sync them all, print the figures."""
-    import settings as settings_module
     from bench.place import peak_rss
-    from commands.embedded import _log_in, _web
-    from commands.inprocess import worker
+    from killsync import settings as settings_module
+    from killsync.cli.embedded import _log_in, _web
+    from killsync.cli.inprocess import worker
     from models import connect, connection, schema
-    from models.base import rows
+    from models.sql import rows
 
     settings = settings_module.load("database", "esi", "sso", "secrets")
     connect(settings)

@@ -8,8 +8,8 @@ from typing import Any
 from bench import generate, pages, pipeline
 from bench import place as places
 from bench.simulated import simulated
+from killsync.settings import Settings
 from models import connect
-from settings import Settings
 
 
 def run(options: Any) -> dict[str, Any]:

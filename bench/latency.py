@@ -15,11 +15,11 @@ import dramatiq
 from gql import Client, GraphQLRequest
 from gql.transport.aiohttp_websockets import AIOHTTPWebsocketsTransport
 
-from actors.rabbit import Rabbit
 from bench import place as places
 from bench.pipeline import PROCESSES, THREADS, USERS
 from bench.simulated import Simulated, simulated
-from tests.deployment import Deployment, wait_until
+from killsync.broker.rabbitmq import Rabbit
+from tests.support.deployment import Deployment, wait_until
 
 #: RabbitMQ's priority of a sync that a person asked for.
 PERSON = 2

@@ -9,7 +9,7 @@ import psutil
 from bench import place as places
 from bench.pipeline import USERS, queue
 from bench.simulated import simulated
-from tests.deployment import wait_until
+from tests.support.deployment import wait_until
 
 
 def run(options: Any) -> dict[str, Any]:

@@ -19,12 +19,13 @@ from graphql import parse as core_parse
 from graphql import validate as core_validate
 
 from bench import clients
-from graphql_api.engine import Api
-from models import connect, connection, feed, schema
-from settings import Settings, project_root
-from sso.vault import generate_key
-from tests.deployment import environment, wait_until
-from tests.places import PROJECT, free_port, postgres_database, rabbitmq_vhost
+from graphql_api.tartiflette.engine import Api
+from killsync.killmails import queries
+from killsync.settings import Settings, project_root
+from killsync.sso.vault import generate_key
+from models import connect, connection, schema
+from tests.support.deployment import environment, wait_until
+from tests.support.resources import PROJECT, free_port, postgres_database, rabbitmq_vhost
 
 QUERY = """query Page($filter: KillmailFilter) { killmails(first: 50, filter: $filter) { edges { cursor node {
   id killmailHash killmailTime attackerCount solo npc solarSystem { id name }
@@ -100,12 +101,12 @@ def _is_open(port: int) -> bool:
 def _beside_graphql_core(attackers: int = 10, rounds: int = 40) -> dict[str, Any]:
     """A page of 50 killmails with ten attackers each from memory: our engine's time in graphql-core's."""
     page = _page(attackers)
-    real, feed.page = feed.page, lambda *_args, **_more: page  # type: ignore[assignment]
+    real, queries.page = queries.page, lambda *_args, **_more: page  # type: ignore[assignment]
     try:
         ours = asyncio.run(_time_ours(rounds))
     finally:
-        feed.page = real
-    edges = [{"cursor": feed.cursor_of(tree), "node": tree} for tree in page.killmails]
+        queries.page = real
+    edges = [{"cursor": queries.cursor_of(tree), "node": tree} for tree in page.killmails]
     root = {"killmails": {"edges": edges, "pageInfo": {"hasNextPage": True, "endCursor": edges[-1]["cursor"]}}}
     theirs = _time_core(root, rounds)
     return {
@@ -116,18 +117,18 @@ def _beside_graphql_core(attackers: int = 10, rounds: int = 40) -> dict[str, Any
     }
 
 
-def _page(attackers: int) -> feed.Page:
-    from tests.serving import new_universe
+def _page(attackers: int) -> queries.Page:
+    from tests.support.web_server import new_universe
 
     universe = new_universe(kills=(200,), many_items=True)
     for kill in universe.kills.values():  # graphql-core refuses more than 32 bits
         if kill.kind == "structure":
             universe.kills[kill.killmail_id] = dataclasses.replace(kill, kind="kill")
     with connection():
-        from tests.serving import fill
+        from tests.support.web_server import fill
 
         fill(universe)
-        found = feed.page(feed.Filter(), 50, None)
+        found = queries.page(queries.Filter(), 50, None)
     for tree in found.killmails:
         tree["attackers"] = (tree["attackers"] * attackers)[:attackers]
         for party in (tree["victim"], *tree["attackers"]):  # graphql-core refuses more than 32 bits
@@ -149,7 +150,7 @@ async def _time_ours(rounds: int) -> float:
 
 
 def _time_core(root: dict[str, Any], rounds: int) -> float:
-    from graphql_api.scalars import moment_text
+    from graphql_api.tartiflette.scalars import moment_text
 
     core = build_schema((project_root() / "graphql_api" / "schema.graphql").read_text())
     core.type_map["DateTime"].serialize = moment_text  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ import psutil
 from bench import place as places
 from bench import sides
 from bench.simulated import Simulated, simulated
-from tests.deployment import Deployment, wait_until
+from tests.support.deployment import Deployment, wait_until
 
 USERS = 20
 PROCESSES, THREADS = 2, 16

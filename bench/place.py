@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 
 from bench.simulated import Simulated
-from tests.deployment import Deployment, deployed, wait_until
-from tests.places import PROJECT, rabbitmqctl
-from tests.player import Player
+from tests.support.deployment import Deployment, deployed, wait_until
+from tests.support.player import Player
+from tests.support.resources import PROJECT, rabbitmqctl
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from bench.activity import SHAPES
 from bench.polling_plot import Curve, plot
 from bench.polling_rules import AllKnowing, Fixed, Ours, Zkillboard
 from bench.polling_world import Outcome, simulate
-from settings import Settings, project_root
+from killsync.settings import Settings, project_root
 
 CHARACTERS, SEED = 100_000, 1
 #: Busy gaps and fixed intervals for the curves of the plot, seconds.

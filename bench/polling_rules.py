@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from actors import schedule
 from bench.activity import DAY, HOUR, TAIL, Floats, Ints
 from bench.polling_world import World
+from killsync.sync import schedule
 
 
 def pace(busy_gap: float) -> schedule.Pace:

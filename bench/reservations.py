@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from bench.database import migrated
-from tests.deployment import environment
-from tests.places import PROJECT
+from tests.support.deployment import environment
+from tests.support.resources import PROJECT
 
 SECONDS = 6.0
 PROCESS = f"""

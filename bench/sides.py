@@ -17,12 +17,14 @@ import aiohttp
 import dramatiq
 import orjson
 
+from killsync.killmails.mapping import ATTACKER_COLUMNS, ITEM_COLUMNS, KILLMAIL_COLUMNS, VICTIM_COLUMNS, map_killmail
 from models import connect, connection, schema
-from models.base import insert_rows, transaction, utcnow
-from models.mapping import ATTACKER_COLUMNS, ITEM_COLUMNS, KILLMAIL_COLUMNS, VICTIM_COLUMNS, map_killmail
-from tests.deployment import BIN, environment, wait_until
-from tests.places import PROJECT, postgres_database, rabbitmq_vhost
-from tests.simulated import HEADERS
+from models.db import transaction
+from models.fields import utcnow
+from models.sql import insert_rows
+from tests.support.deployment import BIN, environment, wait_until
+from tests.support.esi_application import HEADERS
+from tests.support.resources import PROJECT, postgres_database, rabbitmq_vhost
 
 Listed = list[tuple[int, str]]
 
@@ -89,7 +91,7 @@ def bare(url: str, listed: Listed, concurrency: int, sqlite: str = "") -> float:
 
 
 def _prepare(database_url: str) -> None:
-    from settings import Settings
+    from killsync.settings import Settings
 
     connect(Settings(database_url=database_url))  # type: ignore[call-arg]
     schema.migrate()
@@ -130,7 +132,7 @@ def _insert(batch: list[Any]) -> None:
 
 def main() -> None:
     """Be the bare side: the list on standard input, the rate on standard output."""
-    import settings
+    from killsync import settings
 
     connect(settings.load("database"))
     listed = [(number, digest) for number, digest in json.load(sys.stdin)]

@@ -13,12 +13,12 @@ import aiohttp
 import dramatiq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
-import settings
+from killsync import settings
+from killsync.killmails.mapping import ATTACKER_COLUMNS, ITEM_COLUMNS, KILLMAIL_COLUMNS, VICTIM_COLUMNS, map_killmail
 from models import connect, connection
-from models.base import utcnow
+from models.fields import utcnow
 from models.killmails import Attacker, Killmail, KillmailItem, Victim
-from models.mapping import ATTACKER_COLUMNS, ITEM_COLUMNS, KILLMAIL_COLUMNS, VICTIM_COLUMNS, map_killmail
-from tests.simulated import HEADERS
+from tests.support.esi_application import HEADERS
 
 PAUSE = 0.05
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.deployment import environment
-from tests.places import PROJECT
+from tests.support.deployment import environment
+from tests.support.resources import PROJECT
 
 LATENCY = 0.05
 #: Pilots of the universe: so many that the users of a benchmark meet now and then, as strangers do.

@@ -16,8 +16,9 @@ import psycopg2
 from bench import generate
 from bench.database import migrated
 from bench.pages import FILTERS, time_page
-from models import connection, ledger
-from models.storage import known_ids, save_killmail
+from killsync.killmails import ledger
+from killsync.killmails.store import known_ids, save_killmail
+from models import connection
 
 SIZES = (100_000, 1_000_000, 5_000_000)
 #: Killmails saved for a measurement, and pages read.
@@ -52,7 +53,7 @@ def _saves(size: int) -> float:
         for number in range(SAVES):
             killmail_id = 1_000_000_000 + size * 10 + number
             body = _body(rng, killmail_id)
-            ledger.enter(killmail_id, f"{killmail_id:040x}")
+            ledger.add_submitted(killmail_id, f"{killmail_id:040x}")
             began = time.perf_counter()
             save_killmail(body, f"{killmail_id:040x}")
             times.append(time.perf_counter() - began)

@@ -14,20 +14,23 @@ from typing import Any
 import psycopg2
 
 from bench.database import migrated
-from tests.deployment import environment
-from tests.places import PROJECT, rabbitmq_vhost
+from tests.support.deployment import environment
+from tests.support.resources import PROJECT, rabbitmq_vhost
 
 SIZES = (1_000, 10_000, 100_000)
 TICKS = 5
-#: As in actors.enqueue, which cannot be imported without a broker of its own.
+#: As in killsync.scheduling.enqueue.
 MOST_COUNTED = 180_000
 PROCESS = f"""
 import json, resource, statistics, time
-import actors
-from actors import boot, broker, enqueue
-from models import connection, polling
-boot.start("database", "broker")
 import dramatiq
+from killsync import startup
+from killsync.broker.queues import USER_KILLMAILS
+from killsync.broker.setup import make_broker
+from killsync.scheduling import enqueue
+from killsync.sync import due
+from models import connection
+make_broker(startup.start("database", "broker"))
 
 def timed(work):
     began = time.perf_counter()
@@ -36,11 +39,11 @@ def timed(work):
 
 whole, counting, claiming = [], [], []
 for _ in range({TICKS}):
-    dramatiq.get_broker().flush(broker.USER_KILLMAILS)
+    dramatiq.get_broker().flush(USER_KILLMAILS)
     with connection():
-        whole.append(timed(enqueue.enqueue_due_users.fn))
-        counting.append(timed(lambda: polling.due(enqueue.OVERDUE_SECONDS, enqueue.MOST_COUNTED)))
-        claiming.append(timed(lambda: polling.claim_due_users(enqueue.BATCH, 900)))
+        whole.append(timed(enqueue.enqueue_due_users))
+        counting.append(timed(lambda: due.count_due(enqueue.OVERDUE_SECONDS, enqueue.MOST_COUNTED)))
+        claiming.append(timed(lambda: due.claim_due_users(enqueue.BATCH, 900)))
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print(json.dumps([max(whole), statistics.median(counting), statistics.median(claiming), memory]))
 """

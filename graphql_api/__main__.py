@@ -7,12 +7,14 @@ import signal
 
 from aiohttp import web
 
-import logs
-from actors import boot, broker
 from graphql_api.app import create_app
-from settings import Settings, refuse
+from killsync import startup
+from killsync.broker.connection import BrokerAway, ping
+from killsync.broker.setup import make_broker
+from killsync.logging import get_logger
+from killsync.settings import Settings, refuse
 
-log = logs.get("web")
+log = get_logger("web")
 
 
 async def serve(settings: Settings) -> None:
@@ -38,11 +40,12 @@ async def serve(settings: Settings) -> None:
 
 def main() -> None:
     """Check the settings and serve."""
-    settings = boot.start("database", "broker", "sso", "secrets")
+    settings = startup.start("database", "broker", "sso", "secrets")
+    make_broker(settings)
     try:
-        broker.ping()
-    except broker.BrokerAway:
-        log.warning("serving without the broker until it answers", reason=boot.broker_away(settings))
+        ping()
+    except BrokerAway:
+        log.warning("serving without the broker until it answers", reason=startup.broker_away(settings))
     asyncio.run(serve(settings))
 
 

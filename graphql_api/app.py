@@ -6,25 +6,28 @@ import asyncio
 
 from aiohttp import web
 
-import wire
-from actors import broker
-from actors.sync import request_sync
 from graphql_api import http, websocket
-from graphql_api.engine import Api
-from settings import Settings
-from web import auth, events, health, metrics, ops, pages, security, webhooks
-from web.db import in_db
+from graphql_api.tartiflette.engine import Api
+from killsync import http_session
+from killsync.broker.connection import ping
+from killsync.events import hub
+from killsync.settings import Settings
+from killsync.sync.characters import request_sync
+from killsync.web import auth, health, metrics, security
+from killsync.web.pages import front, ops
+from killsync.webhooks import pages as webhooks
+from models.threads import in_db
 
 
 async def create_app(settings: Settings) -> web.Application:
     """The application of *settings*; the models are connected already."""
     app = web.Application(client_max_size=http.MOST_BODY)
     security.setup(app, settings)
-    events.setup(app, settings)
+    hub.setup(app, settings)
     auth.setup(app, _sync_at_login)
-    health.setup(app, broker.ping)
+    health.setup(app, ping)
     metrics.setup(app)
-    pages.setup(app)
+    front.setup(app)
     ops.setup(app)
     webhooks.setup(app)
     http.setup(app, await Api.make(introspection=settings.graphql_introspection))
@@ -34,7 +37,7 @@ async def create_app(settings: Settings) -> web.Application:
 
 
 async def _close_session(_app: web.Application) -> None:
-    await wire.close_session()
+    await http_session.close_session()
 
 
 async def _sync_at_login(user_id: int) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from tartiflette.types.exceptions.tartiflette import CoercionError, GraphQLSyntaxError, TartifletteError
 
-import logs
-from models.base import is_away
-from web.db import Busy
+from killsync.logging import get_logger
+from models.errors import is_away
+from models.threads import Busy
 
-log = logs.get("graphql")
+log = get_logger("graphql")
 
 #: Messages quote what the client sent; a quote is cut here.
 _MOST_CHARACTERS = 400

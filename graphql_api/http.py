@@ -8,13 +8,13 @@ import aiohttp_jinja2
 import orjson
 from aiohttp import web
 
-from graphql_api.ask import Ask
-from graphql_api.engine import Api, Invalid, only_query
+from graphql_api.context import Ask
 from graphql_api.errors import ApiError, Forbidden
+from graphql_api.tartiflette.engine import Api, Invalid, only_query
 from graphql_api.websocket import talk
-from models.base import is_away
-from web import sessions
-from web.security import SETTINGS, check_rate, content_policy, same_origin
+from killsync.web import sessions
+from killsync.web.security import SETTINGS, check_rate, content_policy, same_origin
+from models.errors import is_away
 
 API = web.AppKey("api", Api)
 

@@ -6,16 +6,17 @@ from typing import Any
 
 from dramatiq.errors import ConnectionError as BrokerConnectionError
 
-from actors.killmails import KillmailRefused, submit
-from actors.links import BadLink, read_link
-from actors.sync import request_sync
-from esi.errors import EsiError
-from graphql_api.ask import Ask, active, one_user
+from graphql_api.context import Ask, active, one_user
 from graphql_api.errors import BadInput, Unavailable
-from models import accounts, feed, people
+from killsync.accounts import accounts, people
+from killsync.esi.errors import EsiError
+from killsync.killmails import queries
+from killsync.killmails.esi_url import BadLink, read_link
+from killsync.killmails.fetch import KillmailRefused, submit
+from killsync.sso.refresh import revoke
+from killsync.sync.characters import request_sync
+from models.threads import in_db
 from models.users import DISABLED
-from sso.tokens import revoke
-from web.db import in_db
 
 Tree = dict[str, Any]
 
@@ -42,7 +43,7 @@ async def submit_killmail(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -
         if not error.transient:
             raise Unavailable(f"ESI's answer was not usable: {error}") from None
         raise Unavailable(f"ESI cannot be asked now; the killmail comes by itself: {error}") from None
-    return await in_db(feed.killmail, killmail_id)
+    return await in_db(queries.killmail, killmail_id)
 
 
 async def disconnect(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> bool:

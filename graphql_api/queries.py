@@ -6,12 +6,14 @@ import asyncio
 import time
 from typing import Any
 
-from actors import broker
-from graphql_api.ask import Ask, first, killmail_filter, number, one_user
+from graphql_api.context import Ask, first, killmail_filter, number, one_user
 from graphql_api.errors import BadInput, Unavailable
-from graphql_api.plain import selects
-from models import feed, people
-from web.db import read_db
+from graphql_api.tartiflette.fast_completion import selects
+from killsync.accounts import people
+from killsync.broker.connection import BrokerAway
+from killsync.broker.figures import queue_stats
+from killsync.killmails import queries
+from models.threads import read_db
 
 Tree = dict[str, Any]
 
@@ -33,7 +35,7 @@ async def my_characters(_parent: Any, _arguments: Tree, ask: Ask, _info: Any) ->
 
 async def killmail(_parent: Any, arguments: Tree, _ask: Ask, _info: Any) -> Tree | None:
     """One killmail."""
-    return await read_db(feed.killmail, number(arguments["id"], "id"))
+    return await read_db(queries.killmail, number(arguments["id"], "id"))
 
 
 async def killmails(_parent: Any, arguments: Tree, ask: Ask, info: Any) -> Tree:
@@ -42,10 +44,10 @@ async def killmails(_parent: Any, arguments: Tree, ask: Ask, info: Any) -> Tree:
     size = first(arguments, 50)
     items = selects(info, "edges", "node", "items")
     try:
-        page = await read_db(feed.page, chosen, size, arguments.get("after"), items=items)
-    except feed.BadCursor as error:
+        page = await read_db(queries.page, chosen, size, arguments.get("after"), items=items)
+    except queries.BadCursor as error:
         raise BadInput(str(error), argument="after") from None
-    edges = [{"cursor": feed.cursor_of(tree), "node": tree} for tree in page.killmails]
+    edges = [{"cursor": queries.cursor_of(tree), "node": tree} for tree in page.killmails]
     return _connection(edges, page.has_next)
 
 
@@ -97,8 +99,8 @@ class _Status:
 
 def _count() -> list[Tree]:
     try:
-        found = broker.queue_stats()
-    except broker.BrokerAway as error:
+        found = queue_stats()
+    except BrokerAway as error:
         raise Unavailable(str(error)) from None
     return [
         {

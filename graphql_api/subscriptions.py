@@ -8,9 +8,9 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from graphql_api import queries
-from graphql_api.ask import Ask, killmail_filter
+from graphql_api.context import Ask, killmail_filter
 from graphql_api.errors import Unavailable
-from models import feed
+from killsync.killmails import queries as feed
 
 Tree = dict[str, Any]
 

@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-import logs
-from graphql_api.ask import Ask
-from graphql_api.engine import Api, NotExecuted
+from graphql_api.context import Ask
 from graphql_api.errors import RateLimited, Refused
-from web import sessions
-from web.security import check_rate, same_origin
+from graphql_api.tartiflette.engine import Api, NotExecuted
+from killsync.logging import get_logger
+from killsync.web import sessions
+from killsync.web.security import check_rate, same_origin
 
-log = logs.get("socket")
+log = get_logger("socket")
 
 PROTOCOL = "graphql-transport-ws"
 #: How long a client may take for `connection_init`, seconds.

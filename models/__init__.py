@@ -1,6 +1,9 @@
 """Peewee tables and the queries on them; no HTTP, no actors."""
 
-from models.base import connect, connection, database, in_transaction, is_postgres, transaction, utcnow
+from models.db import connect, connection, database, in_transaction, is_postgres, transaction
+from models.esi import EsiBucket, EsiUsage
+from models.events import Event
+from models.fields import utcnow
 from models.killmails import (
     Attacker,
     CorporationKillmail,
@@ -12,18 +15,8 @@ from models.killmails import (
     Victim,
 )
 from models.names import NAMED, Alliance, Character, Corporation, Faction, ItemType, SolarSystem
-from models.syncs import (
-    CorporationFeed,
-    EsiBucket,
-    EsiUsage,
-    Event,
-    Lease,
-    ListPage,
-    MailList,
-    Membership,
-    SyncRun,
-)
-from models.tallies import Tally
+from models.observability import Tally
+from models.sync import CorporationFeed, Lease, ListPage, MailList, Membership, SyncRun
 from models.users import Account, LoginAttempt, User, WebSession
 from models.webhooks import EventReader, Webhook, WebhookDelivery
 

@@ -15,7 +15,7 @@ from peewee import (
     TextField,
 )
 
-from models.base import BaseModel, UtcDateTimeField, utcnow
+from models.fields import BaseModel, UtcDateTimeField, utcnow
 
 PENDING = "pending"
 FETCHED = "fetched"
@@ -25,7 +25,7 @@ _OF_KILLMAIL: list[Node] = [SQL("REFERENCES killmail (killmail_id) ON DELETE CAS
 
 
 class KillmailRef(BaseModel):
-    """One killmail id a list named. `lane` orders the work (0 first).
+    """One killmail id a list named. `fetch_priority` orders the work (0 first).
 
     A `pending` row may be sent to a worker when `due_at` has passed; sending sets `sent_at` and moves `due_at` on, so a
     message that was lost is sent again by itself.
@@ -37,7 +37,7 @@ class KillmailRef(BaseModel):
     attempts = IntegerField(default=0)
     last_error = TextField(null=True)
     discovered_at = UtcDateTimeField(default=utcnow)
-    lane = SmallIntegerField(default=0)
+    fetch_priority = SmallIntegerField(column_name="lane", default=0)
     due_at = UtcDateTimeField(default=utcnow)
     sent_at = UtcDateTimeField(null=True)
     refused_at = UtcDateTimeField(null=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peewee import BigIntegerField, TextField
 
-from models.base import BaseModel, UtcDateTimeField
+from models.fields import BaseModel, UtcDateTimeField
 
 
 class Character(BaseModel):
@@ -75,3 +75,13 @@ class SolarSystem(BaseModel):
 
 #: In the order in which every transaction touches them, so that two transactions never wait for each other.
 NAMED = (Character, Corporation, Alliance, Faction, ItemType, SolarSystem)
+
+#: Table and key of each kind of name, in the one order in which every transaction touches them.
+NAME_KEYS = {
+    "character": "character_id",
+    "corporation": "corporation_id",
+    "alliance": "alliance_id",
+    "faction": "faction_id",
+    "item_type": "type_id",
+    "solar_system": "system_id",
+}

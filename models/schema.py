@@ -10,8 +10,10 @@ import peewee
 import psycopg2
 from peewee_migrate import Router
 
-from models.base import database, is_away, is_postgres, rows
-from settings import project_root
+from killsync.settings import project_root
+from models.db import database, is_postgres
+from models.errors import is_away
+from models.sql import rows
 
 #: How long a migration waits for a table that workers hold.
 LOCK_TIMEOUT = "10s"

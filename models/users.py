@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from peewee import BigAutoField, BigIntegerField, SmallIntegerField, TextField
 
-from models.base import BaseModel, UtcDateTimeField, utcnow
+from models.fields import BaseModel, UtcDateTimeField, utcnow
 
 ACTIVE = "active"
 NEEDS_LOGIN = "needs_login"

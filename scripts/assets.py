@@ -1,4 +1,4 @@
-"""Fetches the libraries of the web pages, at the versions and hashes of web/assets/libraries.json.
+"""Fetches the libraries of the web pages, at the versions and hashes of killsync/web/assets/libraries.json.
 
 npm fetches, from whatever registry it is set to; it comes with a Python package where the system has none. Without a
 network everything but the GraphQL explorer works, so that ends with a warning and not with an error.
@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parent.parent / "web" / "assets"
+ASSETS = Path(__file__).resolve().parent.parent / "killsync" / "web" / "assets"
 TARGET = ASSETS / "lib"
 
 

@@ -14,11 +14,12 @@ for _name in ("DATABASE_URL", "ESI_URL", "SSO_URL", "SECRET_KEYS", "WEB_PORT", "
     os.environ.pop(_name, None)
 os.environ["BROKER_URL"] = "memory://"
 
-import settings as settings_module  # noqa: E402
+import actors  # noqa: E402, F401 - makes the in-memory broker and declares the actors
 import simulator  # noqa: E402
-from sso.vault import generate_key  # noqa: E402
-from tests.deployment import CLIENT, Deployment, deployed  # noqa: E402
-from tests.places import free_port, postgres_database  # noqa: E402
+from killsync import settings as settings_module  # noqa: E402
+from killsync.sso.vault import generate_key  # noqa: E402
+from tests.support.deployment import CLIENT, Deployment, deployed  # noqa: E402
+from tests.support.resources import free_port, postgres_database  # noqa: E402
 
 Simulated = Callable[..., simulator.Handle]
 
@@ -50,9 +51,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 def settings(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[settings_module.Settings]:
     """Settings of this process, with the models on a migrated database; ESI and SSO are set by `against`."""
-    from models import connect, schema, tallies
-    from models.base import database
-    from models.storage import known_ids
+    from killsync.killmails.store import known_ids
+    from killsync.observability import counters
+    from models import connect, schema
+    from models.db import database
 
     port = free_port()
     values = {
@@ -72,11 +74,11 @@ def settings(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.chdir(tmp_path)
     settings_module.current.cache_clear()
     known_ids.clear()
-    tallies.forget()
+    counters.forget()
     connect(settings_module.current())
     schema.migrate()
     yield settings_module.current()
-    tallies.forget()
+    counters.forget()
     if not database.is_closed():
         database.close()
     close_all = getattr(database.obj, "close_all", None)

@@ -10,8 +10,8 @@ from typing import Any
 import pika
 
 from tests.chaos.play import Fault, Stage
-from tests.deployment import wait_until
-from tests.places import rabbitmqctl
+from tests.support.deployment import wait_until
+from tests.support.resources import rabbitmqctl
 
 SYNC, DETAILS, ENQUEUE, ENRICHMENT = (
     "esi_user_killmails_queue", "esi_killmail_details_queue", "esi_enqueue_queue", "esi_enrichment_queue",

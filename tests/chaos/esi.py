@@ -8,7 +8,7 @@ from typing import Any
 
 from simulator import Fault as Trouble
 from tests.chaos.play import Fault, Stage
-from tests.deployment import wait_until
+from tests.support.deployment import wait_until
 
 SHORT_TOKENS = {"access_token_seconds": 306.0}
 

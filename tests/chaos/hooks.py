@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from actors import corporations, dispatch, enqueue, killmails, lists, rabbit, sync
-from esi import clock
-from models import ledger, runs, storage
+from killsync.broker import rabbitmq
+from killsync.esi import clock
+from killsync.killmails import dispatch, fetch, ledger, store
+from killsync.scheduling import enqueue
+from killsync.sync import characters, corporations, list_sync, runs
 
 _lock = threading.Lock()
 _calls = 0
@@ -74,17 +76,17 @@ def kill_at(step: str) -> None:
     elif step == "after the ledger":
         ledger.record_page = behind(ledger.record_page, 2)
     elif step == "after the page is remembered":
-        runs.keep_page = behind(runs.keep_page, 2)
+        runs.store_page = behind(runs.store_page, 2)
     elif step == "after killmails are claimed":
         dispatch.ledger.claim = _claimed
     elif step == "before the commit":
-        storage._save = behind(storage._save, 10)
+        store._save = behind(store._save, 10)
     elif step == "after the commit":
-        killmails.save_killmails = behind(killmails.save_killmails, 5)
+        fetch.save_killmails = behind(fetch.save_killmails, 5)
     elif step == "before the ack":
-        rabbit._ParkingConsumer.ack = before(rabbit._ParkingConsumer.ack, 15)
+        rabbitmq._ParkingConsumer.ack = before(rabbitmq._ParkingConsumer.ack, 15)
     elif step == "while the token is refreshed":
-        lists.access_token = behind(lists.access_token, 1)
+        list_sync.access_token = behind(list_sync.access_token, 1)
     else:
         raise ValueError(step)
 
@@ -106,7 +108,7 @@ def setup() -> None:
         clock.speed = speed
     if claim := os.environ.get("CHAOS_CLAIM_SECONDS"):
         ledger.SENDING_SECONDS = ledger.CLAIM_SECONDS = float(claim)
-        for module in (corporations, enqueue, lists, sync):
+        for module in (corporations, enqueue, list_sync, characters):
             module.IN_FLIGHT_SECONDS = float(claim)
 
 

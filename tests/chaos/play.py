@@ -14,8 +14,8 @@ from typing import Any
 import simulator
 from tests.chaos.services import Postgres, Rabbit
 from tests.chaos.world import Verdict, World
-from tests.deployment import wait_until
-from tests.places import postgres_database, rabbitmq_vhost
+from tests.support.deployment import wait_until
+from tests.support.resources import postgres_database, rabbitmq_vhost
 
 CONFIG: dict[str, Any] = {
     "kills": (240, 120, 60), "latency": 0.02, "list_cache_seconds": 3.0, "new_kill_interval": 0.8, "limits": False,

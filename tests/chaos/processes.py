@@ -6,7 +6,7 @@ import signal
 import time
 
 from tests.chaos.play import Fault, Stage
-from tests.deployment import wait_until
+from tests.support.deployment import wait_until
 
 STEPS = {
     "before the ledger": "a page was read, nothing is noted",

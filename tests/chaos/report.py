@@ -8,7 +8,7 @@ import re
 
 from tests.chaos.play import Fault
 from tests.chaos.world import Verdict
-from tests.places import PROJECT
+from tests.support.resources import PROJECT
 
 PAGE = PROJECT / "docs" / "reliability.md"
 Results = list[tuple[Fault, Verdict | str]]

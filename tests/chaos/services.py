@@ -14,8 +14,8 @@ from typing import Any
 
 import psycopg2
 
-from tests.deployment import wait_until
-from tests.places import free_port
+from tests.support.deployment import wait_until
+from tests.support.resources import free_port
 
 
 class Missing(Exception):

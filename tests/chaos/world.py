@@ -21,10 +21,10 @@ import pika
 import psycopg2
 
 from simulator import Handle
-from tests.comparing import served_killmail, stored_killmail
-from tests.deployment import Deployment, wait_until
-from tests.places import PROJECT
-from tests.player import Player
+from tests.support.comparison import served_killmail, stored_killmail
+from tests.support.deployment import Deployment, wait_until
+from tests.support.player import Player
+from tests.support.resources import PROJECT
 
 QUEUES = (
     "esi_enqueue_queue", "esi_user_killmails_queue", "esi_killmail_details_queue", "esi_enrichment_queue",

@@ -1,1 +1,0 @@
-"""What the `killsync` commands do, one file a command."""

@@ -1,0 +1,140 @@
+"""Who asks, and what they gave: the context of an operation, and reading its arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from graphql_api.errors import BadInput, NeedsLogin, RateLimited, Unauthenticated
+from killsync.events.hub import HUB, Hub
+from killsync.killmails.queries import Filter
+from killsync.settings import Settings
+from killsync.web import sessions
+from killsync.web.security import SETTINGS, check_rate
+from killsync.web.sessions import Viewer
+from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
+from models.users import ACTIVE, User
+
+_SIDES = {"VICTIM": VICTIM_SIDE, "ATTACKER": ATTACKER_SIDE, None: VICTIM_SIDE | ATTACKER_SIDE}
+#: A WebSocket stays open for long: who is behind it is read anew this often, seconds.
+KEEP_SECONDS = 10.0
+_MOST_ID = 2**63 - 1
+
+
+@dataclass
+class Ask:
+    """One operation's context. Authorization happens here and nowhere else: resolvers ask for a viewer."""
+
+    request: web.Request
+    #: Things missed by a slow subscriber before the one it is told of now.
+    missed: int = 0
+
+    @property
+    def settings(self) -> Settings:
+        return self.request.app[SETTINGS]
+
+    @property
+    def hub(self) -> Hub:
+        return self.request.app[HUB]
+
+    async def viewer(self) -> Viewer | None:
+        """Who is asking; None for a visitor."""
+        return await sessions.viewer_within(self.request, KEEP_SECONDS)
+
+    async def person(self) -> Viewer:
+        """Who is asking.
+
+        Raises:
+            Unauthenticated: a visitor.
+        """
+        viewer = await self.viewer()
+        if viewer is None:
+            raise Unauthenticated
+        return viewer
+
+    async def changer(self) -> Viewer:
+        """Who wants to change something: a person, and not too often.
+
+        Raises:
+            Unauthenticated: a visitor.
+            RateLimited: too often; says when to come back.
+        """
+        viewer = await self.person()
+        try:
+            check_rate(self.request, "mutation", viewer.account_id)
+        except web.HTTPTooManyRequests as error:
+            raise RateLimited(int(error.headers["Retry-After"])) from None
+        return viewer
+
+
+def number(value: str, name: str) -> int:
+    """An id that a client wrote.
+
+    Raises:
+        BadInput: it is no whole number of at most 63 bits.
+    """
+    if value.isascii() and value.isdigit() and len(value) <= 19 and int(value) <= _MOST_ID:
+        return int(value)
+    raise BadInput(f"{name} is a whole number up to {_MOST_ID}", argument=name)
+
+
+def first(arguments: dict[str, Any], default: int) -> int:
+    """How many a page is to hold.
+
+    Raises:
+        BadInput: it is not from 1 to 100.
+    """
+    value = arguments.get("first")
+    value = default if value is None else value
+    if not 1 <= value <= 100:
+        raise BadInput("first is from 1 to 100", argument="first")
+    return int(value)
+
+
+async def killmail_filter(given: dict[str, Any] | None, ask: Ask) -> Filter:
+    """The filter that a client gave.
+
+    Raises:
+        BadInput: an id is none.
+        Unauthenticated: `mine` without a login.
+    """
+    given = given or {}
+    ids = {}
+    for name, key in (
+        ("characterId", "character_id"), ("corporationId", "corporation_id"), ("allianceId", "alliance_id"),
+        ("shipTypeId", "ship_type_id"), ("systemId", "system_id"),
+    ):  # fmt: skip
+        if given.get(name) is not None:
+            ids[key] = number(given[name], name)
+    mine = (await ask.person()).character_ids if given.get("mine") else None
+    return Filter(
+        **ids, sides=_SIDES[given.get("side")], start=given.get("startDate"), end=given.get("endDate"), mine=mine
+    )
+
+
+def one_user(viewer: Viewer, character_id: str | None) -> User:
+    """The character of the caller that is meant: the named one, else the one that logged in last.
+
+    Raises:
+        BadInput: the caller has no such character.
+    """
+    if character_id is None:
+        return next((user for user in viewer.users if user.status == ACTIVE), viewer.users[0])
+    wanted = number(character_id, "characterId")
+    for user in viewer.users:
+        if user.character_id == wanted:
+            return user
+    raise BadInput("none of your characters has this id", argument="characterId")
+
+
+def active(user: User) -> User:
+    """*user*, if it can be synced.
+
+    Raises:
+        NeedsLogin: its tokens are no longer valid, or it was disconnected.
+    """
+    if user.status != ACTIVE:
+        raise NeedsLogin(f"{user.character_name} needs to log in again")
+    return user

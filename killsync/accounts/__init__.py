@@ -1,0 +1,1 @@
+"""People: accounts, their characters, browser sessions and logins under way."""

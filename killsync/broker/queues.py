@@ -1,0 +1,11 @@
+"""The queues of the pipeline, and the priorities of a message in them."""
+
+ENQUEUE = "esi_enqueue_queue"
+USER_KILLMAILS = "esi_user_killmails_queue"
+KILLMAIL_DETAILS = "esi_killmail_details_queue"
+ENRICHMENT = "esi_enrichment_queue"
+NOTIFICATIONS = "notifications_queue"
+QUEUES = (ENQUEUE, USER_KILLMAILS, KILLMAIL_DETAILS, ENRICHMENT, NOTIFICATIONS)
+
+#: RabbitMQ priorities of the sync queue: a person waits for a manual sync, nobody for a routine poll.
+ROUTINE, PRIORITY, PERSON = 0, 1, 2

@@ -1,0 +1,44 @@
+"""Retries that tell waiting from failing: what only waits is never given up on, what fails is parked after a few tries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dramatiq.broker import Broker
+from dramatiq.errors import BrokerConnectionError, Retry
+from dramatiq.middleware import Retries, Shutdown
+
+from killsync.logging import get_logger, redact
+from models.errors import is_away, is_transient
+
+log = get_logger("broker")
+
+
+def only_waits(error: BaseException) -> bool:
+    """Whether *error* is no failure of the message: a budget, a service that is away, a worker that shuts down."""
+    if isinstance(error, Retry | Shutdown | BrokerConnectionError):
+        return True
+    return is_away(error) or (isinstance(error, Exception) and is_transient(error))
+
+
+class WaitingRetries(Retries):
+    """Dramatiq's Retries, except that a wait does not use up a try.
+
+    A message without retries, a tick or a sweep, is dropped when it would have to wait: the next one does its work.
+    """
+
+    def after_process_message(
+        self, broker: Broker, message: Any, *, result: Any = None, exception: BaseException | None = None
+    ) -> None:
+        if exception is not None and only_waits(exception):
+            actor = broker.get_actor(message.actor_name)
+            limit = message.options.get("max_retries", actor.options.get("max_retries", self.max_retries))
+            if limit == 0:
+                log.warning("left to the next", actor=message.actor_name, reason=type(exception).__name__)
+                return
+            message.options["max_retries"] = limit + 1
+        super().after_process_message(broker, message, result=result, exception=exception)
+
+    def before_enqueue(self, broker: Broker, message: Any, delay: int | None) -> None:
+        if "traceback" in message.options:
+            message.options["traceback"] = redact(message.options["traceback"])

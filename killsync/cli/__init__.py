@@ -1,0 +1,1 @@
+"""The `killsync` command, one module a command."""

@@ -1,0 +1,190 @@
+"""`killsync status` and `killsync ledger`: how everything stands, as tables or as JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+from typing import Any
+
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from killsync.killmails import ledger
+from killsync.observability.overview import gather
+from models import connection
+from models.fields import from_any
+
+#: Seconds between two looks of `--watch`.
+EVERY_SECONDS = 2.0
+
+
+def show(console: Console, *, as_json: bool, watch: bool, check: bool = False) -> int:
+    """Print the status once, or again and again with *watch*; the exit code: 1 with *check* when something needs a look."""
+    data = gather()
+    if not watch:
+        _print(console, data, as_json=as_json)
+        return 1 if check and data["problems"] else 0
+    try:
+        _watch(console, data, as_json=as_json)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _watch(console: Console, data: dict[str, Any], *, as_json: bool) -> None:
+    """Show it anew until Ctrl-C: in place on a terminal, one after the other elsewhere; as JSON a document a line."""
+    if as_json or not console.is_terminal:
+        while True:
+            if as_json:
+                print(json.dumps(data, default=_text), flush=True)
+            else:
+                _print(console, data, as_json=False)
+            time.sleep(EVERY_SECONDS)
+            data = gather(exact=False)
+    with Live(_screen(data), console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+        while True:
+            time.sleep(EVERY_SECONDS)
+            live.update(_screen(gather(exact=False)), refresh=True)
+
+
+def _print(console: Console, data: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(data, default=_text, indent=2))
+    else:
+        console.print(_screen(data))
+
+
+def show_ledger(console: Console) -> None:
+    """Print the ledger by state, and what has waited longest."""
+    with connection():
+        counts, oldest = ledger.counts(), ledger.oldest_pending()
+    table = _table("Ledger", "State", "Killmails")
+    for state in ("pending", "fetched", "invalid"):
+        table.add_row(state, str(counts.get(state, 0)))
+    console.print(table)
+    if oldest:
+        since = from_any(oldest[1])
+        reason = oldest[3] or "not yet asked for"
+        line = f"Oldest pending: killmail {oldest[0]}, since {since}, {oldest[2]} attempt(s): {reason}"
+        console.print(line, markup=False)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else "right")
+    return table
+
+
+def _screen(data: dict[str, Any]) -> Group:
+    """Everything, what needs a look first."""
+    rates = data["rates"]
+    users = _table("Users", "Token health", "Users")
+    for name, number in data["users"].items():
+        users.add_row(name.replace("_", " "), str(number))
+    users.add_row("due now", str(data["due_users"]))
+    users.add_row("late", _bad(data["late_users"]))
+    ledgers = _table("Killmails", "State", "Killmails")
+    for name in ("pending", "fetched", "invalid"):
+        ledgers.add_row(name, str(data["ledger"].get(name, 0)))
+    ledgers.add_row("a minute", str(rates["killmails_per_minute"]))
+    hooks = _table("Webhooks", "State", "Number")
+    for name in ("active", "failing", "paused", "disabled", "waiting"):
+        hooks.add_row(
+            name, _bad(data["webhooks"][name]) if name in ("failing", "disabled") else str(data["webhooks"][name])
+        )
+    return Group(
+        *_verdict(data),
+        _queues(data),
+        Columns([users, ledgers, hooks], padding=(0, 2)),
+        *([_corporations(data)] if data["corporations"] else []),
+        _budget(data),
+        Columns([_asked(data), _errors(rates)], padding=(0, 2)),
+        _last(data),
+    )
+
+
+def _corporations(data: dict[str, Any]) -> Table:
+    lists = _table("Corporation lists", "Corporation", "Read by", "Members", "Last read")
+    for feed in data["corporations"]:
+        name = feed["corporation"] or str(feed["corporation_id"])
+        reader = feed["director"] or "nobody: no Director among the users"
+        read = feed["last_sync_at"]
+        lists.add_row(escape(name), escape(reader), str(feed["members"]), f"{read:%Y-%m-%d %H:%M}" if read else "never")
+    return lists
+
+
+def _verdict(data: dict[str, Any]) -> list[Text]:
+    problems = data["problems"]
+    if not problems:
+        return [Text("✓ All well", style="bold green"), Text()]
+    lines = []
+    for problem in problems:
+        line = Text(f"✗ {problem['text']} ", style="bold red" if problem["severity"] == "bad" else "bold yellow")
+        lines.append(line.append(problem["what_to_do"], style="not bold default"))
+    return [*lines, Text()]
+
+
+def _queues(data: dict[str, Any]) -> Table:
+    queues = _table("Queues", "Queue", "Waiting", "Delayed", "Dead", "Consumers")
+    if data["broker_in_memory"]:
+        queues.add_row("in the memory of the process that runs")
+        return queues
+    for queue in data["queues"]:
+        queues.add_row(queue["queue_name"], str(queue["message_count"]), str(queue["delayed_count"]),
+                       _bad(queue["dead_count"]), str(queue["consumer_count"]))  # fmt: skip
+    return queues
+
+
+def _budget(data: dict[str, Any]) -> Table:
+    budgets = _table("ESI budget", "Bucket", "Spent", "Left", "Limit", "Blocked for")
+    for budget in data["budgets"]:
+        cells = (str(budget[name]) for name in ("used", "left", "limit"))
+        budgets.add_row(budget["bucket"], *cells, _bad(budget["blocked_seconds"], " s"))
+    characters = data["character_budgets"]
+    if characters["known"]:
+        budgets.add_row(f"{characters['known']} characters", "", f"least {characters['least_left']}", "",
+                        _bad(characters["blocked"], " blocked"))  # fmt: skip
+    return budgets
+
+
+def _asked(data: dict[str, Any]) -> Table:
+    spent = _table("ESI requests", "Route", "Outcome", "Requests", "Tokens")
+    for use in data["esi_spent"]:
+        spent.add_row(use["route"], use["outcome"], str(use["requests"]), str(use["tokens"]))
+    return spent
+
+
+def _errors(rates: dict[str, Any]) -> Table:
+    hour = _table("Last hour", "", "")
+    hour.show_header = False
+    share = rates["unchanged_share"]
+    for text, value in (
+        ("requests a minute", rates["requests_per_minute"]), ("tokens a minute", rates["tokens_per_minute"]),
+        ("polls without news", "-" if share is None else f"{100 * share:.0f} %"),
+    ):  # fmt: skip
+        hour.add_row(text, str(value))
+    for kind, number in rates["errors_last_hour"].items():
+        hour.add_row("no answer" if kind == "error" else kind, _bad(number))
+    return hour
+
+
+def _last(data: dict[str, Any]) -> Table:
+    runs = _table("Last syncs", "Character", "Status", "Found", "Saved", "Skipped", "Errors", "Requests", "Tokens")
+    for run in data["last_runs"][:8]:
+        cells = (str(run[name]) for name in ("status", "found", "saved", "skipped", "errors", "requests", "tokens"))
+        runs.add_row(escape(run["character"]), *cells)
+    return runs
+
+
+def _bad(number: int, unit: str = "") -> str:
+    return f"[red]{number}{unit}[/red]" if number else f"{number}{unit}"
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

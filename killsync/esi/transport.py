@@ -1,0 +1,78 @@
+"""The one place where a request leaves for ESI: as it was asked for, once, and as one of few kinds of failure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+import orjson
+
+from killsync import http_session
+from killsync.esi import errors
+from killsync.esi.responses import outcome
+from killsync.esi.routes import Route
+from killsync.observability import metrics
+from killsync.settings import Settings
+
+
+async def send(
+    settings: Settings, patience: aiohttp.ClientTimeout, route: Route, method: str, path: str,
+    headers: dict[str, str], query: dict[str, str], json: Any,
+) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+    """Status, lower-cased headers and body of an answer of any status.
+
+    Raises:
+        Downtime: no answer came, or none in time, or not all of it.
+        Malformed: the answer is too large.
+    """
+    sent = {
+        "User-Agent": settings.user_agent,
+        "X-Compatibility-Date": settings.esi_compatibility_date,
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        **headers,
+    }
+    data = None
+    if json is not None:
+        data = orjson.dumps(json)
+        sent["Content-Type"] = "application/json"
+    came, started = "error", time.monotonic()
+    try:
+        async with http_session.session().request(
+            method,
+            settings.esi_url + path,
+            params=query,
+            headers=sent,
+            data=data,
+            allow_redirects=False,
+            timeout=patience,
+        ) as response:
+            body = await _read(response, route.most_bytes, path)
+            came = outcome(response.status)
+            return response.status, {name.lower(): value for name, value in response.headers.items()}, body
+    except TimeoutError:
+        raise errors.Downtime(path, "no answer in time") from None
+    except aiohttp.TooManyRedirects:
+        raise errors.Malformed(path, "redirects without end") from None
+    except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+        reason = str(error) if isinstance(error, http_session.ConnectionLost) else type(error).__name__
+        raise errors.Downtime(path, f"the connection failed ({reason})") from None
+    finally:
+        metrics.esi_request(route.name, came, time.monotonic() - started)
+
+
+async def _read(response: aiohttp.ClientResponse, most: int, path: str) -> bytes:
+    """The body of an answer.
+
+    Raises:
+        Malformed: it is larger than *most* bytes; the rest is not read.
+    """
+    chunks = bytearray()
+    async for chunk in response.content.iter_chunked(65_536):
+        chunks += chunk
+        if len(chunks) > most:
+            response.close()
+            raise errors.Malformed(path, f"the answer is larger than {most} bytes")
+    return bytes(chunks)

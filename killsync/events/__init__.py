@@ -1,0 +1,1 @@
+"""What subscribers are notified of: the event table and the hub of the web process."""

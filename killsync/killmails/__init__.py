@@ -1,0 +1,1 @@
+"""Killmails: the ledger of every id, fetching, storing, and reading them."""

@@ -1,0 +1,91 @@
+"""Feeds the detail queue from the ledger: as many killmails as ESI's budget and the workers can take, most urgent first.
+
+Only what can be fetched soon becomes a message. So a backlog of any size never stands in front of a killmail that just
+happened, nothing circles through delay queues while the budget is empty, and a wiped broker loses nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+
+from killsync import leases
+from killsync import settings as settings_module
+from killsync.broker.messages import send
+from killsync.broker.queues import PRIORITY
+from killsync.esi import clock
+from killsync.esi.client import shared
+from killsync.killmails import ledger
+from killsync.logging import get_logger
+
+log = get_logger("dispatch")
+
+#: Most killmails that are with the workers at a time. Bounds how long a fresh one waits behind those before it.
+IN_FLIGHT = 480
+#: Killmails of one message: history travels in bulk, what just happened in parts that several threads share.
+BATCH, FRESH_BATCH = 40, 5
+_LEASE = "dispatch"
+_busy = threading.Lock()
+
+
+def dispatch() -> int:
+    """Send due killmails to the workers; the number sent. One thread of a process at a time: others need not wait."""
+    if not _busy.acquire(blocking=False):
+        return 0
+    try:
+        return _dispatch()
+    finally:
+        _busy.release()
+
+
+def _dispatch() -> int:
+    room = shared(settings_module.current()).room()
+    sent = ledger.count_sent()
+    # What is fresh does not wait for room among what a backlog has sent.
+    fresh = ledger.claim(min(IN_FLIGHT, max(0, room.fresh - sent)), backlog=False)
+    sent += len(fresh)
+    backlog = ledger.claim(max(0, min(IN_FLIGHT, room.backlog) - sent), backlog=True)
+    total = len(fresh) + len(backlog)
+    _send([*_batches(fresh, FRESH_BATCH), *_batches(backlog, BATCH)], fresh=len(fresh))
+    if ledger.has_due():
+        a_moment = clock.here(1.0)
+        _come_back(a_moment if total else max(a_moment, min(30.0, room.wait)))
+    return total
+
+
+def _batches(killmail_ids: list[int], size: int) -> list[list[int]]:
+    return [killmail_ids[start : start + size] for start in range(0, len(killmail_ids), size)]
+
+
+def _send(batches: list[list[int]], *, fresh: int) -> None:
+    # The message in the middle asks for more, so workers never run dry between two ticks.
+    middle = len(batches) // 2
+    for position, killmail_ids in enumerate(batches):
+        priority = PRIORITY if position * FRESH_BATCH < fresh else None
+        send("fetch_killmails", killmail_ids, more=position == middle, priority=priority)
+    ledger.mark_sent([killmail_id for killmail_ids in batches for killmail_id in killmail_ids])
+
+
+#: Until when this process has seen to it that somebody comes back, by its monotonic clock.
+_seen_to = 0.0
+
+
+def _come_back(seconds: float) -> None:
+    """One delayed message over all processes; the scheduler's tick stands in when it is lost."""
+    global _seen_to
+    now = time.monotonic()
+    if now < _seen_to:
+        return
+    _seen_to = now + seconds
+    if leases.acquire(_LEASE, uuid.uuid4().hex, seconds + 5.0):
+        send("dispatch_killmails", delay_ms=int(seconds * 1000))
+
+
+def dispatch_again() -> None:
+    """Send what has become due."""
+    global _seen_to
+    # This is the one message that `_come_back` let through: the next may be sent.
+    leases.expire(_LEASE)
+    _seen_to = 0.0
+    dispatch()

@@ -1,0 +1,1 @@
+"""Names of what killmails mention: which are wanted, asking ESI for them, finding by them."""

@@ -1,0 +1,1 @@
+"""What operators see: metrics, figures by the minute, the overview, and what is wrong with it."""

@@ -1,0 +1,47 @@
+"""The broom: whatever a crash, a wiped broker or a lost message left behind is picked up here, by what the tables say."""
+
+from __future__ import annotations
+
+import uuid
+
+from killsync import leases
+from killsync.killmails.dispatch import dispatch
+from killsync.killmails.store import prune_events
+from killsync.logging import get_logger
+from killsync.names import lookup, wanted
+from killsync.observability import counters
+from killsync.sync import progress, runs
+from killsync.webhooks import deliveries, delivery
+from models import in_transaction
+
+log = get_logger("sweep")
+
+#: Events are kept this long for listeners that were away, seconds.
+KEEP_EVENTS_SECONDS = 86_400.0
+#: Ended sync runs are kept this long: with 100,000 users there are more than a million a day, seconds.
+KEEP_RUNS_SECONDS = 7 * 86_400.0
+#: Deliveries that ended are remembered this long, seconds: at least as long as events, so that none is entered twice.
+KEEP_DELIVERIES_SECONDS = 3 * 86_400.0
+#: Seconds between two looks at what the charts show.
+SAMPLE_SECONDS = 20.0
+
+
+def sweep() -> None:
+    """Send due killmails again, ask for wanted names, end runs that only lack their end, tell webhooks, drop what is old."""
+    sent = dispatch()
+    if wanted.is_wanted():
+        lookup.ask_soon()
+    progress.settle(runs.unsettled_runs())
+    if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
+        counters.sample()
+        in_transaction(_prune)
+    delivery.sweep()
+    if sent:
+        log.info("killmails sent", killmails=sent)
+
+
+def _prune() -> None:
+    prune_events(KEEP_EVENTS_SECONDS)
+    deliveries.prune(KEEP_DELIVERIES_SECONDS)
+    runs.prune(KEEP_RUNS_SECONDS)
+    counters.prune()

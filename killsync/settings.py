@@ -1,0 +1,289 @@
+"""Every environment variable Killsync reads, once: its name, default, check and, when it is wrong, the way to mend it.
+
+Values come from the environment first and from a `.env` file in the working directory second. A process calls
+`load(needs=...)` with what it is about to do; a missing or bad value ends it with one line and exit code 2.
+This module never opens a connection.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+REAL_ESI = "https://esi.evetech.net"
+REAL_SSO = "https://login.eveonline.com"
+KILLMAIL_SCOPE = "esi-killmails.read_killmails.v1"
+CORPORATION_SCOPE = "esi-killmails.read_corporation_killmails.v1"
+
+#: What a process is about to do, and the settings it cannot do that without.
+Need = Literal["database", "broker", "esi", "sso", "secrets"]
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the text names it and says what to do. Never carries the value of a secret."""
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Field descriptions are the text of docs/configuration.md."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, frozen=True)
+
+    database_url: str = Field(
+        "sqlite:///data/killsync.db",
+        repr=False,
+        description="Where everything is stored: `postgresql://user:password@host:5432/name` or `sqlite:///path`.",
+    )
+    database_pool_size: int = Field(
+        40, ge=1, le=1000, description="Most PostgreSQL connections one process may hold at a time."
+    )
+    database_listen_url: str = Field(
+        "",
+        repr=False,
+        description="PostgreSQL URL for LISTEN and migrations when DATABASE_URL leads through a transaction-pooling "
+        "PgBouncer; empty: the same.",
+    )
+    broker_url: str = Field(
+        "memory://",
+        repr=False,
+        description="The message broker: `amqp://user:password@host:5672/vhost`, or `memory://` inside one process.",
+    )
+    esi_url: str = Field(REAL_ESI, description="Origin of the ESI API.")
+    sso_url: str = Field(REAL_SSO, description="Origin of EVE SSO; its metadata document names everything else.")
+    esi_compatibility_date: str = Field("2026-08-18", description="Sent as `X-Compatibility-Date` with each request.")
+    esi_user_agent: str = Field(
+        "",
+        description="Sent to ESI and the SSO, such as `Killsync/1.0 (admin@example.org)`. Required with the real ESI.",
+    )
+    esi_egress: str = Field(
+        "default",
+        description="Name of the public address this host's requests leave from. "
+        "Hosts behind one address share the name, and with it the killmail budget.",
+    )
+    esi_reserve_percent: int = Field(
+        5, ge=0, le=50, description="Share of each token bucket that a backlog leaves to fresh killmails and polls."
+    )
+    sso_client_id: str = Field("", description="Client id of the application registered with CCP.")
+    sso_client_secret: str = Field("", description="Its secret.", repr=False)
+    sso_callback_url: str = Field(
+        "http://127.0.0.1:8080/auth/callback",
+        description="The callback registered with it, ending in `/auth/callback`.",
+    )
+    secret_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        repr=False,
+        description="Fernet keys, comma separated: the first encrypts, all decrypt. `killsync generate-key` prints one.",
+    )
+    web_host: str = Field("127.0.0.1", description="Address the web server binds.")
+    web_port: int = Field(8080, ge=0, le=65535, description="Port the web server binds.")
+    sync_interval_seconds: int = Field(
+        300, ge=1, le=86_400, description="The shortest time between two polls of one character."
+    )
+    sync_ceiling_seconds: int = Field(
+        21_600, ge=60, le=2_592_000, description="The longest time between two polls of a quiet character."
+    )
+    sync_busy_gap_seconds: int = Field(
+        10_800, ge=1, le=31_536_000,
+        description="A list expected to bring a killmail this often is polled at the shortest time; one that brings a "
+        "quarter of that, at twice the time. Higher asks more and knows sooner.",
+    )  # fmt: skip
+    max_pages: int = Field(50, ge=1, le=1000, description="Most pages of one killmail list that are walked.")
+    admin_character_ids: Annotated[frozenset[int], NoDecode] = Field(
+        frozenset(), description="Characters, comma separated, whose accounts see the operator dashboard."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses or networks, comma separated, whose `X-Forwarded-For` and `-Proto` are believed."
+    )
+    eve_images: bool = Field(False, description="1: pages show pictures from CCP's image server.")
+    graphql_introspection: bool = Field(True, description="0: the GraphQL endpoint answers no introspection.")
+    webhook_allow_private: bool = Field(
+        False, description="1: webhooks may lead to private addresses and over plain http. For tests only."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address on which workers and scheduler serve their metrics.")
+    worker_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on which the workers of this host serve `/metrics`; 0: they do not."
+    )
+    scheduler_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on which the scheduler serves `/metrics`; 0: it does not."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
+    log_format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for machines.")
+
+    @field_validator("database_url", "database_listen_url")
+    @classmethod
+    def _database_url(cls, value: str) -> str:
+        if not value:
+            return value
+        scheme = value.split("://", 1)[0]
+        if scheme == "postgres":
+            return "postgresql" + value[len("postgres") :]
+        if scheme == "sqlite" and not value.startswith("sqlite:///"):
+            raise ValueError("write sqlite:///relative/path or sqlite:////absolute/path")
+        if scheme not in {"sqlite", "postgresql"} or "://" not in value:
+            raise ValueError("use sqlite:///path or postgresql://user:password@host:5432/name")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker_url(cls, value: str) -> str:
+        if value != "memory://" and not value.startswith(("amqp://", "amqps://")):
+            raise ValueError("use amqp://user:password@host:5672/ or memory://")
+        return value
+
+    @field_validator("esi_url", "sso_url")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("use an address such as https://esi.evetech.net")
+        return value.rstrip("/")
+
+    @field_validator("sso_callback_url")
+    @classmethod
+    def _callback(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path != "/auth/callback":
+            raise ValueError("use the address of this web server followed by /auth/callback")
+        return value
+
+    @field_validator("esi_compatibility_date")
+    @classmethod
+    def _date(cls, value: str) -> str:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+            raise ValueError("use a date such as 2026-08-18")
+        return value
+
+    @field_validator("esi_user_agent", "sso_client_id", "sso_client_secret")
+    @classmethod
+    def _header_safe(cls, value: str) -> str:
+        if any(ord(character) < 32 or ord(character) > 126 for character in value):
+            raise ValueError("use printable ASCII characters only")
+        return value
+
+    @field_validator("secret_keys", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _fernet_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for position, key in enumerate(value, 1):
+            if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
+                raise ValueError(f"key {position} is not a Fernet key; `killsync generate-key` prints one")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from ipaddress import ip_network
+
+        for entry in value:
+            ip_network(entry, strict=False)
+        return value
+
+    @field_validator("admin_character_ids", mode="before")
+    @classmethod
+    def _ids(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return frozenset(int(part) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def uses_postgres(self) -> bool:
+        return self.database_url.startswith("postgresql://")
+
+    @property
+    def uses_memory_broker(self) -> bool:
+        return self.broker_url == "memory://"
+
+    @property
+    def public_url(self) -> str:
+        """The address at which people reach this web server, without a slash at its end."""
+        return self.sso_callback_url.removesuffix("/auth/callback")
+
+    @property
+    def user_agent(self) -> str:
+        """The User-Agent of each request; ESI asks for a name, a version and a contact."""
+        return self.esi_user_agent or "Killsync/1.0 (local simulator; no contact)"
+
+    def missing(self, *needs: Need) -> str | None:
+        """The first thing that is absent for *needs*, as one line that says what to do; None when all is there."""
+        if (
+            "esi" in needs
+            and not self.esi_user_agent
+            and urlsplit(self.esi_url).hostname == urlsplit(REAL_ESI).hostname
+        ):
+            return (
+                "ESI_USER_AGENT is not set: name the application and a contact, such as Killsync/1.0 (you@example.org)"
+            )
+        if "sso" in needs:
+            hint = "register an application at developers.eveonline.com and copy it into .env"
+            if not self.sso_client_id:
+                return f"SSO_CLIENT_ID is not set: {hint}"
+            if not self.sso_client_secret:
+                return f"SSO_CLIENT_SECRET is not set: {hint}"
+        if "secrets" in needs and not self.secret_keys:
+            return "SECRET_KEYS is not set: run `killsync generate-key` and put its line into .env"
+        if "broker" in needs and self.uses_memory_broker:
+            return (
+                "BROKER_URL=memory:// works inside one process only (`make run`): "
+                "set it to RabbitMQ, such as amqp://guest:guest@127.0.0.1:5672/"
+            )
+        return None
+
+
+def read() -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a value is wrong; the text names the variable, not its value.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "the environment"
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        raise SettingsError(f"{name} is wrong: {reason}") from None
+    except OSError as error:
+        raise SettingsError(f".env cannot be read: {error.strerror}") from None
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """The settings of this process, read once. `current.cache_clear()` makes tests read anew."""
+    return read()
+
+
+def load(*needs: Need) -> Settings:
+    """The settings of a process that is about to start; what is wrong ends it with one line and exit code 2."""
+    try:
+        settings = current()
+    except SettingsError as error:
+        refuse(str(error))
+    if problem := settings.missing(*needs):
+        refuse(problem)
+    return settings
+
+
+def refuse(reason: str) -> NoReturn:
+    """End the process with one clear line on standard error and exit code 2."""
+    print(f"killsync: {reason}", file=sys.stderr, flush=True)
+    raise SystemExit(2)
+
+
+def project_root() -> Path:
+    """The folder that holds the project, for files that ship with it."""
+    return Path(__file__).resolve().parent.parent

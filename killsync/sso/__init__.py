@@ -1,0 +1,1 @@
+"""EVE SSO: login, JWTs, token refresh, and the vault that keeps tokens encrypted."""

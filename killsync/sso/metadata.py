@@ -1,0 +1,165 @@
+"""Where the SSO's endpoints are and which keys it signs with: read from its metadata document, kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import jwt
+import orjson
+
+from killsync import http_session
+from killsync.settings import Settings
+from killsync.sso.errors import SsoAway
+
+#: Seconds the documents are kept. A token signed with an unknown key makes us look again, at most once a second.
+KEEP_SECONDS = 3600.0
+LOOK_AGAIN_SECONDS = 1.0
+MOST_BYTES = 200_000
+_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The SSO's endpoints (RFC 8414)."""
+
+    issuer: str
+    authorize: str
+    token: str
+    jwks: str
+    revoke: str | None
+
+
+class Directory:
+    """The SSO of the settings, as its own documents describe it. One per process; safe between threads' loops."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._endpoints: Endpoints | None = None
+        self._endpoints_at = 0.0
+        self._keys: dict[str, Any] = {}
+        self._keys_at = 0.0
+
+    async def endpoints(self) -> Endpoints:
+        """The endpoints.
+
+        Raises:
+            SsoAway: the metadata document cannot be had, and none is known.
+        """
+        if self._endpoints is not None and time.monotonic() - self._endpoints_at < KEEP_SECONDS:
+            return self._endpoints
+        try:
+            data = await fetch_json(self._settings, f"{self._settings.sso_url}/.well-known/oauth-authorization-server")
+            self._endpoints = Endpoints(
+                issuer=str(data.get("issuer", "")),
+                authorize=self._address(data, "authorization_endpoint"),
+                token=self._address(data, "token_endpoint"),
+                jwks=self._address(data, "jwks_uri"),
+                revoke=self._address(data, "revocation_endpoint") if data.get("revocation_endpoint") else None,
+            )
+            self._endpoints_at = time.monotonic()
+        except SsoAway:
+            if self._endpoints is None:
+                raise
+        return self._endpoints
+
+    def _address(self, data: Any, name: str) -> str:
+        """An endpoint of the document. Plain http only where the SSO itself is reached by it, as in a simulation."""
+        value = data.get(name)
+        parts = urlsplit(value) if isinstance(value, str) else None
+        allowed = {"https", urlsplit(self._settings.sso_url).scheme}
+        if parts is None or parts.scheme not in allowed or not parts.hostname:
+            raise SsoAway(f"its metadata names no usable {name}")
+        return str(value)
+
+    async def key(self, kid: str | None) -> Any:
+        """The public key named *kid*; looks again when it is new.
+
+        Raises:
+            KeyError: the SSO has no such key.
+            SsoAway: its keys cannot be had.
+        """
+        now = time.monotonic()
+        if (
+            now - self._keys_at > KEEP_SECONDS
+            or (kid not in self._keys and now - self._keys_at > LOOK_AGAIN_SECONDS)
+            or (kid not in self._keys and not self._keys)
+        ):
+            await self._load_keys()
+        if kid is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys[str(kid)]
+
+    async def _load_keys(self) -> None:
+        data = await fetch_json(self._settings, (await self.endpoints()).jwks)
+        keys: dict[str, Any] = {}
+        for entry in data.get("keys", ()):
+            # Only RSA signature keys: a symmetric key here would let anyone who reads this document sign.
+            if isinstance(entry, dict) and entry.get("kty") == "RSA" and entry.get("use", "sig") == "sig":
+                try:
+                    keys[str(entry.get("kid"))] = jwt.algorithms.RSAAlgorithm.from_jwk(entry)
+                except (jwt.PyJWTError, ValueError, TypeError):
+                    continue
+        if not keys:
+            raise SsoAway("its key document holds no RSA key")
+        self._keys, self._keys_at = keys, time.monotonic()
+
+
+async def fetch_json(
+    settings: Settings, url: str, *, form: dict[str, str] | None = None, auth: aiohttp.BasicAuth | None = None
+) -> Any:
+    """A JSON object from the SSO, by GET, or by POST of *form*.
+
+    Raises:
+        SsoAway: no answer, a 5xx, or not a JSON object.
+        SsoAnswer: a 4xx; carries the OAuth error code.
+    """
+    headers = {"User-Agent": settings.user_agent, "Accept": "application/json"}
+    try:
+        async with http_session.session().request(
+            "GET" if form is None else "POST", url, data=form, auth=auth, headers=headers, allow_redirects=False,
+            timeout=_TIMEOUT,
+        ) as response:  # fmt: skip
+            body = await response.content.read(MOST_BYTES + 1)
+            while not response.content.at_eof() and len(body) <= MOST_BYTES:
+                body += await response.content.read(MOST_BYTES)
+            status = response.status
+    except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        raise SsoAway(f"no answer ({type(error).__name__})") from None
+    if status >= 500 or status == 429:
+        raise SsoAway(f"answered {status}")
+    if status == 200 and form is not None and not body:
+        return {}
+    try:
+        data = orjson.loads(body)
+    except ValueError:
+        data = None
+    if status >= 300:
+        code = data.get("error") if isinstance(data, dict) else None
+        raise SsoAnswer(status, str(code)[:60] if code else "")
+    if not isinstance(data, dict) or len(body) > MOST_BYTES:
+        raise SsoAway("answered something that is no JSON object")
+    return data
+
+
+class SsoAnswer(Exception):
+    """The SSO refused with a 4xx; `code` is its OAuth error code, which is no secret."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(f"EVE SSO answered {status} {code}".rstrip())
+        self.status, self.code = status, code
+
+
+_directories: dict[str, Directory] = {}
+
+
+def directory(settings: Settings) -> Directory:
+    """This process's directory for the SSO of *settings*."""
+    found = _directories.get(settings.sso_url)
+    if found is None:
+        found = _directories[settings.sso_url] = Directory(settings)
+    return found

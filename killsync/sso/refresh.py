@@ -1,0 +1,149 @@
+"""A valid access token for a user, from a worker thread: the stored one, or a fresh one when a call needs it.
+
+One refresh at a time per user over all workers, a handful at once over all users, the new refresh token stored before the
+access token is used.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from killsync import http_session, leases
+from killsync import settings as settings_module
+from killsync.accounts import accounts
+from killsync.logging import get_logger
+from killsync.settings import KILLMAIL_SCOPE, Settings
+from killsync.sso import login
+from killsync.sso.errors import BadToken, Disabled, NeedsLogin, SsoAway, SsoError
+from killsync.sso.metadata import SsoAnswer
+from killsync.sso.vault import Vault
+from models.db import connection
+from models.fields import utcnow
+from models.users import ACTIVE, DISABLED, User
+
+log = get_logger("sso")
+
+#: A token is renewed when it has less than this left: it shall outlive the walk that begins with it.
+MARGIN = timedelta(minutes=5)
+#: More refreshes than this at a time were seen to fail with 500s.
+MOST_AT_ONCE = 4
+#: A refresh that takes longer than this has died with its worker, seconds.
+REFRESH_SECONDS = 40.0
+
+
+def access_token(user_id: int, *, rejected: str | None = None) -> str:
+    """A valid access token. Blocking; call it from a worker thread.
+
+    Args:
+        user_id: whose.
+        rejected: a token that ESI just refused, which is renewed whatever its expiry says.
+
+    Raises:
+        NeedsLogin: only a new login helps; the user's status says so from now on.
+        Disabled: the user disconnected.
+        SsoAway: the SSO cannot be asked now, or another worker is refreshing.
+        VaultError: SECRET_KEYS does not fit what is stored; nothing is lost.
+    """
+    settings = settings_module.current()
+    vault = Vault(settings.secret_keys)
+    with connection():
+        known = _stored(user_id, vault, rejected)
+        if known is not None:
+            return known
+        with _right_to_refresh(user_id):
+            known = _stored(user_id, vault, rejected)
+            return known if known is not None else _refresh(settings, user_id, vault)
+
+
+def usable_until(user_id: int) -> datetime | None:
+    """Until when the stored access token needs no refresh; None when there is none."""
+    found: User | None = User.get_or_none(User.id == user_id)
+    return found.expires_at - MARGIN if found is not None and found.access_token and found.expires_at else None
+
+
+def _stored(user_id: int, vault: Vault, rejected: str | None) -> str | None:
+    user = _active(user_id)
+    if not user.access_token or user.expires_at is None or user.expires_at - utcnow() < MARGIN:
+        return None
+    token = vault.decrypt(user.access_token)
+    return token if token != rejected else None
+
+
+def _active(user_id: int) -> User:
+    user: User | None = User.get_or_none(User.id == user_id)
+    if user is not None and user.status == DISABLED:
+        raise Disabled(user_id)
+    if user is None or user.status != ACTIVE or not user.refresh_token:
+        raise NeedsLogin(user_id, "there is no token")
+    return user
+
+
+@contextmanager
+def _right_to_refresh(user_id: int) -> Iterator[None]:
+    holder = uuid.uuid4().hex
+    mine = f"refresh:{user_id}"
+    if not leases.acquire(mine, holder, REFRESH_SECONDS):
+        raise SsoAway("another worker is refreshing this token", retry_after=1.0)
+    try:
+        slots = (f"refresh-slot:{number}" for number in range(MOST_AT_ONCE))
+        slot = next((name for name in slots if leases.acquire(name, holder, REFRESH_SECONDS)), None)
+        if slot is None:
+            raise SsoAway("enough refreshes are under way", retry_after=1.0)
+        try:
+            yield
+        finally:
+            leases.release(slot, holder)
+    finally:
+        leases.release(mine, holder)
+
+
+def _refresh(settings: Settings, user_id: int, vault: Vault) -> str:
+    user = _active(user_id)
+    old = vault.decrypt(user.refresh_token or "")
+
+    def keep(refresh_token: str) -> None:
+        with connection():
+            accounts.keep_refresh_token(user_id, vault.encrypt(refresh_token))
+
+    try:
+        tokens = http_session.run(login.refresh(settings, old, keep))
+    except SsoAnswer as error:
+        if error.code in ("invalid_grant", "invalid_token"):
+            return _give_up(user_id, f"EVE SSO answered {error.code}")
+        # Anything else is about our application, not about this user: keep the token.
+        what = f"refused a refresh ({error.code or error.status}): check SSO_CLIENT_ID and SSO_CLIENT_SECRET"
+        raise SsoAway(what, 300.0) from None
+    except BadToken as error:
+        raise SsoAway(f"gave a token that is not usable: {error}", 60.0) from None
+    claims = tokens.claims
+    if claims.character_id != user.character_id:
+        return _give_up(user_id, "the token is of another character")
+    if user.character_owner_hash and claims.owner and claims.owner != user.character_owner_hash:
+        return _give_up(user_id, "the character has another owner now")
+    if KILLMAIL_SCOPE not in claims.scopes:
+        return _give_up(user_id, f"the scope {KILLMAIL_SCOPE} was taken back")
+    accounts.keep_access_token(user_id, vault.encrypt(tokens.access_token), claims.expires_at, " ".join(claims.scopes))
+    log.debug("token refreshed", user_id=user_id)
+    return tokens.access_token
+
+
+def _give_up(user_id: int, reason: str) -> str:
+    accounts.need_login(user_id)
+    log.warning("login needed", user_id=user_id, reason=reason)
+    raise NeedsLogin(user_id, reason)
+
+
+def revoke(user_id: int) -> None:
+    """End a user's refresh token at the SSO, as well as that can be done; the caller drops it here. Blocking."""
+    settings = settings_module.current()
+    with connection():
+        user = User.get_or_none(User.id == user_id)
+        if user is None or not user.refresh_token:
+            return
+        try:
+            http_session.run(login.revoke(settings, Vault(settings.secret_keys).decrypt(user.refresh_token)))
+        except (SsoError, SsoAnswer) as error:
+            log.warning("token not revoked at the SSO", user_id=user_id, reason=str(error))

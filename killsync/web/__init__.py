@@ -1,0 +1,1 @@
+"""The web server but for GraphQL: login, sessions, security, health, pages."""

@@ -1,0 +1,148 @@
+"""Logging in and out: /auth/login, /auth/callback, /auth/logout, and deleting an account."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from killsync.accounts import accounts
+from killsync.accounts.accounts import NewLogin
+from killsync.logging import get_logger
+from killsync.settings import CORPORATION_SCOPE, KILLMAIL_SCOPE
+from killsync.sso import login
+from killsync.sso.errors import BadToken, LoginRefused, SsoAway
+from killsync.sso.metadata import SsoAnswer
+from killsync.sso.vault import Vault
+from killsync.web import sessions
+from killsync.web.pages.messages import message_page
+from killsync.web.security import SETTINGS, check_rate, same_origin
+from models.threads import in_db
+
+log = get_logger("login")
+
+#: Called with (user id) after a login; starts the first sync.
+OnLogin = Callable[[int], Awaitable[None]]
+ON_LOGIN: web.AppKey[OnLogin] = web.AppKey("on_login")
+
+BROWSER_COOKIE = "killsync_login"
+
+
+async def begin(request: web.Request) -> web.StreamResponse:
+    """GET /auth/login: send the browser to the SSO. `?scopes=corporation` asks for corporation killmails too."""
+    check_rate(request, "login")
+    settings = request.app[SETTINGS]
+    scopes: tuple[str, ...] = (KILLMAIL_SCOPE,)
+    if request.query.get("scopes") == "corporation":
+        scopes += (CORPORATION_SCOPE,)
+    viewer = await sessions.viewer_of(request)
+    state, verifier = login.new_secret(), login.new_secret()
+    browser = sessions.read_cookie(request, BROWSER_COOKIE) or login.new_secret()
+    try:
+        address = await login.authorize_url(settings, state, verifier, scopes)
+    except (SsoAway, SsoAnswer) as error:
+        log.warning("login not possible", reason=str(error))
+        return message_page(request, 503, "EVE's login does not answer", "Please try again in a few minutes.")
+    await in_db(
+        accounts.begin_attempt,
+        login.digest(state),
+        login.digest(browser),
+        Vault(settings.secret_keys).encrypt(verifier),
+        viewer.account_id if viewer else None,
+        local_path(request.query.get("next", "/")),
+        " ".join(scopes),
+    )
+    response = web.HTTPFound(address)
+    sessions.write_cookie(request, response, BROWSER_COOKIE, browser, int(accounts.ATTEMPT_LIFE.total_seconds()))
+    return response
+
+
+async def callback(request: web.Request) -> web.StreamResponse:
+    """GET /auth/callback: finish the login that this browser began."""
+    check_rate(request, "callback")
+    settings = request.app[SETTINGS]
+    query = request.query
+    browser = sessions.read_cookie(request, BROWSER_COOKIE)
+    attempt = None
+    if browser and query.get("state"):
+        attempt = await in_db(accounts.end_attempt, login.digest(query["state"]), login.digest(browser))
+    if attempt is None:
+        text = "It was begun in another browser, more than ten minutes ago, or has been used. Please log in again."
+        return message_page(request, 400, "This login is not valid", text)
+    if query.get("error"):
+        return message_page(request, 403, "Login cancelled", "Killsync was not given access. Nothing was stored.")
+    if not query.get("code"):
+        return message_page(request, 400, "This login is not valid", "EVE's login sent no code. Please log in again.")
+    vault = Vault(settings.secret_keys)
+    try:
+        tokens = await login.exchange(settings, query["code"], vault.decrypt(attempt.verifier))
+    except LoginRefused as error:
+        return message_page(request, 400, "The login did not succeed", str(error))
+    except SsoAway as error:
+        log.warning("login not completed", reason=str(error))
+        return message_page(request, 503, "EVE's login does not answer", "Please try again in a few minutes.")
+    except BadToken as error:
+        log.warning("login with a bad token", reason=str(error))
+        return message_page(request, 502, "The login did not succeed", "EVE's answer could not be verified.")
+    claims = tokens.claims
+    if KILLMAIL_SCOPE not in claims.scopes:
+        text = f"Killsync needs the scope {KILLMAIL_SCOPE} to read your killmails. Log in again and leave it ticked."
+        return message_page(request, 403, "A permission is missing", text)
+    user_id, account_id = await in_db(
+        accounts.log_in,
+        NewLogin(
+            claims.character_id, claims.name, claims.owner, " ".join(claims.scopes), vault.encrypt(tokens.access_token),
+            vault.encrypt(tokens.refresh_token), claims.expires_at,
+        ),
+        attempt.account_id,
+    )  # fmt: skip
+    response = web.HTTPFound(attempt.return_to)
+    await sessions.begin(request, response, account_id)
+    response.del_cookie(BROWSER_COOKIE, path="/")
+    log.info("logged in", user_id=user_id, character_id=claims.character_id)
+    if ON_LOGIN in request.app:
+        await request.app[ON_LOGIN](user_id)
+    return response
+
+
+async def log_out(request: web.Request) -> web.StreamResponse:
+    """POST /auth/logout: end this browser's session."""
+    if not same_origin(request):
+        raise web.HTTPForbidden(text="This request came from another site.\n")
+    response = web.HTTPSeeOther("/")
+    await sessions.end(request, response)
+    return response
+
+
+async def delete_account(request: web.Request) -> web.StreamResponse:
+    """POST /auth/delete-account with `confirm=delete`: revoke all tokens and delete what belongs to the person."""
+    from killsync.sso.refresh import revoke
+
+    viewer = await sessions.viewer_of(request)
+    if not same_origin(request) or viewer is None:
+        raise web.HTTPForbidden(text="Log in on this site first.\n")
+    if (await request.post()).get("confirm") != "delete":
+        raise web.HTTPBadRequest(text="Send confirm=delete to delete the account.\n")
+    for user_id in viewer.user_ids:
+        await in_db(revoke, user_id)
+    await in_db(accounts.delete_account, viewer.account_id)
+    log.info("account deleted", account_id=viewer.account_id)
+    response = web.HTTPSeeOther("/")
+    response.del_cookie(sessions.COOKIE, path="/")
+    return response
+
+
+def local_path(target: str) -> str:
+    """*target* if it is a path of this site, else `/`: a login link must not lead elsewhere."""
+    is_local = target.startswith("/") and not target.startswith(("//", "/\\")) and len(target) <= 500
+    return target if is_local and all(32 < ord(character) < 127 for character in target) and "\\" not in target else "/"
+
+
+def setup(app: web.Application, on_login: OnLogin | None = None) -> None:
+    """Add the routes."""
+    if on_login is not None:
+        app[ON_LOGIN] = on_login
+    app.router.add_get("/auth/login", begin)
+    app.router.add_get("/auth/callback", callback)
+    app.router.add_post("/auth/logout", log_out)
+    app.router.add_post("/auth/delete-account", delete_account)

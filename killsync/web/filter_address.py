@@ -1,0 +1,137 @@
+"""The filter of a list of killmails as an address says it: `/?corporation=98000001&side=losses&mine=1`.
+
+Reads and writes query strings. Knows nothing of the database; that an id exists is found out by who asks for its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from killsync.killmails.queries import Filter
+from killsync.killmails.summaries import View
+from killsync.names.entities import KINDS
+from models.killmails import ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
+
+#: Words of an address, the side they choose, and the same in GraphQL.
+SIDES = {"kills": (ATTACKER_SIDE, "ATTACKER"), "losses": (VICTIM_SIDE, "VICTIM")}
+_MOST_CURSOR = 300
+
+
+class BadAddress(ValueError):
+    """The address asks for something that cannot be; the text says what."""
+
+
+def read_id(text: str, what: str) -> int:
+    """An id as an address writes it.
+
+    Raises:
+        BadAddress: it is no whole number of at most 63 bits.
+    """
+    if text.isascii() and text.isdigit() and len(text) <= 19 and int(text) < 2**63:
+        return int(text)
+    raise BadAddress(f"“{text[:40]}” is no id of a {what}.")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which killmails a page shows. `ids` by word of the address, `about`: the word that the page itself is about."""
+
+    ids: dict[str, int] = field(default_factory=dict)
+    side: str | None = None
+    is_mine: bool = False
+    about: str | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        return not (self.ids or self.is_mine)
+
+    @property
+    def has_party(self) -> bool:
+        """Whether a side means anything: somebody stands on it."""
+        return self.is_mine or any(word != "system" for word in self.ids)
+
+    def filter(self, mine: tuple[int, ...] | None) -> Filter:
+        """The same for the database; *mine* are the reader's characters, None for a visitor."""
+        ids: dict[str, Any] = {KINDS[word].field: number for word, number in self.ids.items()}
+        sides = SIDES[self.side][0] if self.side else VICTIM_SIDE | ATTACKER_SIDE
+        return Filter(**ids, sides=sides, mine=(mine or ()) if self.is_mine else None)
+
+    def variables(self) -> dict[str, Any]:
+        """The same as GraphQL's KillmailFilter, for the page's subscription."""
+        names = {"character": "characterId", "corporation": "corporationId", "alliance": "allianceId",
+                 "ship": "shipTypeId", "system": "systemId"}  # fmt: skip
+        given: dict[str, Any] = {names[word]: str(number) for word, number in self.ids.items()}
+        if self.side:
+            given["side"] = SIDES[self.side][1]
+        if self.is_mine:
+            given["mine"] = True
+        return given
+
+    def view(self, mine: tuple[int, ...] | None) -> View | None:
+        """Whose kills and losses are told apart: the one party's that the list is about, else the reader's."""
+        parties = [(KINDS[word].involved, number) for word, number in self.ids.items() if KINDS[word].involved]
+        if len(parties) == 1 and not self.is_mine:
+            kind, number = parties[0]
+            assert kind is not None
+            return kind, (number,)
+        return (CHARACTER, mine) if mine else None
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The parts of the query string but for what the page is about."""
+        found = [(word, str(number)) for word, number in self.ids.items() if word != self.about]
+        return [*found, *([("side", self.side)] if self.side else []), *([("mine", "1")] if self.is_mine else [])]
+
+    def query(self, **more: str) -> str:
+        """The query string, beginning with `?` unless it is empty."""
+        text = urlencode([*self.pairs(), *more.items()])
+        return f"?{text}" if text else ""
+
+    def rows_query(self, **more: str) -> str:
+        """The query string by which `/killmails/rows` gives more of the same."""
+        about = [("about", self.about), (self.about, str(self.ids[self.about]))] if self.about else []
+        return "?" + urlencode([*about, *self.pairs(), *more.items()])
+
+    def with_id(self, word: str, number: int) -> Chosen:
+        """The same with one more condition."""
+        return replace(self, ids={**self.ids, word: number})
+
+    def without(self, word: str) -> Chosen:
+        """The same without the condition."""
+        left = replace(self, ids={each: number for each, number in self.ids.items() if each != word})
+        return left if left.has_party else replace(left, side=None)
+
+    def on_side(self, side: str | None) -> Chosen:
+        return replace(self, side=side)
+
+    def of_mine(self, is_mine: bool) -> Chosen:
+        changed = replace(self, is_mine=is_mine)
+        return changed if changed.has_party else replace(changed, side=None)
+
+
+def read(query: Mapping[str, str], about: tuple[str, int] | None = None) -> Chosen:
+    """The filter of a query string; *about* is the word and id of the page's own subject.
+
+    Raises:
+        BadAddress: an id or side is none.
+    """
+    ids = {word: read_id(query[word], kind.noun.lower()) for word, kind in KINDS.items() if query.get(word)}
+    word = query.get("about") if about is None else about[0]
+    if about is not None:
+        ids[about[0]] = about[1]
+    if word is not None and word not in ids:
+        raise BadAddress(f"“{word[:40]}” is nothing that a page can be about.")
+    side = query.get("side") or None
+    if side is not None and side not in SIDES:
+        raise BadAddress("A side is kills or losses.")
+    return Chosen(ids, side, query.get("mine") == "1", word)
+
+
+def read_after(query: Mapping[str, str]) -> str | None:
+    """The cursor of a query string."""
+    after = query.get("after") or None
+    if after is not None and len(after) > _MOST_CURSOR:
+        raise BadAddress("This address is not whole.")
+    return after

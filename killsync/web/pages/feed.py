@@ -1,0 +1,97 @@
+"""Lists of killmails: the live list of a page with its filter, and the rows that its script adds to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from killsync.killmails import summaries
+from killsync.killmails.queries import BadCursor
+from killsync.names import entities
+from killsync.names.entities import KINDS
+from killsync.web import filter_address, sessions
+from killsync.web.filter_address import BadAddress, Chosen, read_id
+from killsync.web.render import json, page
+from killsync.web.security import check_rate
+from models.threads import read_db
+
+#: Rows of a page, and the most that are asked for by id.
+ROWS = 50
+MOST_IDS = 100
+#: Name tables by the words that templates use.
+_TABLES = {word: kind.table for word, kind in KINDS.items()} | {"type": "item_type", "faction": "faction"}
+
+
+async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
+    """What `_feed.html` needs to show the killmails of *chosen*.
+
+    Raises:
+        BadAddress: the cursor is none of ours.
+    """
+    viewer = await sessions.viewer_of(request)
+    mine = viewer.character_ids if viewer else None
+    after = filter_address.read_after(request.query)
+    needs_login = chosen.is_mine and mine is None
+    found: list[dict[str, Any]] = []
+    has_next = False
+    if not needs_login:
+        found, has_next = await _page(chosen, mine, after)
+    chips = [(word, number) for word, number in chosen.ids.items() if word != chosen.about]
+    names = await read_db(entities.names_of, [(_TABLES[word], number) for word, number in chips]) if chips else {}
+    return {
+        "kills": found,
+        "has_next": has_next,
+        "chosen": chosen,
+        "is_newest": after is None,
+        "needs_login": needs_login,
+        "chips": [
+            (word, names.get((_TABLES[word], number)) or f"{KINDS[word].noun} {number}", chosen.without(word))
+            for word, number in chips
+        ],
+        # `mine` without a login is no subscription: the server would refuse it.
+        "is_live": after is None and not needs_login,
+    }
+
+
+async def rows(request: web.Request) -> web.Response:
+    """GET /killmails/rows: rows of a list as HTML, by `ids`, or by filter and cursor; for the list's script."""
+    check_rate(request, "rows")
+    try:
+        chosen = filter_address.read(request.query)
+        viewer = await sessions.viewer_of(request)
+        mine = viewer.character_ids if viewer else None
+        has_next = False
+        if "ids" in request.query:
+            ids = [read_id(text, "killmail") for text in request.query["ids"].split(",")[:MOST_IDS]]
+            kills = await read_db(summaries.of, ids, chosen.view(mine))
+        elif chosen.is_mine and mine is None:
+            raise web.HTTPForbidden(text="Log in to see your own killmails.\n")
+        else:
+            kills, has_next = await _page(chosen, mine, filter_address.read_after(request.query))
+    except BadAddress as error:
+        raise web.HTTPBadRequest(text=f"{error}\n") from None
+    response = await page(request, "rows.html", kills=kills)
+    response.headers["Killsync-More"] = "1" if has_next else "0"
+    return response
+
+
+async def _page(chosen: Chosen, mine: tuple[int, ...] | None, after: str | None) -> tuple[list[dict[str, Any]], bool]:
+    try:
+        found = await read_db(summaries.page, chosen.filter(mine), ROWS, after, chosen.view(mine))
+    except BadCursor:
+        raise BadAddress("This address is not whole.") from None
+    return found.killmails, found.has_next
+
+
+async def names(request: web.Request) -> web.Response:
+    """GET /names?of=character:1,type:2: the names that are known by now, for places where a page had to leave them out."""
+    check_rate(request, "rows")
+    wanted = []
+    for text in request.query.get("of", "").split(",")[:MOST_IDS]:
+        word, _, number = text.partition(":")
+        if word in _TABLES and number.isascii() and number.isdigit() and len(number) <= 18:
+            wanted.append((word, int(number)))
+    found = await read_db(entities.names_of, [(_TABLES[word], number) for word, number in wanted]) if wanted else {}
+    known = [(word, number) for word, number in wanted if (_TABLES[word], number) in found]
+    return json({f"{word}:{number}": found[_TABLES[word], number] for word, number in known})

@@ -1,0 +1,41 @@
+"""The pages and their addresses: the live feed of killmails here, every other page in the module named for it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from killsync.web import filter_address, render, sessions
+from killsync.web.filter_address import BadAddress
+from killsync.web.pages import entity_page, killmail, messages, my_characters, search
+from killsync.web.pages import feed as feeds
+
+
+async def front(request: web.Request) -> web.Response:
+    """GET /: the newest killmails, and the caller's characters when logged in."""
+    viewer = await sessions.viewer_of(request)
+    feed = await feeds.feed(request, filter_address.read(request.query))
+    return await render.page(
+        request, "front.html", feed=feed, pilots=await my_characters.pilots(viewer) if viewer else []
+    )
+
+
+@web.middleware
+async def _readable(request: web.Request, handler: messages.Handler) -> web.StreamResponse:
+    """An address that cannot be read is the caller's mistake, whichever page it names."""
+    try:
+        return await handler(request)
+    except BadAddress as error:
+        raise web.HTTPBadRequest(text=f"{error}\n") from None
+
+
+def setup(app: web.Application) -> None:
+    """Add routes, templates and static files."""
+    app.middlewares.extend((messages.as_page, _readable))
+    render.setup(app)
+    app.router.add_get("/", front)
+    app.router.add_get("/killmails/rows", feeds.rows)
+    app.router.add_get("/killmails/{id}", killmail.killmail)
+    app.router.add_get("/names", feeds.names)
+    app.router.add_get("/search", search.find)
+    entity_page.setup(app)
+    my_characters.setup(app)

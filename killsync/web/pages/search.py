@@ -1,0 +1,48 @@
+"""GET /search: finding whom or what a page is about, as a page, and as JSON for the search boxes while one types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from killsync.killmails import summaries
+from killsync.names import search
+from killsync.names.entities import Subject
+from killsync.web import filter_address
+from killsync.web.filter_address import Chosen
+from killsync.web.render import json, page, wants_page
+from killsync.web.security import check_rate
+from models.threads import read_db
+
+#: Results of each kind: on the page, and below a search box.
+ON_PAGE, BELOW_BOX = 25, 5
+
+
+async def find(request: web.Request) -> web.Response:
+    """GET /search?q=TEXT. With `for=feed` what is found becomes a filter of the list, besides those the address has."""
+    check_rate(request, "search")
+    text = " ".join(request.query.get("q", "").split())[: search.MOST_TEXT].replace("\x00", "")
+    for_feed = request.query.get("for") == "feed"
+    chosen = filter_address.read(request.query)
+    is_page = wants_page(request)
+    found = await read_db(search.find, text, ON_PAGE if is_page else BELOW_BOX) if text else []
+    results = [_result(subject, chosen if for_feed else None) for subject in found]
+    if not for_feed and text.isascii() and text.isdigit() and len(text) < 19:
+        results = await _killmail(int(text)) + results
+    if not is_page:
+        return json({"results": results})
+    nouns = dict.fromkeys(result["noun"] for result in results)
+    groups = [(noun, [result for result in results if result["noun"] == noun]) for noun in nouns]
+    return await page(request, "search.html", q=text, for_feed=for_feed, chosen=chosen, groups=groups)
+
+
+def _result(subject: Subject, chosen: Chosen | None) -> dict[str, Any]:
+    href = subject.path if chosen is None else "/" + chosen.with_id(subject.kind.word, subject.id).query()
+    return {"name": subject.label, "noun": subject.kind.noun, "ticker": subject.ticker, "href": href}
+
+
+async def _killmail(number: int) -> list[dict[str, Any]]:
+    if not await read_db(summaries.of, [number]):
+        return []
+    return [{"name": f"Killmail {number}", "noun": "Killmail", "ticker": None, "href": f"/killmails/{number}"}]

@@ -1,0 +1,110 @@
+"""How a page is made of a template: what every template may use, the filters, and the headers of a page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp_jinja2
+import jinja2
+import orjson
+from aiohttp import web
+
+from killsync.killmails.queries import cursor_of
+from killsync.names.entities import KINDS
+from killsync.web import sessions
+from killsync.web.security import SETTINGS
+
+HERE = Path(__file__).resolve().parent
+#: Pages below this size are sent as they are: packing them would cost more than it saves, bytes.
+LEAST_PACKED = 4096
+
+#: Words of templates and addresses: how an id without a name is called, and where its page is, if it has one.
+NOUNS = {word: kind.noun for word, kind in KINDS.items()} | {"type": "Type", "faction": "Faction"}
+PATHS = {word: f"/{kind.plural}/" for word, kind in KINDS.items()}
+#: CCP's image server: path and variation by word (https://developers.eveonline.com/docs/services/image-server/).
+IMAGES = {
+    "character": ("characters", "portrait"), "corporation": ("corporations", "logo"), "alliance": ("alliances", "logo"),
+    "ship": ("types", "render"), "type": ("types", "icon"),
+}  # fmt: skip
+
+
+async def page(request: web.Request, template: str, status: int = 200, **context: Any) -> web.Response:
+    """The page of *template* for whoever asks. It shows what is theirs, so nobody but their browser may keep it."""
+    context.setdefault("viewer", await sessions.viewer_of(request))
+    response = aiohttp_jinja2.render_template(template, request, context, status=status)
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Vary"] = "Cookie, Accept"
+    if isinstance(response.body, bytes) and len(response.body) >= LEAST_PACKED:
+        response.enable_compression()
+    return response
+
+
+def json(data: Any) -> web.Response:
+    """Data for a page's script."""
+    headers = {"Cache-Control": "private, no-cache", "Vary": "Cookie, Accept"}
+    return web.Response(body=orjson.dumps(data), content_type="application/json", headers=headers)
+
+
+def wants_page(request: web.Request) -> bool:
+    """Whether the caller is a browser that shows a page, and no script or program."""
+    return "text/html" in request.headers.get("Accept", "")
+
+
+async def common(request: web.Request) -> dict[str, Any]:
+    """What every template may use."""
+    next_page = "" if request.path == "/" else "?next=" + quote(request.path_qs, safe="")
+    return {
+        "eve_images": request.app[SETTINGS].eve_images,
+        "path": request.path,
+        "login": f"/auth/login{next_page}",
+    }
+
+
+def moment(value: datetime) -> str:
+    """A moment as players write it: EVE time is UTC."""
+    return value.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def number(value: float) -> str:
+    """A figure of any size, with its thousands apart."""
+    return f"{value:,}"
+
+
+def json_text(value: Any) -> str:
+    """JSON for an attribute; the template escapes it."""
+    return orjson.dumps(value).decode()
+
+
+def image(word: str, subject_id: str | int, size: int) -> str:
+    """The address of a picture at CCP's image server; *size* is a power of two from 32."""
+    path, variation = IMAGES[word]
+    return f"https://images.evetech.net/{path}/{subject_id}/{variation}?size={size}"
+
+
+def setup(app: web.Application) -> None:
+    """Add templates and static files."""
+    environment = aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.FileSystemLoader(str(HERE / "templates")),
+        context_processors=[common],
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(moment=moment, number=number, json_text=json_text, cursor=cursor_of)
+    environment.globals.update(image=image, NOUNS=NOUNS, PATHS=PATHS)
+    app.router.add_static("/static", HERE / "static")
+    libraries = HERE / "assets" / "lib"
+    libraries.mkdir(parents=True, exist_ok=True)
+    app.router.add_static("/lib", libraries)
+    app.on_response_prepare.append(_always_ask)
+
+
+async def _always_ask(request: web.Request, response: web.StreamResponse) -> None:
+    """Files keep their names over versions, so browsers ask each time whether they changed, which costs a 304."""
+    if request.path.startswith(("/static/", "/lib/")):
+        response.headers.setdefault("Cache-Control", "no-cache")

@@ -1,0 +1,118 @@
+"""Sessions: the cookie carries an encrypted random id, the database its SHA-256 with account and expiry."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from killsync.accounts import accounts
+from killsync.settings import Settings
+from killsync.sso.errors import VaultError
+from killsync.sso.login import digest, new_secret
+from killsync.sso.vault import Vault
+from killsync.web.security import SETTINGS, is_https
+from models.threads import in_db
+from models.users import ACTIVE, User
+
+COOKIE = "killsync_session"
+MOST_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who is asking: one account and its characters, the one that logged in last first."""
+
+    account_id: int
+    users: tuple[User, ...]
+    is_admin: bool
+
+    @property
+    def user_ids(self) -> tuple[int, ...]:
+        return tuple(user.id for user in self.users)
+
+    @property
+    def character_ids(self) -> tuple[int, ...]:
+        return tuple(user.character_id for user in self.users)
+
+
+#: Who sends a request, and when that was read.
+_VIEWER: web.RequestKey[Viewer | None] = web.RequestKey("viewer")
+_READ_AT: web.RequestKey[float] = web.RequestKey("viewer_read_at")
+
+
+def read_cookie(request: web.Request, name: str) -> str | None:
+    """The secret in one of our cookies; None when it is absent, oversized or not ours."""
+    value = request.cookies.get(name, "")
+    if not value or len(value) > MOST_BYTES:
+        return None
+    try:
+        return Vault(request.app[SETTINGS].secret_keys).decrypt(value)
+    except (VaultError, ValueError):
+        return None
+
+
+def write_cookie(request: web.Request, response: web.StreamResponse, name: str, secret: str, seconds: int) -> None:
+    """Set one of our cookies: encrypted and signed, out of reach of scripts and of other sites' requests."""
+    response.set_cookie(
+        name,
+        Vault(request.app[SETTINGS].secret_keys).encrypt(secret),
+        max_age=seconds,
+        httponly=True,
+        secure=is_https(request),
+        samesite="Lax",
+        path="/",
+    )
+
+
+async def viewer_of(request: web.Request) -> Viewer | None:
+    """Who sends this request or opens this WebSocket; None for a visitor."""
+    if _VIEWER not in request:
+        session = read_cookie(request, COOKIE)
+        request[_READ_AT] = time.monotonic()
+        request[_VIEWER] = await in_db(_load, request.app[SETTINGS], digest(session)) if session else None
+    viewer: Viewer | None = request[_VIEWER]
+    return viewer
+
+
+def known_viewer(request: web.Request) -> Viewer | None:
+    """Who sends this request, if that was read already: for pages that must not need the database."""
+    viewer: Viewer | None = request.get(_VIEWER)
+    return viewer
+
+
+async def viewer_within(request: web.Request, seconds: float) -> Viewer | None:
+    """The same, as it was at most *seconds* ago: for a WebSocket that has been open for a while."""
+    if time.monotonic() - request.get(_READ_AT, 0.0) > seconds:
+        request.pop(_VIEWER, None)
+    return await viewer_of(request)
+
+
+def _load(settings: Settings, id_hash: str) -> Viewer | None:
+    account_id = accounts.session_account(id_hash)
+    if account_id is None:
+        return None
+    users = tuple(accounts.users_of(account_id))
+    if not users:
+        return None
+    is_admin = any(user.character_id in settings.admin_character_ids and user.status == ACTIVE for user in users)
+    return Viewer(account_id, users, is_admin)
+
+
+async def begin(request: web.Request, response: web.StreamResponse, account_id: int) -> None:
+    """Start a session under a new id; the browser's old one ends, so that nobody can plant one beforehand."""
+    old = read_cookie(request, COOKIE)
+    if old:
+        await in_db(accounts.close_session, digest(old))
+    session = new_secret()
+    await in_db(accounts.open_session, digest(session), account_id)
+    write_cookie(request, response, COOKIE, session, int(accounts.SESSION_LIFE.total_seconds()))
+
+
+async def end(request: web.Request, response: web.StreamResponse) -> None:
+    """End the session, on the server too."""
+    session = read_cookie(request, COOKIE)
+    if session:
+        await in_db(accounts.close_session, digest(session))
+    response.del_cookie(COOKIE, path="/")

@@ -1,0 +1,1 @@
+"""Webhooks: what a player wants to be notified of, and delivering it."""

@@ -1,0 +1,226 @@
+"""The webhooks of the caller's account: /webhooks lists, adds, changes, pauses, tries and deletes them.
+
+An address is a secret: it is stored encrypted, shown as its host and last letters, and never written anywhere else. Each
+handler touches the caller's own webhooks alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp_jinja2
+from aiohttp import web
+from yarl import URL
+
+from killsync.logging import get_logger
+from killsync.sso.vault import Vault
+from killsync.web import sessions
+from killsync.web.pages.messages import message_page
+from killsync.web.security import SETTINGS, check_rate, same_origin
+from killsync.web.sessions import Viewer
+from killsync.webhooks import formats, queries, reader, sender
+from killsync.webhooks.filter import DEFAULT_AGE
+from killsync.webhooks.form import AGES, KIND_NAMES, SIDE_NAMES, BadForm, Form, describe, form_of, names_in, read_form
+from models.threads import in_db, read_db
+from models.webhooks import DISCORD, JSON, KINDS
+
+log = get_logger("webhooks")
+
+
+@dataclass
+class Notice:
+    """What the page says above everything else."""
+
+    text: str
+    is_good: bool = True
+    secret: str | None = None
+
+
+async def _owner(request: web.Request) -> Viewer:
+    """The caller, who is logged in and, for what changes something, comes from a page of ours."""
+    viewer = await sessions.viewer_of(request)
+    if request.method == "POST" and not same_origin(request):
+        raise web.HTTPForbidden(text="This request came from another site.\n")
+    if viewer is None:
+        if request.method == "POST":
+            raise web.HTTPForbidden(text="Log in on this site first.\n")
+        raise _NotLoggedIn
+    if request.method == "POST":
+        check_rate(request, "webhooks", viewer.account_id)
+    return viewer
+
+
+class _NotLoggedIn(Exception):
+    """A visitor asks for a page that belongs to an account."""
+
+
+def _page(handler: Any) -> Any:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        try:
+            response: web.StreamResponse = await handler(request)
+        except _NotLoggedIn:
+            text = "Log in to have killmails sent to Discord, Slack or a program of yours."
+            return message_page(request, 403, "Your webhooks", text)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return guarded
+
+
+@_page
+async def show(request: web.Request) -> web.StreamResponse:
+    """GET /webhooks."""
+    return await _list(request, await _owner(request))
+
+
+@_page
+async def edit(request: web.Request) -> web.StreamResponse:
+    """GET /webhooks/{id}."""
+    viewer = await _owner(request)
+    row = await _mine(request, viewer)
+    names = await read_db(names_in, [row])
+    return _render(request, "webhook.html", viewer, row=row, form=form_of(row, names))
+
+
+@_page
+async def add(request: web.Request) -> web.StreamResponse:
+    """POST /webhooks."""
+    viewer = await _owner(request)
+    form = await _posted(request)
+    settings = request.app[SETTINGS]
+    vault = Vault(settings.secret_keys)
+    try:
+        kind = form.get("kind")
+        if kind not in KINDS:
+            raise BadForm("Choose Discord, Slack or JSON.")
+        name, chosen = await in_db(read_form, form)
+        url = _address(form.get("url"), kind, settings.webhook_allow_private)
+    except (BadForm, sender.BadAddress) as error:
+        return await _list(request, viewer, Notice(str(error), is_good=False), form, status=400)
+    secret = secrets.token_urlsafe(32) if kind == JSON else None
+    made = await in_db(
+        queries.create, viewer.account_id, name, kind, vault.encrypt(url), hint_of(url),
+        vault.encrypt(secret) if secret else None, chosen,
+    )  # fmt: skip
+    if made is None:
+        notice = Notice(f"An account has at most {queries.MOST} webhooks: delete one first.", is_good=False)
+        return await _list(request, viewer, notice, form, status=400)
+    await in_db(reader.begin_reading)
+    log.info("webhook added", webhook_id=made, kind=kind, account_id=viewer.account_id)
+    return await _list(request, viewer, Notice("The webhook was added. Send a test to see that it arrives.", secret=secret),
+                       status=201)  # fmt: skip
+
+
+@_page
+async def change(request: web.Request) -> web.StreamResponse:
+    """POST /webhooks/{id}."""
+    viewer = await _owner(request)
+    row = await _mine(request, viewer)
+    form = await _posted(request)
+    settings = request.app[SETTINGS]
+    try:
+        name, chosen = await in_db(read_form, form)
+        url = None
+        if form.get("url"):
+            plain = _address(form.get("url"), row.kind, settings.webhook_allow_private)
+            url = (Vault(settings.secret_keys).encrypt(plain), hint_of(plain))
+    except (BadForm, sender.BadAddress) as error:
+        return _render(
+            request, "webhook.html", viewer, status=400, row=row, form=form, notice=Notice(str(error), is_good=False)
+        )
+    await in_db(queries.change, viewer.account_id, row.id, name, chosen, url)
+    log.info("webhook changed", webhook_id=row.id, account_id=viewer.account_id)
+    raise web.HTTPSeeOther("/webhooks")
+
+
+@_page
+async def act(request: web.Request) -> web.StreamResponse:
+    """POST /webhooks/{id}/{pause,resume,delete,test,secret}."""
+    viewer = await _owner(request)
+    row = await _mine(request, viewer)
+    action = request.match_info["action"]
+    if action == "test":
+        check_rate(request, "webhook_test", viewer.account_id)
+        return await _list(request, viewer, await _try(request, viewer, row))
+    if action == "secret":
+        secret = secrets.token_urlsafe(32)
+        vault = Vault(request.app[SETTINGS].secret_keys)
+        if not await in_db(queries.set_secret, viewer.account_id, row.id, vault.encrypt(secret)):
+            raise web.HTTPBadRequest(text="Only JSON webhooks are signed.\n")
+        return await _list(request, viewer, Notice(f"“{row.name}” signs with a new secret from now on.", secret=secret))
+    if action == "delete":
+        await in_db(queries.delete, viewer.account_id, row.id)
+    elif action == "pause":
+        await in_db(queries.pause, viewer.account_id, row.id)
+    else:
+        await in_db(queries.resume, viewer.account_id, row.id)
+        await in_db(reader.begin_reading)
+    log.info("webhook action", action=action, webhook_id=row.id, account_id=viewer.account_id)
+    raise web.HTTPSeeOther("/webhooks")
+
+
+async def _try(request: web.Request, viewer: Viewer, row: queries.Row) -> Notice:
+    """Send a test message now and say what came of it."""
+    settings = request.app[SETTINGS]
+    vault = Vault(settings.secret_keys)
+    found = await in_db(queries.secrets_of, viewer.account_id, row.id)
+    assert found is not None
+    kind, url, secret = found
+    message = formats.trial(kind, row.name, vault.decrypt(secret) if secret else None)
+    answer = await sender.post(
+        vault.decrypt(url), message.body, message.headers, allow_private=settings.webhook_allow_private
+    )
+    verdict = sender.judge(answer)
+    if verdict.kind == "taken":
+        return Notice(f"“{row.name}” took the test message ({answer.status}).")
+    return Notice(f"“{row.name}” did not take the test message: {verdict.reason}.", is_good=False)
+
+
+def _address(text: str, kind: str, allow_private: bool) -> str:
+    url = sender.check_address(text, allow_private=allow_private)
+    # Discord then answers when the message is stored, not when it was received.
+    return str(URL(url).update_query(wait="true")) if kind == DISCORD else url
+
+
+def hint_of(url: str) -> str:
+    """What of an address may be seen: its host and last letters."""
+    return f"{urlsplit(url).hostname}/…{urlsplit(url).path[-4:]}"
+
+
+async def _posted(request: web.Request) -> Form:
+    posted = await request.post()
+    return Form({name: value.strip()[:2_100] for name, value in posted.items() if isinstance(value, str)})
+
+
+async def _mine(request: web.Request, viewer: Viewer) -> queries.Row:
+    text = request.match_info["id"]
+    row = await in_db(queries.one, viewer.account_id, int(text)) if len(text) < 19 else None
+    if row is None:
+        raise web.HTTPNotFound(text="There is no such webhook.\n")
+    return row
+
+
+async def _list(request: web.Request, viewer: Viewer, notice: Notice | None = None, form: Form | None = None,
+                status: int = 200) -> web.Response:  # fmt: skip
+    listed = await read_db(queries.of_account, viewer.account_id)
+    names = await read_db(names_in, listed)
+    form = form or Form({"mine": "1", "kind": DISCORD, "max_age": str(DEFAULT_AGE), "min_attackers": "1"})
+    described = [(row, describe(row, names)) for row in listed]
+    return _render(request, "webhooks.html", viewer, status=status, listed=described, form=form, notice=notice)
+
+
+def _render(request: web.Request, template: str, viewer: Viewer, *, status: int = 200, **context: Any) -> web.Response:
+    common = {"viewer": viewer, "kinds": KIND_NAMES, "sides": SIDE_NAMES, "ages": AGES, "notice": None}
+    return aiohttp_jinja2.render_template(template, request, {**common, **context}, status=status)
+
+
+def setup(app: web.Application) -> None:
+    """Add the routes."""
+    app.router.add_get("/webhooks", show)
+    app.router.add_post("/webhooks", add)
+    app.router.add_get(r"/webhooks/{id:\d+}", edit)
+    app.router.add_post(r"/webhooks/{id:\d+}", change)
+    app.router.add_post(r"/webhooks/{id:\d+}/{action:pause|resume|delete|test|secret}", act)

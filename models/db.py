@@ -1,0 +1,157 @@
+"""The database connection, the field types and the one way to write: shared by every table.
+
+PostgreSQL (psycopg2, pooled) and SQLite (WAL) serve the same models. Nothing here knows what a killmail is.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import peewee
+import psycopg2
+from peewee import DatabaseProxy
+from playhouse.pool import PooledPostgresqlDatabase
+
+from killsync.settings import Settings
+from models.errors import is_away, is_transient
+
+T = TypeVar("T")
+
+database = DatabaseProxy()
+
+
+class _SqliteDatabase(peewee.SqliteDatabase):
+    """SQLite with one writer at a time inside this process, so that threads queue instead of colliding."""
+
+    field_types = {**peewee.SqliteDatabase.field_types, "TIMESTAMPTZ": "DATETIME"}  # noqa: RUF012
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.write_lock = threading.RLock()
+
+
+def connect(settings: Settings) -> peewee.Database:
+    """Point the models at the database of *settings*. Opens no connection yet; replaces an earlier choice."""
+    made = open_database(settings.database_url, settings.database_pool_size)
+    database.initialize(made)
+    return made
+
+
+def open_database(url: str, pool_size: int = 20) -> peewee.Database:
+    """A Peewee database for *url*; creates the folder of an SQLite file."""
+    if url.startswith("sqlite:///"):
+        path = url.removeprefix("sqlite:///")
+        if path != ":memory:":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        pragmas = {"journal_mode": "wal", "synchronous": "normal", "foreign_keys": 1, "cache_size": -65_536}
+        return _SqliteDatabase(path, pragmas=pragmas, timeout=30)
+    return PooledPostgresqlDatabase(
+        None if not url else urlsplit(url).path.lstrip("/") or "postgres",
+        max_connections=pool_size,
+        stale_timeout=300,
+        timeout=30,
+        **postgres_parameters(url),
+    )
+
+
+def postgres_parameters(url: str) -> dict[str, Any]:
+    """What psycopg2 needs of a `postgresql://` URL, but for the database name."""
+    parts = urlsplit(url)
+    parameters: dict[str, Any] = dict(parse_qsl(parts.query))
+    parameters.setdefault("application_name", "killsync")
+    parameters.setdefault("connect_timeout", "10")
+    for name, value in (("host", parts.hostname), ("port", parts.port), ("user", parts.username)):
+        if value is not None:
+            parameters[name] = unquote(value) if isinstance(value, str) else value
+    if parts.password is not None:
+        parameters["password"] = unquote(parts.password)
+    return parameters
+
+
+def open_listener(settings: Settings) -> Any:
+    """A psycopg2 connection of its own, in autocommit, for LISTEN: past a PgBouncer if the settings name a way."""
+    url = settings.database_listen_url or settings.database_url
+    # A link that died without a word is noticed within half a minute: the listener sends nothing by itself.
+    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+    name = urlsplit(url).path.lstrip("/") or "postgres"
+    listener = psycopg2.connect(dbname=name, **{**alive, **postgres_parameters(url)})
+    listener.autocommit = True
+    return listener
+
+
+def is_postgres() -> bool:
+    """Whether the models are pointed at PostgreSQL."""
+    return isinstance(database.obj, peewee.PostgresqlDatabase)
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """A write transaction: whole or not at all. On SQLite it takes the write lock first, so it cannot fail half-way."""
+    obj = database.obj
+    if obj.in_transaction():
+        # It belongs to the one that runs: a savepoint would cost two statements, and nobody goes back to one.
+        yield
+    elif isinstance(obj, _SqliteDatabase):
+        with obj.write_lock, obj.atomic("IMMEDIATE"):
+            yield
+    else:
+        with obj.atomic():
+            yield
+
+
+def in_transaction(work: Callable[[], T], attempts: int = 6) -> T:
+    """Run *work* in a write transaction and try again what may succeed then: deadlocks, lock time-outs, a lost connection.
+
+    *work* may run more than once, and after a connection that broke at the commit it may find its own work done: it has
+    to be harmless to repeat. Inside another transaction nothing is repeated, since that one is lost as a whole.
+    """
+    is_outermost = not database.obj.in_transaction()
+    for attempt in range(attempts):
+        try:
+            with transaction():
+                return work()
+        except (peewee.OperationalError, peewee.InterfaceError, psycopg2.Error) as error:
+            is_lost = is_away(error)
+            if not is_outermost or attempt + 1 == attempts or not (is_lost or is_transient(error)):
+                raise
+            if is_lost:
+                discard()
+            time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def connection() -> Iterator[None]:
+    """A connection for this thread while the block runs; given back to the pool, or thrown away if it broke."""
+    obj = database.obj
+    opened = obj.connect(reuse_if_open=True)
+    try:
+        yield
+    except BaseException as error:
+        if opened and is_away(error):
+            discard()
+        raise
+    finally:
+        if opened and not obj.is_closed():
+            obj.close()
+
+
+def discard() -> None:
+    """Throw this thread's connection away instead of giving a broken one back to the pool."""
+    obj = database.obj
+    if obj.is_closed():
+        return
+    try:
+        if hasattr(obj, "manual_close"):
+            obj.manual_close()
+        else:
+            obj.close()
+    except (peewee.DatabaseError, peewee.InterfaceError, psycopg2.Error):
+        obj._state.reset()

@@ -1,0 +1,52 @@
+"""The base of every table, the type of a moment, and moments as either database writes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from peewee import Field, Model
+
+from models.db import database
+
+
+class UtcDateTimeField(Field):
+    """A moment in UTC: `timestamptz` on PostgreSQL, sortable ISO text on SQLite; an aware `datetime` in Python."""
+
+    field_type = "TIMESTAMPTZ"
+
+    def db_value(self, value: datetime | str | None) -> str | None:
+        if value is None or isinstance(value, str):
+            return value
+        return to_text(value)
+
+    def python_value(self, value: datetime | str | None) -> datetime | None:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        return value.astimezone(UTC) if value is not None else None
+
+
+class BaseModel(Model):
+    """Every table of Killsync."""
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+def utcnow() -> datetime:
+    """The moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def to_text(moment: datetime) -> str:
+    """*moment* as text of fixed width whose order is the order of time, for either database."""
+    return moment.astimezone(UTC).isoformat(sep=" ", timespec="microseconds")
+
+
+#: A moment that every clock agrees has passed: for what is due at once, whatever this host's clock says.
+LONG_AGO = to_text(datetime(2000, 1, 1, tzinfo=UTC))
+
+
+def from_any(value: datetime | str | None) -> datetime | None:
+    """A moment read by plain SQL, which PostgreSQL gives as datetime and SQLite as text."""
+    return UtcDateTimeField().python_value(value)

@@ -1,0 +1,76 @@
+"""Statements written as SQL text, for what Peewee cannot say or what is measured to matter."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime
+from typing import Any
+
+import peewee
+
+from models.db import database, is_postgres
+from models.fields import utcnow
+
+
+def rows(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+    """Run one statement written with `%s` placeholders and fetch all it returns, on either database."""
+    if not is_postgres():
+        sql = sql.replace("%s", "?")
+    cursor = database.execute_sql(sql, tuple(parameters))
+    return cursor.fetchall() if cursor.description else []
+
+
+def run(sql: str, parameters: Any = ()) -> int:
+    """Run one statement written with `%s` placeholders; the number of rows it touched."""
+    if not is_postgres():
+        sql = sql.replace("%s", "?")
+    return int(database.execute_sql(sql, tuple(parameters)).rowcount)
+
+
+def sql_now(offset_seconds: float = 0.0) -> str:
+    """SQL for the database's own clock, moved by an offset: hosts whose clocks differ still agree on what is due.
+
+    On PostgreSQL it is the moment the statement began: unlike `clock_timestamp()` that can be looked up in an index.
+    """
+    if is_postgres():
+        moved = f" + interval '1 second' * {float(offset_seconds)!r}" if offset_seconds else ""
+        return f"(statement_timestamp(){moved})"
+    return f"strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now', '{float(offset_seconds):+.3f} seconds')"
+
+
+def sql_moment(moment: datetime) -> str:
+    """SQL for *moment*, told by this host's clock, on the database's clock."""
+    return sql_now((moment - utcnow()).total_seconds())
+
+
+def insert_rows(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]], suffix: str = "") -> Any:
+    """One multi-row INSERT; the cursor. *suffix* is an ON CONFLICT or RETURNING clause."""
+    one = f"({', '.join(['%s'] * len(columns))})"
+    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * len(values))} {suffix}"
+    if not is_postgres():
+        sql = sql.replace("%s", "?")
+    return database.execute_sql(sql, [value for row in values for value in row])
+
+
+def add_rows(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> None:
+    """Add any number of rows that cannot be there yet, in the cheapest way each database has."""
+    if not values:
+        return
+    if is_postgres():
+        text = io.StringIO("".join("\t".join(map(_copied, row)) + "\n" for row in values))
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            database.cursor().copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", text)
+        return
+    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+        database.cursor().executemany(sql, values)
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _copied(value: Any) -> str:
+    """A value as COPY reads it."""
+    if value is None:
+        return "\\N"
+    return value.translate(_ESCAPES) if type(value) is str else str(value)

@@ -1,1 +1,0 @@
-"""EVE SSO: login, JWTs, refresh, the vault that keeps tokens encrypted."""

@@ -1,0 +1,1 @@
+"""Tests in this process over a real database and the simulator."""

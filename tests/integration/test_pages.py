@@ -1,0 +1,478 @@
+"""The pages from the server's side: what they count, find and refuse, and what stands in their HTML."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import pytest
+
+from killsync.killmails import summaries
+from killsync.killmails.fitting_slots import section
+from killsync.killmails.queries import Filter, cursor_of
+from killsync.names import entities, search
+from killsync.names.entities import KINDS
+from killsync.web import filter_address
+from killsync.web.pages import charts
+from killsync.web.pages.killmail import groups, lines, sections
+from models import connection, utcnow
+from models.db import database
+from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
+from models.sql import rows, run
+from tests.support.player import Player
+from tests.support.stories import STACK, TOP_DAMAGE, fight
+from tests.support.web_server import fill, new_universe, served
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+BROWSER = {"Accept": "text/html"}
+
+
+async def fetched(url: str, **headers: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as http, http.get(url, headers={**BROWSER, **headers}) as answer:
+        return answer.status, await answer.text()
+
+
+# Counts and activity.
+
+
+def test_counts_and_activity_are_those_of_the_killmails(settings: Any) -> None:
+    universe = new_universe(kills=(80, 30))
+    fill(universe)
+    bodies = [universe.body(number) for number in universe.kills]
+    with connection():
+        for word, entity in (
+            ("character", universe.demo_characters[0].character_id),
+            ("corporation", 98_000_001),
+            ("alliance", 99_000_002),
+            ("ship", 587),
+        ):
+            kind = KINDS[word]
+            subject = entities.find(kind, entity)
+            assert subject is not None
+            field = kind.field
+            killed = [body for body in bodies if any(each.get(field) == entity for each in body["attackers"])]
+            lost = [body for body in bodies if body["victim"].get(field) == entity]
+            found = entities.counts(subject)
+            assert (found.kills, found.losses, found.capped) == (len(killed), len(lost), False), word
+            hours: Counter[datetime] = Counter()
+            for body in killed:
+                moment = datetime.fromisoformat(body["killmail_time"]).replace(minute=0, second=0)
+                hours[moment.astimezone(UTC)] += 1
+            activity = entities.activity(subject, utcnow())
+            assert {hour.start: hour.kills for hour in activity.hours if hour.kills} == hours, word
+            assert sum(hour.losses for hour in activity.hours) == len(lost), word
+        system = entities.find(KINDS["system"], 30000142)
+        assert system is not None
+        there = [body for body in bodies if body["solar_system_id"] == 30000142]
+        assert entities.counts(system).killmails == len(there)
+
+
+def test_counting_stops_and_says_so(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    universe = new_universe(kills=(40,))
+    fill(universe)
+    monkeypatch.setattr(entities, "MOST_COUNTED", 10)
+    with connection():
+        subject = entities.find(KINDS["character"], universe.demo_characters[0].character_id)
+        assert subject is not None
+        found = entities.counts(subject)
+        assert found.killmails == 10 and found.capped and found.kills + found.losses >= 10
+        activity = entities.activity(subject, utcnow())
+        assert activity.capped and sum(hour.kills + hour.losses for hour in activity.hours) >= 10
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_counts_read_the_index_alone(settings: Any) -> None:
+    fill(new_universe(kills=(40,)))
+    with connection():
+        database.execute_sql("VACUUM ANALYZE")
+        # A handful of rows is read faster than an index; a million are not.
+        database.execute_sql("SET enable_seqscan = off")
+        database.execute_sql("SET enable_bitmapscan = off")
+        for word, entity in (("alliance", 99_000_002), ("system", 30000142)):
+            subject = entities.Subject(KINDS[word], entity, None, None)
+            for since in (None, utcnow()):
+                source, values = entities._newest(subject, since)
+                plan = "\n".join(
+                    line for (line,) in rows(f"EXPLAIN SELECT count(*) FROM ({source}) newest", (*values, 9))
+                )
+                assert "Index Only Scan" in plan and "Sort" not in plan, plan
+        for setting in ("enable_seqscan", "enable_bitmapscan"):
+            database.execute_sql(f"RESET {setting}")
+
+
+def test_charts_have_a_bar_for_every_day_and_hour() -> None:
+    now = datetime(2026, 8, 20, 13, 5, tzinfo=UTC)
+    hours = [
+        entities.Hour(datetime(2026, 8, 20, 13, tzinfo=UTC), 3, 1),
+        entities.Hour(datetime(2026, 8, 19, 13, tzinfo=UTC), 1, 0),
+        entities.Hour(datetime(2026, 5, 23, 0, tzinfo=UTC), 0, 2),
+    ]
+    days = charts.by_day(entities.Activity(hours, False), now)
+    assert len(days.bars) == 90 and (days.bars[0].label, days.bars[-1].label) == ("2026-05-23", "2026-08-20")
+    assert (days.bars[-1].kills, days.bars[-1].losses, days.bars[0].losses) == (3, 1, 2)
+    assert days.line == 60.0 and days.bars[-1].kills_height == 60.0 and days.bars[0].losses_height == 40.0
+    by_hour = charts.by_hour(entities.Activity(hours, False))
+    assert len(by_hour.bars) == 24 and (by_hour.bars[13].kills, by_hour.bars[0].losses) == (4, 2)
+    assert charts.by_hour(entities.Activity([], False)).is_empty
+
+
+# Rows of lists.
+
+
+def test_rows_walk_through_all_killmails_and_know_kill_from_loss(settings: Any) -> None:
+    universe = new_universe(kills=(70, 30))
+    newest_first = fill(universe)
+    hero = universe.demo_characters[0].character_id
+    with connection():
+        seen: list[dict[str, Any]] = []
+        after = None
+        while True:
+            page = summaries.page(Filter(), 20, after, (CHARACTER, (hero,)))
+            seen += page.killmails
+            if not page.has_next:
+                break
+            after = cursor_of(page.killmails[-1])
+        assert [int(row["id"]) for row in seen] == newest_first
+        for row in seen:
+            body = universe.body(int(row["id"]))
+            lost = body["victim"].get("character_id") == hero
+            killed = any(each.get("character_id") == hero for each in body["attackers"])
+            assert row["outcome"] == ("loss" if lost else "kill" if killed else None)
+            pilots = sum(1 for each in body["attackers"] if each.get("character_id"))
+            assert row["npc"] == (pilots == 0)
+            assert row["solo"] == (pilots == 1 and "character_id" in body["victim"])
+            final = next(each for each in body["attackers"] if each["final_blow"])
+            shown = row["finalBlow"]["character"]
+            assert (shown and int(shown["id"])) == final.get("character_id")
+        for sides in (VICTIM_SIDE, ATTACKER_SIDE):
+            view = (ALLIANCE, (99_000_002,))
+            page = summaries.page(Filter(alliance_id=99_000_002, sides=sides), 50, None, view)
+            assert page.killmails and {row["outcome"] for row in page.killmails} <= {"kill", "loss"}
+
+
+# Search.
+
+
+@pytest.fixture
+def named(settings: Any) -> None:
+    names = [
+        "Korr",
+        "Korrigan",
+        "Vor Korr",
+        "kORr Umbra",
+        "100% Korr",
+        "1000 Korr",
+        "Under_score",
+        "UnderXscore",
+        "Back\\slash",
+        "龍騎",
+    ]
+    with connection():
+        for number, name in enumerate(names, 1):
+            run("INSERT INTO character (character_id, name) VALUES (%s, %s)", (number, name))
+        run("INSERT INTO character (character_id) VALUES (99)")
+        run("INSERT INTO corporation (corporation_id, name, ticker) VALUES (70, 'Korr Industries', 'KORR')")
+        run("INSERT INTO item_type (type_id, name) VALUES (3, 'Korr Blaster'), (4, 'Korr Frigate')")
+        run(
+            "INSERT INTO involvement (kind, entity_id, killmail_time, killmail_id, sides) "
+            "VALUES (4, 4, '2026-08-18 00:00:00.000000+00:00', 1, 1)"
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("korr", ["Korr", "kORr Umbra", "Korrigan", "1000 Korr", "100% Korr", "Vor Korr", "Korr Industries", "Korr Frigate"]),
+        ("KORR  u", ["kORr Umbra"]), ("ko", ["Korr", "kORr Umbra", "Korrigan", "Korr Industries", "Korr Frigate"]),
+        ("or", []), ("100%", ["100% Korr"]), ("%%%", []), ("r_s", ["Under_score"]), ("k\\s", ["Back\\slash"]), ("_", []),
+        ("龍騎", ["龍騎"]), ("70", ["Korr Industries"]), ("' OR 1=1 --", []), ("", []), ("9" * 30, []), ("²³", []),
+    ],
+)  # fmt: skip
+def test_names_are_found_by_beginning_and_part_and_wildcards_are_letters(
+    named: None, text: str, wanted: list[str]
+) -> None:
+    with connection():
+        found = [subject.name for subject in search.find(text, 10)]
+    assert sorted(map(str, found)) == sorted(wanted)
+    if text == "korr":
+        assert found[0] == "Korr", "the name itself comes first"
+        assert set(found[:3]) == {"Korr", "kORr Umbra", "Korrigan"}, "beginnings come before parts"
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_postgresql_finds_beginnings_and_parts_by_index(named: None) -> None:
+    with connection():
+        database.execute_sql("SET enable_seqscan = off")
+        for pattern, index in (("kor%", "character_search"), ("%mbra%", "character_part")):
+            plan = rows(
+                """EXPLAIN SELECT name FROM character WHERE (lower(name) COLLATE "C") LIKE %s ESCAPE '\\'""", (pattern,)
+            )
+            assert index in str(plan), plan
+        database.execute_sql("RESET enable_seqscan")
+
+
+@ON_SQLITE
+async def test_the_search_answers_pages_and_scripts_and_is_rate_limited(
+    settings: Any, named: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.web import security
+
+    async with served(settings) as url:
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/search?q=korr+i") as answer:
+            assert answer.content_type == "application/json"
+            assert await answer.json() == {
+                "results": [
+                    {"name": "Korr Industries", "noun": "Corporation", "ticker": "KORR", "href": "/corporations/70"}
+                ]
+            }
+        status, text = await fetched(f"{url}/search?q=korr+i&for=feed&system=30000142&mine=1")
+        assert status == 200 and "/?system=30000142&amp;corporation=70&amp;mine=1" in text
+        monkeypatch.setitem(security.RATES, "search", security.Rate(2, 1))
+        statuses = [(await fetched(f"{url}/search?q=a"))[0] for _ in range(4)]
+        assert statuses[-1] == 429
+        assert "Too many requests" in (await fetched(f"{url}/search?q=a"))[1]
+
+
+# Pages.
+
+
+@ON_SQLITE
+async def test_addresses_that_cannot_be_are_refused_with_a_page(settings: Any) -> None:
+    async with served(settings) as url:
+        for path, status in (
+            ("/killmails/x", 400), (f"/killmails/{2**63}", 400), ("/killmails/5", 404), ("/characters/5", 404),
+            ("/?character=x", 400), ("/?side=both", 400), ("/?after=xxxx", 400), ("/types/-1", 400), ("/nowhere", 404),
+            ("/killmails/rows?ids=1,x", 400), ("/killmails/rows?about=ship", 400), ("/systems/%F0%9F%92%A5", 400),
+        ):  # fmt: skip
+            got, text = await fetched(url + path)
+            assert got == status and "<h1>" in text and 'class="top"' in text, path
+            assert "Traceback" not in text
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/killmails/rows?mine=1") as answer:
+            assert answer.status == 403 and "<" not in await answer.text()
+
+
+@ON_SQLITE
+async def test_faults_of_ours_and_a_database_that_is_away_have_their_pages(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import peewee
+
+    universe = new_universe(kills=(3,))
+    newest = fill(universe)[0]
+    async with served(settings) as url:
+        for fault, status, words in (
+            (ZeroDivisionError("secret"), 500, "its id in the log is"),
+            (peewee.OperationalError("connection refused, secret"), 503, "Back in a moment"),
+        ):
+
+            def fail(*_any: Any, fault: Exception = fault) -> None:
+                raise fault
+
+            monkeypatch.setattr("killsync.web.pages.killmail.sections", fail)
+            got, text = await fetched(f"{url}/killmails/{newest}")
+            assert got == status and words in text and "<h1>" in text and "secret" not in text
+            got, text = await fetched(f"{url}/killmails/{newest}", Accept="*/*")
+            assert got == status and "<" not in text
+
+
+@ON_SQLITE
+async def test_a_killmail_that_is_listed_but_not_fetched_is_on_its_way(settings: Any) -> None:
+    with connection():
+        run("INSERT INTO killmail_ref (killmail_id, killmail_hash) VALUES (5, 'abc')")
+    async with served(settings) as url:
+        status, text = await fetched(f"{url}/killmails/5")
+    assert status == 404 and "on its way" in text
+
+
+async def test_every_kind_of_page_shows_its_killmails_and_escapes_names(settings: Any) -> None:
+    universe = new_universe(kills=(30,))
+    fill(universe)
+    fight(universe, 990_000_001)
+    script = next(pilot for pilot in universe.characters.values() if pilot.name.startswith("<script>"))
+    async with served(settings) as url:
+        for path in ("/", "/killmails/990000001", f"/characters/{script.character_id}", "/corporations/98000003",
+                     "/systems/30004759", "/types/23919", "/killmails/rows?ids=990000001"):  # fmt: skip
+            status, text = await fetched(url + path)
+            assert status == 200, path
+            assert html.escape(script.name) in text and script.name not in text, path
+            assert "/killmails/990000001" in text or path == "/killmails/990000001", path
+            assert "style=" not in text and not re.search(r"\son\w+=", text), "the policy allows neither"
+        _, text = await fetched(f"{url}/killmails/990000001")
+        for figure in (f"{STACK:,}", f"{TOP_DAMAGE:,}", "Final blow", "Top damage", "734455"):
+            assert figure in text
+        _, fragment = await fetched(f"{url}/killmails/rows?ids=990000001")
+        assert fragment.strip().startswith("<tr")
+
+
+@ON_SQLITE
+async def test_an_answer_is_quick_and_packed(settings: Any) -> None:
+    universe = new_universe(kills=(120,))
+    fill(universe)
+    async with served(settings) as url, aiohttp.ClientSession(auto_decompress=False) as http:
+        times = []
+        for _ in range(6):
+            began = time.perf_counter()
+            async with http.get(f"{url}/", headers={**BROWSER, "Accept-Encoding": "gzip"}) as answer:
+                packed = await answer.read()
+                assert answer.headers["Content-Encoding"] == "gzip"
+            times.append(time.perf_counter() - began)
+    assert min(times) < 0.1 and len(packed) < 20_000
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("shown", ["0", "1"])
+async def test_pictures_come_only_when_they_are_switched_on(
+    against: Any, simulated: Any, monkeypatch: pytest.MonkeyPatch, shown: str
+) -> None:
+    universe = new_universe(kills=(5,))
+    handle = simulated(kills=(1,))
+    async with served(against(handle, EVE_IMAGES=shown)) as url:
+        newest = fill(universe)[0]
+        for path in ("/", f"/killmails/{newest}", f"/characters/{universe.demo_characters[0].character_id}"):
+            _, text = await fetched(url + path)
+            tags = re.findall(r"<img [^>]*>", text)
+            assert bool(tags) == (shown == "1")
+            for tag in tags:
+                assert 'src="https://images.evetech.net/' in tag and 'loading="lazy"' in tag
+                assert re.search(r'width="\d+" height="\d+"', tag) and 'alt=""' in tag
+
+
+@ON_SQLITE
+async def test_names_that_came_later_are_told(settings: Any) -> None:
+    universe = new_universe(kills=(3,))
+    fill(universe, named=False)
+    hero = universe.demo_characters[0]
+    async with served(settings) as url:
+        _, text = await fetched(f"{url}/characters/{hero.character_id}")
+        assert f'data-unnamed="character:{hero.character_id}"' in text
+        asked = f"{url}/names?of=character:{hero.character_id},system:30000142,nonsense:1,character:x,"
+        assert json.loads((await fetched(asked))[1]) == {}
+        with connection():
+            run("UPDATE character SET name = %s WHERE character_id = %s", (hero.name, hero.character_id))
+        assert json.loads((await fetched(asked))[1]) == {f"character:{hero.character_id}": hero.name}
+
+
+@ON_SQLITE
+async def test_forms_of_a_character_want_its_owner_on_this_site(against: Any, simulated: Any) -> None:
+    handle = simulated(kills=(3, 3))
+    one, two = (pilot.character_id for pilot in handle.simulator.universe.demo_characters[:2])
+    async with served(against(handle)) as url, Player(url) as player, Player(url) as other:
+        await player.log_in(one)
+        await other.log_in(two)
+        for path in ("/me/sync", "/me/disconnect"):
+            for browser, form, headers, status in (
+                (player, {"character": str(two)}, {}, 404), (player, {}, {}, 400), (player, {"character": "x"}, {}, 400),
+                (player, {"character": str(one)}, {"Origin": "https://evil.example"}, 403),
+                (player, {"character": str(one)}, {"Sec-Fetch-Site": "cross-site"}, 403),
+                (player, {"character": str(one)}, {}, 303),
+            ):  # fmt: skip
+                async with browser.browser.post(
+                    url + path, data=form, headers=headers, allow_redirects=False
+                ) as answer:
+                    assert answer.status == status, (path, form, headers)
+        async with player.browser.post(f"{url}/me/sync", data={"character": str(one)}, allow_redirects=False) as answer:
+            assert answer.status == 409, "a disconnected character is not synced"
+        async with (
+            aiohttp.ClientSession() as visitor,
+            visitor.post(f"{url}/me/sync", data={"character": str(one)}) as answer,
+        ):
+            assert answer.status == 403
+        assert (await other.data("{ me { status } }"))["me"]["status"] == "ACTIVE"
+
+
+# Tickers.
+
+
+def test_a_ticker_is_asked_for_once_a_day(settings: Any, against: Any, simulated: Any) -> None:
+    from killsync.names.tickers import fetch_ticker
+
+    handle = simulated(kills=(3,))
+    against(handle)
+    kind = KINDS["alliance"]
+    with connection():
+        run("INSERT INTO alliance (alliance_id, name) VALUES (99000001, 'A'), (99009999, 'Unknown to ESI')")
+        known, unknown = (entities.find(kind, number) for number in (99000001, 99009999))
+        assert known and unknown
+        assert entities.claim_ticker(known) and not entities.claim_ticker(known)
+        fetch_ticker("alliance", known.id)
+        fetch_ticker("alliance", known.id)
+        found = entities.find(kind, known.id)
+        assert found is not None and found.ticker == "A1" and not entities.claim_ticker(found)
+        assert entities.claim_ticker(unknown)
+        fetch_ticker("alliance", unknown.id)
+        assert not entities.claim_ticker(unknown)
+        run("UPDATE alliance SET ticker_asked_at = '2020-01-01 00:00:00.000000+00:00'")
+        assert entities.claim_ticker(unknown)
+        answers = handle.call(lambda simulator: dict(simulator.esi.answers))
+        assert {key: number for key, number in answers.items() if key[0] == "alliances"} == {
+            ("alliances", 200): 1, ("alliances", 404): 1,
+        }  # fmt: skip
+
+
+# Pure parts.
+
+
+def test_flags_are_read_in_the_order_of_a_fit() -> None:
+    order = [27, 19, 11, 92, 125, 164, 87, 159, 158, 5, 155, 89, 9_999]
+    positions = [section(flag).position for flag in order]
+    assert positions == sorted(positions) and len(set(positions)) == len(positions)
+    assert section(34).title == "High slots" and section(5).title == "Cargo" and section(9_999).title == "Place 9999"
+
+
+def test_equal_items_are_one_line_and_containers_stay_whole() -> None:
+    def item(kind: int, flag: int, dropped: int | None = None, destroyed: int | None = None, inside: Any = ()) -> Any:
+        return {"itemType": {"id": str(kind), "name": None}, "flag": flag, "quantityDropped": dropped,
+                "quantityDestroyed": destroyed, "singleton": 0, "items": list(inside)}  # fmt: skip
+
+    found = sections(
+        [
+            item(1, 27, destroyed=1), item(2, 5, dropped=2**40), item(1, 28, dropped=1), item(1, 30),
+            item(3, 5, dropped=1, inside=[item(2, 5, dropped=5)]), item(3, 5, destroyed=1, inside=[item(2, 5, destroyed=6)]),
+        ]
+    )  # fmt: skip
+    assert [place.title for place, _ in found] == ["High slots", "Cargo"]
+    (guns,) = found[0][1]
+    assert (guns.dropped, guns.destroyed, guns.is_vague) == (1, 1, True)
+    stack, first, second = found[1][1]
+    assert stack.dropped == 2**40 and [line.inside[0].dropped for line in (first, second)] == [5, 0]
+    assert lines([]) == []
+
+
+def test_groups_of_attackers_are_alliances_or_what_stands_for_them() -> None:
+    def party(**who: int) -> dict[str, Any]:
+        return {
+            word: {"id": str(who[word])} if word in who else None for word in ("alliance", "corporation", "faction")
+        }
+
+    attackers = [
+        party(alliance=1, corporation=5),
+        party(alliance=1, corporation=6),
+        party(corporation=7),
+        party(faction=9),
+    ]
+    assert [(word, who["id"], count) for word, who, count in groups(attackers)] == [
+        ("alliance", "1", 2), ("corporation", "7", 1), ("faction", "9", 1),
+    ]  # fmt: skip
+
+
+def test_a_filter_survives_its_address() -> None:
+    chosen = filter_address.read(
+        {"corporation": "98000001", "system": "30000142", "side": "losses", "mine": "1", "after": "x"}
+    )
+    assert chosen.query() == "?corporation=98000001&system=30000142&side=losses&mine=1"
+    assert chosen.variables() == {"corporationId": "98000001", "systemId": "30000142", "side": "VICTIM", "mine": True}
+    assert chosen.filter((5,)) == Filter(corporation_id=98000001, system_id=30000142, sides=VICTIM_SIDE, mine=(5,))
+    assert chosen.filter(None).mine == (), "a visitor's own killmails are none, and never everybody's"
+    alone = chosen.of_mine(False).without("corporation")
+    assert (alone.query(), alone.has_party) == ("?system=30000142", False), "a side without a party means nothing"
+    about = filter_address.read({"side": "kills"}, ("alliance", 99000001))
+    assert about.query() == "?side=kills" and about.view((1,)) == (ALLIANCE, (99000001,))
+    assert about.rows_query() == "?about=alliance&alliance=99000001&side=kills"
+    again = filter_address.read(dict(pair.split("=") for pair in about.rows_query()[1:].split("&")))
+    assert again == about

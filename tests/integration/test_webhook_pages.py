@@ -1,0 +1,177 @@
+"""The webhooks page as its owner, another player, a visitor and another site see it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from killsync.sso.vault import Vault
+from models import connection
+from models.names import NAME_KEYS
+from models.sql import rows
+from tests.support.player import Player
+from tests.support.receiver import receiving
+from tests.support.web_server import fill, served
+
+#: The statements behind the page run on both databases in the tests of deliveries.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+async def place(settings: Any, against: Any, simulated: Any) -> AsyncIterator[Any]:
+    handle = simulated(kills=(5, 5), characters=12)
+    chosen = against(handle, WEBHOOK_ALLOW_PRIVATE="1")
+    fill(handle.simulator.universe)
+    async with served(chosen) as url:
+        pilots = [pilot.character_id for pilot in handle.simulator.universe.demo_characters]
+        async with Player(url) as owner, Player(url) as other:
+            assert (await owner.log_in(pilots[0])).status == 302
+            assert (await other.log_in(pilots[1])).status == 302
+            yield chosen, owner, other
+    import dramatiq
+
+    dramatiq.get_broker().flush_all()
+
+
+def form(url: str, **more: str) -> dict[str, str]:
+    return {"name": "my channel", "kind": "discord", "url": url, "mine": "1", "side": "both", "min_attackers": "1",
+            "max_age": "3600", **more}  # fmt: skip
+
+
+async def post(player: Player, path: str, data: dict[str, str] | None = None, **headers: str) -> tuple[int, str]:
+    async with player.browser.post(
+        player.url + path, data=data or {}, headers=headers, allow_redirects=False
+    ) as answer:
+        return answer.status, await answer.text()
+
+
+async def get(player: Player, path: str) -> tuple[int, str]:
+    async with player.browser.get(player.url + path) as answer:
+        return answer.status, await answer.text()
+
+
+def stored(column: str) -> list[Any]:
+    with connection():
+        return [value for (value,) in rows(f"SELECT {column} FROM webhook ORDER BY id")]
+
+
+async def test_a_webhook_is_added_tried_changed_paused_and_deleted(place: Any) -> None:
+    settings, owner, _ = place
+    with receiving() as receiver:
+        status, page = await post(owner, "/webhooks", form(f"{receiver.url}/api/webhooks/1/top-secret-token"))
+        assert status == 201 and "The webhook was added" in page
+        assert "top-secret" not in page and "127.0.0.1/…oken" in page
+        assert Vault(settings.secret_keys).decrypt(stored("url")[0]).endswith("/top-secret-token?wait=true")
+        number = stored("id")[0]
+
+        status, page = await post(owner, f"/webhooks/{number}/test")
+        assert status == 200 and "took the test message (204)" in page
+        sent = receiver.requests[0].json
+        assert "Killsync reaches this channel" in sent["content"] and sent["allowed_mentions"] == {"parse": []}
+        receiver.script.append(404)
+        assert (
+            "did not take the test message: there is no such webhook"
+            in (await post(owner, f"/webhooks/{number}/test"))[1]
+        )
+
+        with connection():
+            corporation, system, ship = (
+                rows(f"SELECT name FROM {table} WHERE name IS NOT NULL ORDER BY {NAME_KEYS[table]} LIMIT 1")[0][0]
+                for table in ("corporation", "solar_system", "item_type")
+            )
+        more = {
+            "corporation_id": corporation.upper(),
+            "system_id": system,
+            "ships": f"{ship}, 587",
+            "side": "losses",
+        }
+        assert (await post(owner, f"/webhooks/{number}", form("", **more)))[0] == 303
+        page = (await get(owner, f"/webhooks/{number}"))[1]
+        assert f'value="{system}"' in page and "top-secret" not in page
+        assert Vault(settings.secret_keys).decrypt(stored("url")[0]).endswith("/top-secret-token?wait=true"), "kept"
+        page = (await get(owner, "/webhooks"))[1]
+        assert "Losses only of my characters" in page and f"in {system}" in page
+
+        assert (await post(owner, f"/webhooks/{number}/pause"))[0] == 303 and stored("status") == ["paused"]
+        assert (await post(owner, f"/webhooks/{number}/resume"))[0] == 303 and stored("status") == ["active"]
+        assert (await post(owner, f"/webhooks/{number}/delete"))[0] == 303 and stored("id") == []
+
+
+async def test_a_json_webhook_shows_its_secret_once(place: Any) -> None:
+    settings, owner, _ = place
+    status, page = await post(owner, "/webhooks", form("http://127.0.0.1:9/hook", kind="json"))
+    secret = Vault(settings.secret_keys).decrypt(stored("secret")[0])
+    assert status == 201 and secret in page
+    assert secret not in (await get(owner, "/webhooks"))[1]
+    status, page = await post(owner, f"/webhooks/{stored('id')[0]}/secret")
+    new = Vault(settings.secret_keys).decrypt(stored("secret")[0])
+    assert new != secret and new in page and secret not in page
+
+
+BAD: list[tuple[dict[str, str], str]] = [
+    ({"name": " "}, "Give the webhook a name"),
+    ({"kind": "pigeon"}, "Choose Discord"),
+    ({"side": "neither"}, "Choose kills"),
+    ({"url": "ftp://example.org/"}, "has to begin with https"),
+    ({"url": "https://user:hush@example.org/"}, "must not hold a user name"),
+    ({"corporation_id": "<b>Nobody</b>"}, "Killsync has seen no corporation called"),
+    ({"min_attackers": "0"}, "Attackers: enter a number"),
+    ({"min_attackers": "²"}, "Attackers: enter a number"),
+    ({"max_age": "999999999"}, "Age: enter a number"),
+    ({"ships": ",".join(str(number) for number in range(60))}, "Name at most 50 ships"),
+]
+
+
+async def test_what_cannot_be_a_webhook_is_refused_with_what_to_mend(place: Any) -> None:
+    _, owner, _ = place
+    for more, says in BAD:
+        status, page = await post(owner, "/webhooks", {**form("http://127.0.0.1:9/hook"), **more})
+        assert status == 400 and says in page and stored("id") == [], more
+        assert "<b>Nobody" not in page and "hush" not in page
+
+
+async def test_webhooks_are_their_owners_alone(place: Any) -> None:
+    _, owner, other = place
+    assert (await post(owner, "/webhooks", form("http://127.0.0.1:9/hook", name="mine-alone")))[0] == 201
+    number = stored("id")[0]
+    assert "mine-alone" not in (await get(other, "/webhooks"))[1]
+    assert (await get(other, f"/webhooks/{number}"))[0] == 404
+    for path in (
+        f"/webhooks/{number}",
+        *(f"/webhooks/{number}/{a}" for a in ("pause", "delete", "test", "secret", "resume")),
+    ):
+        assert (await post(other, path, form("http://127.0.0.1:9/x")))[0] == 404
+        assert (await post(owner, path, form(""), **{"Sec-Fetch-Site": "cross-site"}))[0] == 403
+        assert (await post(owner, path, form(""), Origin="https://evil.example"))[0] == 403
+    async with aiohttp.ClientSession() as visitor:
+        async with visitor.get(f"{owner.url}/webhooks") as answer:
+            assert answer.status == 403 and "Log in" in await answer.text()
+        async with visitor.post(f"{owner.url}/webhooks", data=form("http://127.0.0.1:9/x")) as answer:
+            assert answer.status == 403
+    assert stored("status") == ["active"] and stored("name") == ["mine-alone"]
+
+
+async def test_an_account_has_so_many_webhooks_and_no_more(place: Any) -> None:
+    _, owner, _ = place
+    answers = [(await post(owner, "/webhooks", form("http://127.0.0.1:9/hook")))[0] for _ in range(21)]
+    assert answers == [201] * 20 + [400]
+
+
+async def test_private_addresses_are_refused_without_the_setting_for_tests(
+    settings: Any, against: Any, simulated: Any
+) -> None:
+    handle = simulated(kills=(2,), characters=5)
+    async with served(against(handle)) as url, Player(url) as owner:
+        assert (await owner.log_in(handle.simulator.universe.demo_characters[0].character_id)).status == 302
+        for address in (
+            "http://1.1.1.1/x",
+            "https://127.0.0.1/x",
+            "https://[::1]/",
+            "https://localhost/x",
+            "https://169.254.1.1/",
+        ):
+            status, page = await post(owner, "/webhooks", form(address))
+            assert status == 400 and stored("id") == [] and "169.254" not in page

@@ -1,0 +1,337 @@
+"""Webhooks over real HTTP, in this process: who is told what, in which order, and what a receiver may do to us."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from killsync.killmails.store import save_killmail
+from killsync.sso.vault import Vault
+from killsync.webhooks import queries, reader
+from killsync.webhooks.filter import KILLS, LOSSES, WebhookFilter
+from models import connection
+from models.fields import utcnow
+from models.sql import rows, run, sql_now
+from tests.support.receiver import Receiver, receiving
+from tests.support.web_server import name_all
+from tests.support.webhook_account import ANY, Told
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+def told(settings: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    from killsync import settings as settings_module
+
+    monkeypatch.setenv("WEBHOOK_ALLOW_PRIVATE", "1")
+    settings_module.current.cache_clear()
+    from killsync.webhooks import delivery
+
+    monkeypatch.setattr(delivery, "NAME_PATIENCE", 0.0)
+    yield Told(settings_module.current(), receiver)
+    import dramatiq
+
+    dramatiq.get_broker().flush_all()
+
+
+def test_each_killmail_stored_is_told_once_and_in_order(told: Told) -> None:
+    told.save(*told.kills[:2])
+    number = told.webhook()
+    told.save(*told.kills[2:12])
+    told.work()
+    told.save(*told.kills[12:15])
+    told.work()
+    told.work()
+    assert told.told_ids() == told.kills[2:15], "what was stored before the webhook is none of its business"
+    state = told.state(number)
+    assert (state.delivered, state.waiting, state.status) == (13, 0, "active")
+
+
+def test_a_generic_webhook_is_signed_over_its_time_and_body(told: Told) -> None:
+    told.webhook()
+    told.save(told.kills[0])
+    told.work()
+    got = told.receiver.requests[0]
+    timestamp = got.headers["X-Killsync-Timestamp"]
+    digest = hmac.new(b"hush", timestamp.encode() + b"." + got.body, hashlib.sha256).hexdigest()
+    assert got.headers["X-Killsync-Signature"] == f"sha256={digest}"
+    assert abs(int(timestamp) - time.time()) < 60
+    assert got.headers["X-Killsync-Event"] == got.json["event"] == "killmail"
+    kill = told.universe.kills[told.kills[0]]
+    assert got.json["links"] == {
+        "page": f"{told.settings.public_url}/killmails/{kill.killmail_id}",
+        "esi": f"{told.settings.esi_url}/killmails/{kill.killmail_id}/{kill.killmail_hash}",
+    }
+    assert "items" not in got.json["killmail"] and got.json["killmail"]["victim"]["shipType"]["id"]
+
+
+def test_filters_choose_by_side_party_ship_place_size_and_age(told: Told) -> None:
+    universe, pilot = told.universe, told.pilot
+    bodies = {number: universe.body(number) for number in told.kills}
+    some = bodies[told.kills[3]]
+    ship, system = some["victim"]["ship_type_id"], some["solar_system_id"]
+    corporation = some["victim"]["corporation_id"]
+    chosen = {
+        told.webhook(chosen=WebhookFilter(mine=True, side=KILLS, max_age=ANY.max_age)): lambda body: any(
+            each.get("character_id") == pilot for each in body["attackers"]
+        ),
+        told.webhook(chosen=WebhookFilter(mine=True, side=LOSSES, max_age=ANY.max_age)): lambda body: (
+            body["victim"].get("character_id") == pilot
+        ),
+        told.webhook(
+            chosen=WebhookFilter(mine=False, side=LOSSES, corporation_id=corporation, max_age=ANY.max_age)
+        ): lambda body: body["victim"].get("corporation_id") == corporation,
+        told.webhook(chosen=WebhookFilter(mine=False, ship_type_ids=(ship, 1), max_age=ANY.max_age)): lambda body: (
+            body["victim"]["ship_type_id"] == ship
+        ),
+        told.webhook(chosen=WebhookFilter(mine=False, system_id=system, max_age=ANY.max_age)): lambda body: (
+            body["solar_system_id"] == system
+        ),
+        told.webhook(chosen=WebhookFilter(mine=False, min_attackers=3, max_age=ANY.max_age)): lambda body: (
+            len(body["attackers"]) >= 3
+        ),
+        told.webhook(chosen=WebhookFilter(mine=False, max_age=0)): lambda body: False,
+    }
+    told.save(*told.kills)
+    told.work()
+    with connection():
+        for number, wanted in chosen.items():
+            entered = [
+                killmail
+                for (killmail,) in rows(
+                    "SELECT killmail_id FROM webhook_delivery WHERE webhook_id = %s ORDER BY id", (number,)
+                )
+            ]
+            expected = [killmail for killmail in told.kills if wanted(bodies[killmail])]
+            assert entered == expected, told.state(number).filter
+
+
+def test_a_receiver_that_is_not_well_is_asked_again_and_nothing_overtakes(told: Told) -> None:
+    number = told.webhook()
+    told.receiver.script += [500, "reset", (503, {"Retry-After": "120"}, ""), (429, {"Retry-After": "7"}, ""), 204]
+    told.save(*told.kills[:4])
+    waits = []
+    for _ in range(4):
+        told.work()
+        with connection():
+            at = rows("SELECT wait_until FROM webhook WHERE id = %s", (number,))[0][0]
+        waits.append((reader.moment_of(at) - utcnow()).total_seconds())
+        told.work(patient=True)
+    assert len(told.receiver.requests) == 4, "while it waits nothing is sent"
+    assert waits[0] > 3 and waits[1] > 8 and 110 < waits[2] <= 121 and 4 < waits[3] <= 7.5, waits
+    told.work()
+    assert told.told_ids() == told.kills[:4]
+    assert (told.state(number).status, told.state(number).failing_since) == ("active", None)
+
+
+def test_discords_rate_limit_headers_are_obeyed(told: Told) -> None:
+    number = told.webhook("discord")
+    other = told.webhook("discord")
+    limit = {"X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "0.6"}
+    told.receiver.script += [(200, {**limit, "X-RateLimit-Remaining": "1"}, "{}"), (200, limit, "{}")]
+    told.save(*told.kills[:4])
+    told.work(number)
+    told.work(number, patient=True)
+    assert len(told.receiver.requests) == 2, "after the last of the bucket comes a pause"
+    time.sleep(0.7)
+    told.receiver.script += [
+        (429, {"Retry-After": "1"}, '{"retry_after": 30.5, "global": true, "message": "slow down"}')
+    ]
+    told.work(number, patient=True)
+    told.work(number, other, patient=True)
+    assert len(told.receiver.requests) == 3, "a global limit stops every webhook at Discord"
+    told.work()
+    assert len(told.receiver.taken()) == 2 + 2 + 4
+    assert told.state(number).failing_since is None, "being limited is no failure"
+
+
+def test_a_webhook_that_is_gone_is_disabled_with_its_reason_and_can_be_resumed(told: Told) -> None:
+    number = told.webhook("discord")
+    told.receiver.script += [404, 404, 404]
+    told.save(*told.kills[:2])
+    told.work()
+    assert told.state(number).status == "active", "one 404 may be a slip"
+    told.work()
+    told.work()
+    state = told.state(number)
+    assert state.status == "disabled" and state.reason == "3 times in a row: there is no such webhook (any more) (404)"
+    told.work()
+    assert len(told.receiver.requests) == 3
+    with connection():
+        assert queries.resume(told.account, number)
+    told.work()
+    assert len(told.receiver.taken()) == 2, "what waited is told after all"
+
+
+def test_one_message_that_is_refused_does_not_stop_the_next(told: Told) -> None:
+    number = told.webhook("slack")
+    told.receiver.script += [400, 400, 400]
+    told.save(*told.kills[:3])
+    for _ in range(4):
+        told.work()
+    assert len(told.receiver.taken()) == 2 and told.state(number).status == "active"
+    with connection():
+        assert rows("SELECT outcome FROM webhook_delivery ORDER BY id") == [
+            ("refused",),
+            ("delivered",),
+            ("delivered",),
+        ]
+
+
+def test_after_five_days_of_failures_a_webhook_is_given_up(told: Told) -> None:
+    number = told.webhook()
+    told.receiver.script += [500, 500]
+    told.save(told.kills[0])
+    told.work()
+    with connection():
+        run(f"UPDATE webhook SET failing_since = {sql_now(-5 * 86_400 - 60)}")
+    told.work()
+    assert told.state(number).status == "disabled"
+    assert told.state(number).reason == "Nothing could be delivered for 5 days: it is not well (500)"
+
+
+def test_redirects_are_not_followed_and_slow_answers_are_failures(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    import aiohttp
+
+    from killsync.webhooks import sender
+
+    number = told.webhook()
+    monkeypatch.setattr(sender, "TIMEOUT", aiohttp.ClientTimeout(total=0.4))
+    told.receiver.script += [(302, {"Location": f"{told.receiver.url}/elsewhere"}, ""), 3.0, (200, {}, "x" * 5_000_000)]
+    told.save(told.kills[0])
+    told.work()
+    assert "redirects" in str(told.state(number).last_error)
+    told.work()
+    assert told.state(number).last_error == "no answer within 10 seconds"
+    told.work()
+    assert [each.path for each in told.receiver.requests] == ["/hook"] * 3
+    assert told.state(number).delivered == 1
+
+
+def test_events_that_become_visible_late_and_out_of_order_are_told(told: Told) -> None:
+    import psycopg2
+
+    if not told.settings.uses_postgres:
+        pytest.skip("SQLite has one writer at a time")
+    told.webhook()
+    told.save(*told.kills[:2])
+    slow = psycopg2.connect(told.settings.database_url)
+    try:
+        with slow.cursor() as cursor:
+            # The slow writer's event gets its id now and is seen only after later ones were told.
+            cursor.execute(
+                "INSERT INTO event (kind, subject_id, created_at) VALUES ('killmail', %s, clock_timestamp())",
+                (told.kills[9],),
+            )
+            told.save(*told.kills[2:6])
+            told.work()
+            assert told.told_ids() == told.kills[:6]
+            told.save(told.kills[9])
+            with connection():
+                run("DELETE FROM event WHERE subject_id = %s", (told.kills[9],))
+        told.work()
+        assert told.told_ids() == told.kills[:6]
+        slow.commit()
+    finally:
+        slow.close()
+    told.work()
+    assert told.told_ids() == [*told.kills[:6], told.kills[9]]
+
+
+def test_the_place_in_the_events_moves_on_past_everything_that_is_old(told: Told) -> None:
+    told.webhook()
+    told.save(*told.kills[:3])
+    with connection():
+        for number in range(500):
+            run(f"INSERT INTO event (kind, subject_id, created_at) VALUES ('sync', %s, {sql_now()})", (number,))
+        run(f"UPDATE event SET created_at = {sql_now(60)}")
+        told.work()
+        assert rows("SELECT last_id FROM event_reader") == [(0,)], "what is young may still be overtaken"
+        run(f"UPDATE event SET created_at = {sql_now(-60)}")
+        told.work()
+        assert rows("SELECT last_id FROM event_reader") == rows("SELECT max(id) FROM event")
+    assert told.told_ids() == told.kills[:3]
+
+
+def test_a_name_that_is_still_to_come_is_waited_for_a_moment(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    from killsync.webhooks import delivery
+
+    told.webhook()
+    monkeypatch.setattr(delivery, "NAME_PATIENCE", 60.0)
+    told.save(told.kills[0])
+    told.work()
+    assert told.receiver.requests == []
+    with connection():
+        name_all(told.universe)
+    told.work()
+    assert told.receiver.requests[0].json["killmail"]["solarSystem"]["name"]
+
+
+def test_a_pause_keeps_what_waits_and_tells_nothing_of_its_time(told: Told) -> None:
+    number = told.webhook()
+    told.receiver.script += [500]
+    told.save(told.kills[0])
+    told.work()
+    with connection():
+        assert queries.pause(told.account, number)
+    told.save(told.kills[1])
+    told.work()
+    assert len(told.receiver.requests) == 1
+    with connection():
+        assert queries.resume(told.account, number)
+        reader.begin_reading()
+    told.save(told.kills[2])
+    told.work()
+    assert told.told_ids() == [told.kills[0], told.kills[2]]
+
+
+def test_saving_a_killmail_asks_nothing_of_webhooks(told: Told) -> None:
+    from models.db import database
+
+    seen: list[str] = []
+    execute = type(database.obj).execute_sql
+
+    def spy(self: Any, sql: str, *rest: Any) -> Any:
+        seen.append(sql)
+        return execute(self, sql, *rest)
+
+    told.webhook()
+    kill = told.universe.kills[told.kills[0]]
+    from killsync.killmails import ledger
+
+    with connection():
+        ledger.add_submitted(kill.killmail_id, kill.killmail_hash)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(database.obj), "execute_sql", spy)
+            save_killmail(told.universe.body(kill.killmail_id), kill.killmail_hash)
+    assert seen and not [sql for sql in seen if "webhook" in sql]
+
+
+def test_deleting_an_account_deletes_its_webhooks_and_rotating_keys_keeps_them(told: Told) -> None:
+    from killsync.accounts.accounts import delete_account, rotate_keys
+    from killsync.sso.vault import generate_key
+
+    number = told.webhook()
+    told.receiver.script += [500]
+    told.save(told.kills[0])
+    told.work()
+    new = generate_key()
+    with connection():
+        before = rows("SELECT url, secret FROM webhook")[0]
+        assert all(text.startswith("gAAAA") for text in before), "at rest it is ciphertext"
+        assert rotate_keys(Vault((new, *told.settings.secret_keys)).rotate) == 1
+        found = queries.secrets_of(told.account, number)
+        assert found is not None
+        assert Vault((new,)).decrypt(found[1]) == f"{told.receiver.url}/hook"
+        assert Vault((new,)).decrypt(str(found[2])) == "hush"
+        delete_account(told.account)
+        assert rows("SELECT count(*) FROM webhook") == rows("SELECT count(*) FROM webhook_delivery") == [(0,)]

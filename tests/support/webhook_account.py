@@ -1,0 +1,77 @@
+"""A universe of killmails, an account with webhooks, and the actors that tell them, run as a worker runs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from killsync.sso.vault import Vault
+from killsync.webhooks import queries, reader
+from killsync.webhooks.filter import WebhookFilter
+from models import connection
+from models.db import in_transaction
+from models.sql import rows, run, sql_now
+from simulator.universe import Universe
+from tests.support.receiver import Receiver
+from tests.support.web_server import new_universe, save_one
+
+ANY = WebhookFilter(mine=False, max_age=90 * 86_400)
+
+
+class Told:
+    """One account with one pilot."""
+
+    def __init__(self, settings: Any, receiver: Receiver) -> None:
+        self.settings = settings
+        self.receiver = receiver
+        self.universe: Universe = new_universe(kills=(25,), characters=30)
+        self.kills = [kill.killmail_id for kill in sorted(self.universe.kills.values(), key=lambda kill: kill.time)]
+        self.pilot = self.universe.demo_characters[0].character_id
+        with connection():
+            self.account = rows(f"INSERT INTO account (created_at) VALUES ({sql_now()}) RETURNING id")[0][0]
+            run(
+                'INSERT INTO "user" (account_id, character_id, character_name) VALUES (%s, %s, %s)',
+                (self.account, self.pilot, "Pilot"),
+            )
+
+    def webhook(self, kind: str = "json", chosen: WebhookFilter = ANY, url: str | None = None) -> int:
+        vault = Vault(self.settings.secret_keys)
+        secret = vault.encrypt("hush") if kind == "json" else None
+        with connection():
+            made = queries.create(
+                self.account,
+                "mine",
+                kind,
+                vault.encrypt(url or f"{self.receiver.url}/hook"),
+                "127.0.0.1/…",
+                secret,
+                chosen,
+            )
+            reader.begin_reading()
+        assert made is not None
+        return made
+
+    def save(self, *ids: int) -> None:
+        for number in ids:
+            save_one(self.universe, number)
+
+    def work(self, *webhook_ids: int, patient: bool = False) -> None:
+        """Read events and deliver; *patient* keeps to the pauses that were asked for."""
+        from killsync.webhooks import delivery
+
+        with connection():
+            delivery.announce()
+            for number in webhook_ids or [number for (number,) in rows("SELECT id FROM webhook ORDER BY id")]:
+                if not patient:
+                    in_transaction(
+                        lambda number=number: run("UPDATE webhook SET wait_until = NULL WHERE id = %s", (number,))
+                    )
+                delivery.deliver(number)
+
+    def state(self, webhook_id: int) -> queries.Row:
+        with connection():
+            found = queries.one(self.account, webhook_id)
+        assert found is not None
+        return found
+
+    def told_ids(self) -> list[int]:
+        return [int(each.json["killmail"]["id"]) for each in self.receiver.taken()]

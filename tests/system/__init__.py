@@ -1,0 +1,1 @@
+"""Tests of real processes: PostgreSQL, RabbitMQ, a worker, a browser."""

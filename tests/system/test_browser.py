@@ -1,0 +1,393 @@
+"""What people see and do, in a real browser: Debian's chromium before a whole Killsync. Without chromium all of it skips."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.faults import Fault
+from tests.support.browser import DESKTOP, PATIENCE, PHONE, Site, chromium, log_in, site
+from tests.support.npm import JS, npm_packages
+from tests.support.resources import PROJECT
+from tests.support.stories import STACK, TOP_DAMAGE, fight
+
+FIGHT = 990_000_001
+#: Where the pictures of the documentation go, when they are asked for by KILLSYNC_PICTURES=1.
+PICTURES = PROJECT / "docs" / "images" if os.environ.get("KILLSYNC_PICTURES") else None
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def place(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("browser"), kills=(90, 25, 15, 10, 5), latency=0.01) as made:
+        yield made
+
+
+class Reader:
+    """One browser with cookies of its own; what goes wrong in its pages is kept."""
+
+    def __init__(self, browser: Any, place: Site, **options: Any) -> None:
+        self.place, self.url = place, place.url
+        self.context = browser.new_context(viewport=DESKTOP, **options)
+        self.context.set_default_timeout(PATIENCE)
+        self.wrong: list[str] = []
+        self.page = self.open()
+
+    def open(self, path: str | None = None) -> Any:
+        page = self.context.new_page()
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", self._heard)
+        page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}") or dialog.dismiss())
+        if path is not None:
+            page.goto(self.url + path)
+        return page
+
+    def _heard(self, line: Any) -> None:
+        # The simulator's own pages are not ours to judge.
+        if line.type == "error" and line.location["url"].startswith(self.url):
+            self.wrong.append(line.text)
+
+    def go(self, path: str) -> Any:
+        self.page.goto(self.url + path)
+        return self.page
+
+
+@pytest.fixture
+def reader(browser: Any, place: Site) -> Iterator[Any]:
+    """Makes browsers; a script error, a refused resource or a dialog in any of them fails the test."""
+    made: list[Reader] = []
+
+    def make(**options: Any) -> Reader:
+        made.append(Reader(browser, place, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.context.close()
+    assert [line for each in made for line in each.wrong] == []
+
+
+@pytest.fixture(scope="module")
+def synced(browser: Any, place: Site) -> dict[str, Any]:
+    """The first pilot has logged in and is synced, and there was a great fight; the browser's cookies."""
+    first = Reader(browser, place)
+    log_in(first.page, place, place.pilots[0].character_id)
+    first.page.locator("#pilots .state", has_text="Synced").wait_for()
+    fight(place.handle.simulator.universe, FIGHT)
+    state: dict[str, Any] = first.context.storage_state()
+    first.context.close()
+    return state
+
+
+def expect(locator: Any) -> Any:
+    from playwright.sync_api import expect as made
+
+    made.set_options(timeout=PATIENCE)
+    return made(locator)
+
+
+def test_a_player_logs_in_and_sees_the_bar_reach_its_end_and_the_killmails_arrive(reader: Any, place: Site) -> None:
+    player = reader()
+    page = player.go("/")
+    expect(page.locator("#feed tbody tr, #empty:not([hidden])").first).to_be_visible()
+    pilot = place.pilots[1]
+    # Slow enough to be seen under way: killmails of one message arrive together, the fifth of them that is slow later.
+    slow = Fault("/killmails/*", kind="latency", seconds=2.5, probability=0.2)
+    place.handle.call(lambda simulator: simulator.faults.append(slow))
+    log_in(page, place, pilot.character_id)
+    page.evaluate("""() => {
+        window.seen = [];
+        const bar = document.querySelector("#pilots progress");
+        new MutationObserver(() => window.seen.push(bar.value / bar.max)).observe(bar, {attributes: true});
+    }""")
+    expect(page.locator("#pilots .state")).to_contain_text(re.compile(r"Synced: \d+ new"))
+    expect(page.locator("#pilots progress")).to_have_js_property("value", page.evaluate("document.querySelector('#pilots progress').max"))  # fmt: skip
+    place.handle.call(lambda simulator: simulator.faults.remove(slow))
+    seen = page.evaluate("window.seen")
+    assert seen == sorted(seen) and seen[-1] == 1.0 and any(0 < each < 1 for each in seen), seen
+    expect(page.locator("#feed tbody tr")).not_to_have_count(0)
+    expect(page.locator("#pilots .facts")).to_contain_text(str(len(place.handle.simulator.universe.by_character[pilot.character_id])))  # fmt: skip
+    expect(page.locator("#feed [data-unnamed]")).to_have_count(0)
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("banner").get_by_role("link", name="Log in with EVE Online")).to_be_visible()
+    expect(page.locator("#pilots")).to_have_count(0)
+
+
+def test_a_new_killmail_arrives_without_a_reload_and_opens(reader: Any, place: Site, synced: Any) -> None:
+    player = reader(storage_state=synced)
+    page = player.go("/?mine=1")
+    expect(page.locator("#live")).to_have_text("live")
+    page.evaluate("window.isTheSamePage = true")
+    before = page.locator("#feed tbody tr").count()
+    pilot = place.pilots[0].character_id
+    kill = place.handle.call(lambda simulator: simulator.new_kill(pilot, kind="solo"))
+    place.handle.call(lambda simulator: simulator.drop_caches())
+    page.wait_for_timeout(1600)  # ESI's answer of before is still fresh for half a second, told in whole ones
+    page.get_by_role("button", name="Sync now").click()
+    row = page.locator(f'#feed tr[data-killmail="{kill.killmail_id}"]')
+    expect(row).to_be_visible()
+    expect(row).to_have_class(re.compile(r"\bkill\b"))
+    assert page.locator("#feed tbody tr").count() == before + 1
+    assert page.evaluate("window.isTheSamePage"), "the page was not loaded anew"
+    expect(page.locator("#news")).to_have_text("1 new killmail")
+    row.locator("td").last.click(force=True)
+    page.wait_for_url(f"**/killmails/{kill.killmail_id}")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert (
+        page.get_by_role("link", name="ESI")
+        .get_attribute("href")
+        .endswith(f"/killmails/{kill.killmail_id}/{kill.killmail_hash}")
+    )
+
+
+def test_a_great_fight_stays_readable_and_its_numbers_are_whole(reader: Any, synced: Any) -> None:
+    page = reader().go(f"/killmails/{FIGHT}")
+    places = page.locator(".items .place").all_inner_texts()
+    assert places == [
+        "High slots", "Mid slots", "Low slots", "Rigs", "Subsystems", "Services", "Drone bay", "Fighter bay", "Cargo",
+        "Fleet hangar", "Implants", "Place 250",
+    ]  # fmt: skip
+    guns = page.locator(".items tr", has_text="800mm Repeating Cannon II")
+    assert [cell.strip() for cell in guns.locator("td").all_inner_texts()] == ["800mm Repeating Cannon II", "1", "1"]
+    expect(page.locator(".items tr", has_text="PLEX")).to_contain_text(f"{STACK:,}")
+    inside = page.locator(".items tr.inside")
+    assert inside.count() == 3 and "Tritanium" in inside.first.inner_text() and "1,200,000" in inside.first.inner_text()
+    expect(inside.nth(1)).to_contain_text("copy")
+    cards = page.locator(".card")
+    assert cards.locator("h3").all_inner_texts() == ["Final blow", "Top damage"]
+    expect(cards.nth(0)).to_contain_text("77")
+    expect(cards.nth(1)).to_contain_text(f"{TOP_DAMAGE:,}")
+    assert page.locator(".attackers tr:visible").count() < 30
+    page.get_by_text("Show 280 more").click()
+    assert page.locator(".attackers tbody tr:visible").count() == 300
+    expect(page.locator(".attackers tr.final")).to_contain_text("final blow")
+    expect(page.locator(".facts")).to_contain_text("734455")
+
+
+def test_the_feed_is_filtered_by_name_side_and_mine_and_goes_on_to_older_ones(reader: Any, place: Site, synced: Any) -> None:  # fmt: skip
+    player = reader(storage_state=synced)
+    page = player.go("/")
+    rows = page.locator("#feed tbody tr")
+    assert rows.count() == 50
+    page.get_by_role("link", name="Older killmails").click()
+    expect(page.locator("#more-state")).to_contain_text("more")
+    ids = rows.evaluate_all("rows => rows.map((row) => row.dataset.killmail)")
+    assert len(ids) == len(set(ids)) > 50
+    box = page.get_by_role("combobox", name="Filter by")
+    box.press_sequentially("1dq")
+    expect(page.get_by_role("option", name="1DQ1-A")).to_be_visible()
+    box.press("ArrowDown")
+    box.press("Enter")
+    page.wait_for_url("**/?system=30004759")
+    assert set(page.locator("#feed .where").all_inner_texts()) == {"1DQ1-A"}
+    page.get_by_role("link", name="Mine").click()
+    page.wait_for_url("**/?system=30004759&mine=1")
+    page.get_by_role("link", name="Losses").click()
+    page.wait_for_url("**side=losses**")
+    name = place.pilots[0].name
+    assert set(page.locator("#feed .victim div:first-child").all_inner_texts()) <= {name}
+    page.get_by_role("link", name="Remove the filter 1DQ1-A").click()
+    expect(rows.first).to_be_visible()
+    assert set(page.locator("#feed .victim div:first-child").all_inner_texts()) == {name}
+
+
+def test_the_search_suggests_by_keyboard_and_works_without_scripts(reader: Any, place: Site, synced: Any) -> None:
+    page = reader().go("/")
+    page.get_by_role("combobox").first.focus()
+    page.keyboard.type(place.pilots[0].name[:6].upper())
+    expect(page.get_by_role("option", name=place.pilots[0].name)).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/characters/*")
+    plain = reader(java_script_enabled=False).go("/")
+    box = plain.get_by_role("searchbox", name="Pilot, corporation, alliance, ship or system", exact=True)
+    box.fill(place.pilots[0].name)
+    box.press("Enter")
+    plain.get_by_role("link", name=place.pilots[0].name, exact=True).click()
+    expect(plain.get_by_role("heading", level=1)).to_have_text(place.pilots[0].name)
+    plain.go_back()
+    plain.goto(page.url.split("/characters")[0] + "/search?q=zzzzzz")
+    expect(plain.get_by_role("heading", name="Nothing found")).to_be_visible()
+
+
+def test_hostile_names_are_text_everywhere(reader: Any, place: Site, synced: Any) -> None:
+    player = reader()
+    script = next(pilot for pilot in place.pilots if pilot.name.startswith("<script>"))
+    for path in ("/", f"/killmails/{FIGHT}", f"/characters/{script.character_id}", "/search?q=%3Cscr",
+                 f"/?character={script.character_id}", "/corporations/98000003", "/search?q=%3Cimg%20src%3Dx"):  # fmt: skip
+        page = player.go(path)
+        assert page.locator('img[src="x"], main script, main b, main i').count() == 0, path
+        if "img" not in path and "corporations" not in path:
+            expect(page.get_by_text(script.name).first).to_be_visible()
+    page = player.go("/")
+    page.get_by_role("combobox").first.press_sequentially("<script>alert(1)")
+    expect(page.get_by_role("option", name=script.name)).to_be_visible()
+    hostile = player.go("/search?q=%22%3E%3Cimg%20src%3Dx%20onerror%3Dalert(3)%3E")
+    assert hostile.locator('img[src="x"]').count() == 0
+
+
+def test_a_player_manages_characters_and_leaves(reader: Any, place: Site) -> None:
+    player = reader()
+    page = player.page
+    one, two = place.pilots[3], place.pilots[4]
+    log_in(page, place, one.character_id, "/me")
+    expect(page.locator("#pilots .state")).to_contain_text("Synced")
+    page.get_by_role("link", name="Add a character").click()
+    page.locator(f'a[href*="character={two.character_id}"]').click()
+    page.wait_for_url("**/me")
+    expect(page.locator("#pilots > li")).to_have_count(2)
+    expect(page.locator("#pilots .state", has_text="Synced")).to_have_count(2)
+    mine = page.locator(f'#pilots [data-character="{one.character_id}"]')
+    mine.get_by_text("Disconnect…").click()
+    mine.get_by_role("button", name="Disconnect").click()
+    expect(mine).to_contain_text("disconnected")
+    expect(mine.get_by_role("link", name="Log in again")).to_be_visible()
+    other = page.locator(f'#pilots [data-character="{two.character_id}"]')
+    other.get_by_role("link", name="Grant access").click()
+    page.locator(f'a[href*="character={two.character_id}"]').click()
+    page.wait_for_url("**/me")
+    expect(other).to_contain_text("granted")
+    expect(other.get_by_role("button", name="Sync now")).to_be_enabled()
+    runs = page.locator("#runs tbody tr").count()
+    other.get_by_role("button", name="Sync now").click()
+    expect(page.locator("#runs tbody tr")).not_to_have_count(runs)
+    place.handle.call(lambda simulator: simulator.sso.revoke_character(two.character_id))
+    from models import User, connection
+
+    with connection():
+        User.update(expires_at="2020-01-01 00:00:00.000000+00:00").where(
+            User.character_id == two.character_id
+        ).execute()
+    expect(other.get_by_role("button", name="Sync now")).to_be_enabled()
+    page.wait_for_timeout(1600)  # `Expires` is in whole seconds
+    place.handle.call(lambda simulator: simulator.drop_caches())
+    other.get_by_role("button", name="Sync now").click()
+    expect(other.locator(".state")).to_contain_text("log in again")
+    page.reload()
+    expect(other).to_contain_text("needs login")
+    expect(other.locator(".todo")).to_contain_text("Log in again with this character")
+    page.get_by_text("Delete account…").click()
+    page.get_by_role("button", name="Delete my account for good").click()
+    page.wait_for_url(place.url + "/")
+    expect(page.get_by_role("banner").get_by_role("link", name="Log in with EVE Online")).to_be_visible()
+    with connection():
+        assert User.get_or_none(User.character_id == two.character_id) is None
+
+
+def test_a_ticker_is_asked_for_once_by_the_page_that_shows_it(reader: Any, place: Site, synced: Any) -> None:
+    player = reader()
+
+    def asked() -> int:
+        answers = place.handle.call(lambda simulator: dict(simulator.esi.answers))
+        return sum(number for (kind, _), number in answers.items() if kind == "corporations")
+
+    before = asked()
+    page = player.go("/corporations/98000002")
+    for _ in range(100):
+        if page.locator(".ticker").count():
+            break
+        page.wait_for_timeout(100)
+        page.reload()
+    expect(page.locator(".ticker")).to_have_text("[C2]")
+    player.go("/corporations/98000002")
+    assert asked() == before + 1
+
+
+PAGES = {
+    "front": "/", "mine": "/?mine=1", "filtered": "/?corporation=98000003&side=kills", "killmail": f"/killmails/{FIGHT}",
+    "character": "/characters/{pilot}", "corporation": "/corporations/98000003", "alliance": "/alliances/99000001",
+    "system": "/systems/30004759", "ship": "/types/670", "search": "/search?q=an", "nothing found": "/search?q=zzzzz",
+    "me": "/me", "webhooks": "/webhooks", "operations": "/ops", "missing": "/killmails/5",
+}  # fmt: skip
+#: What axe looks at: everything, and then what the colours of the night change.
+RULES: dict[str, Any] = {"light": {"resultTypes": ["violations"]}, "dark": {"runOnly": ["color-contrast"]}}
+#: A few rows of a list say as much as fifty, in a fifth of the time.
+FEWER = "document.querySelectorAll('tbody tr:nth-child(n+9)').forEach((row) => row.remove())"
+
+
+@pytest.mark.parametrize(
+    ("name", "logged_in"), [*((name, True) for name in PAGES), ("front", False), ("mine", False), ("me", False)]
+)
+def test_every_page_passes_the_accessibility_check_and_fits_a_phone(
+    reader: Any, place: Site, synced: Any, name: str, logged_in: bool
+) -> None:
+    npm_packages()
+    player = reader(**({"storage_state": synced} if logged_in else {}))
+    player.context.add_init_script(path=str(JS / "node_modules" / "axe-core" / "axe.min.js"))
+    page = player.go(PAGES[name].format(pilot=place.pilots[0].character_id))
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.set_viewport_size(DESKTOP)
+    page.evaluate(FEWER)
+    found = {}
+    for scheme, rules in RULES.items():
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        result = page.evaluate("(options) => axe.run(document, options)", rules)
+        for violation in result["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                found[f"{scheme}: {violation['id']}"] = [node["html"][:150] for node in violation["nodes"][:3]]
+    assert found == {}, json.dumps(found, indent=1)
+    if name == "missing":
+        player.wrong.clear()  # the browser itself reports the 404
+
+
+def test_the_front_page_does_not_move_while_it_loads(reader: Any, synced: Any) -> None:
+    player = reader(storage_state=synced)
+    page = player.go("/")
+    expect(page.locator("#live")).to_have_text("live")
+    page.wait_for_timeout(300)
+    moved = page.evaluate("""() => new Promise((resolve) => {
+        let sum = 0;
+        new PerformanceObserver((list) => list.getEntries().forEach((each) => { sum += each.value; }))
+            .observe({type: "layout-shift", buffered: true});
+        setTimeout(() => resolve(sum), 200);
+    })""")
+    assert moved < 0.02
+
+
+def test_the_explorer_runs_a_query_and_shows_the_documentation(reader: Any, synced: Any) -> None:
+    page = reader().go("/graphql")
+    expect(page.locator(".graphiql-container")).to_be_visible()
+    page.get_by_role("button", name="Execute query").click()
+    page.get_by_role("menuitem", name="Newest").click()
+    expect(page.locator(".result-window")).to_contain_text("killmailTime")
+    page.get_by_role("button", name="Show Documentation Explorer").click()
+    expect(page.locator(".graphiql-doc-explorer")).to_contain_text("KillmailFilter")
+    page.get_by_role("link", name="Query", exact=True).click()
+    expect(page.locator(".graphiql-doc-explorer")).to_contain_text("What can be read")
+
+
+@pytest.mark.skipif(PICTURES is None, reason="pictures for docs/images are made with KILLSYNC_PICTURES=1")
+def test_pictures_for_the_documentation(reader: Any, place: Site, synced: Any) -> None:
+    from models import connection
+    from models.sql import run
+
+    assert PICTURES is not None
+    with connection():
+        for table in ("killmail", "involvement"):
+            run(f"DELETE FROM {table} WHERE killmail_id = %s", (FIGHT,))
+    fight(place.handle.simulator.universe, FIGHT + 1, victim_name=place.pilots[5].name)
+    for name, path, scheme, size in (
+        ("page", "/", "light", {"width": 1200, "height": 760}),
+        ("killmail", f"/killmails/{FIGHT + 1}", "dark", {"width": 1200, "height": 900}),
+        ("corporation", "/corporations/98000001", "light", {"width": 1200, "height": 760}),
+        ("phone", "/", "dark", PHONE),
+    ):
+        player = reader(storage_state=synced, color_scheme=scheme)
+        page = player.page
+        page.set_viewport_size(size)
+        page.goto(place.url + path)
+        if name != "killmail":
+            expect(page.locator("#live")).to_have_text("live")
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")

@@ -1,0 +1,54 @@
+"""Hosts whose clocks are wrong by minutes."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+import time_machine
+
+from killsync.settings import Settings
+from killsync.sso.errors import BadToken
+from killsync.sso.jwt import verify
+from tests.support.deployment import CLIENT
+from tests.support.esi_application import SCOPE
+
+
+@pytest.mark.parametrize("minutes", [-2, 2])
+async def test_a_token_verifies_on_a_host_whose_clock_is_two_minutes_off(simulated: Any, minutes: int) -> None:
+    handle = simulated(kills=(1,))
+    pilot = handle.simulator.universe.demo_characters[0].character_id
+    token = handle.call(lambda sim: sim.sso.access_token(pilot, CLIENT[0], (SCOPE,)))
+    settings = Settings(esi_url=handle.url, sso_url=handle.url, sso_client_id=CLIENT[0], sso_client_secret=CLIENT[1])
+    now = datetime.datetime.now(datetime.UTC)
+    with time_machine.travel(now + datetime.timedelta(minutes=minutes), tick=True):
+        assert (await verify(settings, token)).character_id == pilot
+    with time_machine.travel(now + datetime.timedelta(minutes=21), tick=True), pytest.raises(BadToken, match="Expired"):
+        await verify(settings, token)
+
+
+def test_what_a_host_with_a_wrong_clock_plans_is_due_at_the_right_moment(settings: Any) -> None:
+    from killsync.sync import due as polling
+    from killsync.sync import runs
+    from killsync.sync.runs import PageState
+    from models import connection, utcnow
+    from models.fields import from_any
+    from models.sql import rows, run
+
+    soon = datetime.timedelta(seconds=30)
+    for minutes in (-2, 2):
+        with connection():
+            run(f"INSERT INTO \"user\" (character_id, character_name) VALUES ({100 + minutes}, 'Somebody')")
+            (user_id,) = rows('SELECT max(id) FROM "user"')[0]
+            leased = runs.lease_list(user_id, "character", 100 + minutes, "holder", "message", 60)
+            assert isinstance(leased, runs.ListState)
+            with time_machine.travel(utcnow() + datetime.timedelta(minutes=minutes), tick=True):
+                runs.store_page(leased.list_id, 1, PageState("etag", None, utcnow() + soon, 1))
+                mine = runs.page_state(leased.list_id, 1).expires_at
+                assert mine is not None and abs(mine - utcnow() - soon) < datetime.timedelta(seconds=5)
+                polling.record_sync(user_id, utcnow() + soon)
+            told = runs.page_state(leased.list_id, 1).expires_at
+            due = from_any(rows('SELECT next_sync_at FROM "user" WHERE id = %s', (user_id,))[0][0])
+            for moment in (told, due):
+                assert moment is not None and abs(moment - utcnow() - soon) < datetime.timedelta(seconds=5), minutes

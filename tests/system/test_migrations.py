@@ -1,0 +1,147 @@
+"""Migrating a database that is in use, and what processes do on a schema that is not theirs."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from typer.testing import CliRunner
+
+from killsync import settings as settings_module
+from models import connect, connection, schema
+from models.db import database
+from models.sql import rows, run
+from tests.support.deployment import wait_until
+from tests.support.player import Player
+from tests.support.resources import PROJECT, postgres_database
+from tests.system.test_start import PROCESSES, RUNS_ON
+from tests.system.test_start import run as run_process
+
+#: What the next version could bring: a column on the fullest table, an index, a table.
+NEXT = """
+def migrate(migrator, database, **kwargs):
+    migrator.sql("ALTER TABLE killmail ADD COLUMN note TEXT")
+    migrator.sql("CREATE INDEX killmail_ref_hash ON killmail_ref (killmail_hash)")
+    migrator.sql("CREATE TABLE later (id BIGINT PRIMARY KEY)")
+"""
+
+#: One row of each table as the first version wrote it.
+OLD_ROWS = {
+    '"user"': "(character_id, character_name, refresh_token) VALUES (90000001, 'Old Pilot', 'gAAAAAold')",
+    "killmail_ref": "(killmail_id, killmail_hash, state, attempts) VALUES (1, 'abc', 'fetched', 1), (2, 'def', 'pending', 0)",
+    "user_killmail": "(user_id, killmail_id) VALUES (1, 1), (1, 2)",
+    "killmail": "(killmail_id, killmail_hash, killmail_time, solar_system_id, attacker_count) "
+    "VALUES (1, 'abc', '2026-08-18 11:00:00+00:00', 30000142, 1)",
+    "victim": "(killmail_id, character_id, ship_type_id, damage_taken) VALUES (1, 90000001, 587, 5000000000)",
+    "attacker": "(killmail_id, character_id, damage_done, final_blow) VALUES (1, 90000002, 5000000000, true)",
+    "killmail_item": "(killmail_id, item_type_id, flag, quantity_dropped, singleton) VALUES (1, 34, 5, 6000000000, 0)",
+    '"character"': "(character_id, name) VALUES (90000001, 'Old Pilot'), (90000002, NULL)",
+    "sync_run": "(user_id, found, saved) VALUES (1, 2, 1)",
+}
+
+
+@pytest.fixture
+def next_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Makes this process's code a version that has one migration more."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(PROJECT / "migrations", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "998_next.py").write_text(NEXT)
+    monkeypatch.setattr(schema, "migrations_folder", lambda: folder)
+    return folder
+
+
+def test_a_filled_database_of_the_first_version_comes_forward_whole(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    first.mkdir()
+    shutil.copy(PROJECT / "migrations" / "001_initial.py", first)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    settings_module.current.cache_clear()
+    connect(settings_module.current())
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "migrations_folder", lambda: first)
+        schema.migrate()
+    with connection():
+        for table, values in OLD_ROWS.items():
+            run(f"INSERT INTO {table} {values}")
+        columns = {
+            table: ", ".join(column.name for column in database.get_columns(table.strip('"'))) for table in OLD_ROWS
+        }
+        before = {table: rows(f"SELECT {columns[table]} FROM {table} ORDER BY 1") for table in OLD_ROWS}
+    schema.migrate()
+    with connection():
+        schema.check()
+        assert {table: rows(f"SELECT {columns[table]} FROM {table} ORDER BY 1") for table in OLD_ROWS} == before
+    if hasattr(database.obj, "close_all"):
+        database.obj.close_all()
+    settings_module.current.cache_clear()
+
+
+async def test_migrating_while_workers_run_stops_none_of_them(
+    deployment: Any, next_version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = deployment({"kills": (300,), "latency": 0.2, "limits": False})
+    place.start_web()
+    place.start_worker(threads=6)
+    async with Player(place.url) as player:
+        await player.log_in(place.simulated.simulator.universe.demo_characters[0].character_id)
+    wait_until(lambda: place.sql("SELECT count(*) FROM killmail")[0][0] >= 10, "details flow")
+    monkeypatch.setenv("DATABASE_URL", place.settings["DATABASE_URL"])
+    settings_module.current.cache_clear()
+    connect(settings_module.current())
+    assert schema.migrate() == ["998_next"]
+    assert place.sql("SELECT count(*) FROM killmail")[0][0] < 300, "it was migrated while killmails were stored"
+    wait_until(lambda: place.sql("SELECT count(*) FROM killmail")[0][0] >= 300, "all is stored", 90)
+    assert all(process.poll() is None for process in place.processes.values())
+    assert place.sql("SELECT count(*) FROM killmail_ref WHERE state <> 'fetched'") == [(0,)]
+    assert "Traceback" not in place.logs()
+    database.obj.close_all()
+    settings_module.current.cache_clear()
+
+
+def test_a_table_that_is_in_use_for_long_is_not_waited_for_and_nothing_is_changed(
+    monkeypatch: pytest.MonkeyPatch, next_version: Path, tmp_path: Path
+) -> None:
+    from killsync.cli.main import app
+
+    monkeypatch.setattr(schema, "LOCK_TIMEOUT", "500ms")
+    monkeypatch.setattr(
+        "killsync.logging.setup_logging", lambda settings: None
+    )  # it would log into the runner's output, which ends with it
+    monkeypatch.chdir(tmp_path)
+    with postgres_database() as url:
+        monkeypatch.setenv("DATABASE_URL", url)
+        settings_module.current.cache_clear()
+        (next_version / "998_next.py").rename(tmp_path / "later.py")
+        assert CliRunner().invoke(app, ["migrate"]).exit_code == 0
+        (tmp_path / "later.py").rename(next_version / "998_next.py")
+        holder = psycopg2.connect(url)
+        holder.cursor().execute("SELECT count(*) FROM killmail")  # a transaction that is left open
+        done = CliRunner().invoke(app, ["migrate"])
+        assert (done.exit_code, "a table is in use and nothing was changed" in done.stderr) == (1, True), done.output
+        holder.close()
+        with connection():
+            assert not database.table_exists("later")
+        assert "998_next" in CliRunner().invoke(app, ["migrate"]).output
+        database.obj.close_all()
+    settings_module.current.cache_clear()
+
+
+def test_every_process_refuses_a_schema_that_is_not_its_own(tmp_path: Path) -> None:
+    with postgres_database() as url:
+        values = {**RUNS_ON, "DATABASE_URL": url}
+        run_process(["killsync", "migrate"], tmp_path, **values)
+        changed = psycopg2.connect(url)
+        changed.autocommit = True
+        changed.cursor().execute("INSERT INTO migratehistory (name, migrated_at) VALUES ('999_later', now())")
+        changed.close()
+        commands = (*PROCESSES.values(), ["killsync", "status"], ["killsync", "queue", "user-killmails"])
+        with ThreadPoolExecutor() as together:
+            for done in together.map(lambda command: run_process(command, tmp_path, **values), commands):
+                assert done.returncode == 2 and "newer than this code" in done.stderr, done.stderr
+                assert "Traceback" not in done.stderr

@@ -1,0 +1,108 @@
+"""The documentation names everything there is: each setting, command, option, queue and make target, and no broken link."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from killsync.settings import Settings
+from tests.support.resources import PROJECT
+
+CONFIGURATION = (PROJECT / "docs" / "configuration.md").read_text()
+COMMANDS = (PROJECT / "docs" / "commands.md").read_text()
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented_with_its_default(name: str) -> None:
+    field = Settings.model_fields[name]
+    row = next((line for line in CONFIGURATION.splitlines() if line.startswith(f"| `{name.upper()}` |")), None)
+    assert row is not None, f"{name.upper()} is missing in docs/configuration.md"
+    assert str(field.description) in row
+    default = str(int(field.default)) if isinstance(field.default, bool) else str(field.default)
+    assert f"`{default}`" in row or not field.default
+    assert re.search(rf"^#? ?{name.upper()}=", (PROJECT / ".env.example").read_text(), re.MULTILINE), ".env.example"
+
+
+def test_no_setting_is_documented_that_does_not_exist() -> None:
+    named = re.findall(r"^\| `([A-Z_]+)` \|", CONFIGURATION, re.MULTILINE)
+    assert set(named) == {name.upper() for name in Settings.model_fields}
+
+
+def test_every_command_and_option_is_documented() -> None:
+    from killsync.cli.main import app
+
+    group = typer.main.get_command(app)
+    for path, command in _commands(group, "killsync"):
+        assert path in COMMANDS, path
+        for parameter in command.params:
+            for option in parameter.opts:
+                if option.startswith("--") and option != "--help":
+                    assert option in COMMANDS, f"{path} {option}"
+
+
+def _commands(group: object, path: str) -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        if hasattr(command, "commands"):
+            found += _commands(command, f"{path} {name}")
+        else:
+            found.append((f"{path} {name}", command))
+    return found
+
+
+def test_every_queue_and_make_target_is_documented() -> None:
+    from killsync.broker.queues import QUEUES
+
+    for queue in QUEUES:
+        assert f"`{queue}`" in COMMANDS
+    targets = re.findall(r"^([a-z][a-z-]*):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    for target in set(targets) - {"help", "install-dev", "services"}:
+        assert f"make {target}" in COMMANDS, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_files_stay_short_and_imports_point_downwards() -> None:
+    layers = [
+        "settings",
+        "logs",
+        "meters",
+        "wire",
+        "models",
+        "esi",
+        "sso",
+        "actors",
+        "web",
+        "graphql_api",
+        "scheduler",
+        "commands",
+        "cli",
+    ]
+    level = {name: position for position, name in enumerate(layers)} | {
+        "logs": 0,
+        "meters": 0,
+        "wire": 0,
+        "esi": 4,
+        "sso": 4,
+    }
+    for file in PROJECT.glob("**/*.py"):
+        package = file.relative_to(PROJECT).parts[0].removesuffix(".py")
+        if package not in level and package != "simulator":
+            continue
+        text = file.read_text()
+        assert text.count("\n") <= 360, f"{file.name} is too long"
+        for imported in re.findall(r"^\s*(?:from|import) ([a-z_]+)", text, re.MULTILINE):
+            if package == "simulator":
+                assert imported not in level, f"{file.name} imports {imported}"
+            elif imported in level:
+                assert level[imported] <= level[package], f"{file} imports {imported}"
+            assert imported != "simulator" or package in ("simulator", "commands"), file.name

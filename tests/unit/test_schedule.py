@@ -1,0 +1,147 @@
+"""When a list is asked next: the law itself, its limits, and how much of what is due a tick takes. Pure."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from killsync.scheduling.enqueue import LEAST_OVERDUE, OVERDUE_SECONDS, SPREAD_SECONDS, share
+from killsync.sync.schedule import (
+    DAY,
+    HOUR,
+    PATIENCE,
+    SPANS,
+    Pace,
+    Sight,
+    expect,
+    hurry,
+    interval,
+    next_poll,
+    phase_of,
+    rate,
+    warmth,
+)
+
+NOW = datetime(2026, 8, 18, 12, 0, tzinfo=UTC)
+PACE = Pace(floor=300.0, ceiling=6 * HOUR, busy_gap=3 * HOUR)
+rates = st.floats(1e-8, 1.0)
+tokens = st.floats(0.0, 1200.0)
+
+
+@given(rates, tokens)
+def test_an_interval_keeps_its_limits(expected: float, token_left: float) -> None:
+    assert PACE.floor <= interval(expected, token_left, PACE) <= PACE.ceiling
+
+
+@given(rates, rates)
+def test_who_is_expected_to_fight_more_is_never_asked_less(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert interval(high, 0.0, PACE) <= interval(low, 0.0, PACE) * (1 + 1e-9)
+
+
+def test_four_times_as_busy_is_twice_as_often() -> None:
+    assert interval(4e-6, 0.0, PACE) * 2 == pytest.approx(interval(1e-6, 0.0, PACE))
+    busy = 1 / PACE.busy_gap
+    assert interval(busy, 1200.0, PACE) == PACE.floor
+    assert interval(busy / 4, 1200.0, PACE) == pytest.approx(2 * PACE.floor)
+
+
+@given(rates, tokens)
+def test_the_life_of_a_token_is_used_where_that_is_the_cheapest(expected: float, token_left: float) -> None:
+    """Against a search over all intervals, with the cost of a poll as the law has it: waiting, and requests at a price."""
+    price = PACE.floor**2 / (2 * PACE.busy_gap)
+    endless = Pace(floor=1e-3, ceiling=1e9, busy_gap=PACE.busy_gap * (1e-3 / PACE.floor) ** 2)
+
+    def burden(seconds: float) -> float:
+        requests = 1 if seconds <= token_left * (1 + 1e-6) else 2  # as good as the same, in floats
+        return expected * seconds / 2 + price * requests / seconds
+
+    chosen = float(interval(expected, token_left, endless))
+    best = min(burden(chosen * factor / 200) for factor in range(40, 1000))
+    assert burden(chosen) <= best * (1 + 1e-6)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 90 * DAY), st.integers(1, 500)), max_size=30), st.floats(0.0, 1200.0))
+def test_one_character_and_an_array_of_them_are_treated_alike(seen: list[tuple[float, int]], left: float) -> None:
+    alone = interval(expect([Sight(*each) for each in seen]), left, PACE)
+    warm = np.array([[sum(warmth(age, span, 1 / shared) for age, shared in seen)] * 3 for span in SPANS], dtype=float)
+    quiet = np.full(3, min((age for age, _ in seen), default=90 * DAY))
+    together = interval(rate(warm, quiet), np.full(3, left), PACE)
+    assert together == pytest.approx([float(alone)] * 3)
+
+
+def poll(**known: object) -> float:
+    known = {"pace": PACE, "token_until": NOW + timedelta(minutes=15), "jitter": random.Random(1), **known}
+    return (next_poll(NOW, **known) - NOW).total_seconds()  # type: ignore[arg-type]
+
+
+def test_the_longer_a_list_is_quiet_the_less_it_is_expected_to_bring() -> None:
+    silence = [expect([Sight(age)]) for age in (0.0, HOUR, DAY, 7 * DAY, 60 * DAY, 300 * DAY)]
+    assert silence == sorted(silence, reverse=True)
+    assert silence[-1] < 1 / (PATIENCE + 200 * DAY)
+
+
+def test_what_is_known_of_a_character_decides() -> None:
+    year = 365 * DAY
+    assert poll(logged_in_at=NOW - timedelta(seconds=year)) >= PACE.ceiling, "quiet for a year: the ceiling"
+    assert 3 * HOUR < poll() < PACE.ceiling, "nothing on a list of three months: hours"
+    assert poll(sights=[Sight(60.0)] * 2) < 1.1 * PACE.floor, "a fight of this minute: the floor"
+    assert poll(logged_in_at=NOW - timedelta(minutes=50)) < 1.1 * PACE.floor, "just logged in: the floor"
+    assert 600 < poll(sights=[Sight(5 * HOUR)]) < 3 * HOUR, "a fight of this morning: in between"
+    shared, alone = poll(sights=[Sight(60.0, 40)] * 3), poll(sights=[Sight(60.0)] * 3)
+    assert shared > 2 * alone, "what others' lists name too need not be asked of each"
+    assert poll(sights=[Sight(60.0)], covered=True) >= PACE.ceiling, "the corporation's list brings it"
+
+
+def test_a_priority_user_waits_a_quarter_of_the_ceiling_at_most() -> None:
+    assert poll(pace=PACE.of_priority(1)) <= PACE.ceiling / 4 * 1.05
+    assert Pace(300.0, 600.0, 3 * HOUR).of_priority(1).ceiling == 300.0
+
+
+@given(st.floats(0.0, 2000.0), st.booleans())
+def test_esis_cache_and_the_floor_are_never_undercut(cache: float, is_busy: bool) -> None:
+    due = next_poll(
+        NOW, pace=PACE, sights=[Sight(1.0)] * 50 * is_busy, expires_at=NOW + timedelta(seconds=cache), logged_in_at=None
+    )
+    assert due > NOW + timedelta(seconds=cache) and due >= NOW + timedelta(seconds=PACE.floor)
+
+
+def test_a_fight_of_many_spreads_their_polls() -> None:
+    alone = max(hurry(60.0, 1, phase_of(number), PACE) for number in range(100))
+    assert alone <= 2 * PACE.floor
+    moments = sorted(float(hurry(60.0, 100, phase_of(number), PACE)) for number in range(100))
+    gaps = [later - sooner for sooner, later in pairwise(moments)]
+    assert moments[-1] > 3 * PACE.floor and max(gaps) < PACE.floor, (
+        "some of them soon and again and again, not all at once"
+    )
+
+
+@given(st.integers(0, 1_000_000), st.floats(0.0, 1.0))
+def test_a_tick_takes_all_that_just_became_due_and_a_part_of_the_rest(due: int, part: float) -> None:
+    late = int(due * part)
+    taken = share(due, late, tick_seconds=5.0)
+    assert due - late <= taken <= due
+    assert taken >= min(due, LEAST_OVERDUE)
+
+
+def test_an_eight_hour_stop_of_100_000_is_worked_off_evenly() -> None:
+    late, taken = 100_000, []
+    while late:
+        taken.append(share(late, late, tick_seconds=5.0))
+        late -= taken[-1]
+    assert max(taken) <= 100_000 * 5 / SPREAD_SECONDS + 1, "no herd: not more a second than spread evenly"
+    assert len(taken) * 5 < 4 * SPREAD_SECONDS, "and no end of it in hours"
+
+
+def test_an_even_load_is_never_held_back() -> None:
+    due = 0
+    for _ in range(200):
+        due += 700  # more than ever wait in the sync queue
+        due -= min(share(due, 0, tick_seconds=5.0), 700)
+    assert due == 0 and OVERDUE_SECONDS > 2 * 5.0

@@ -1,1 +1,0 @@
-"""The web server's parts but for GraphQL: login, sessions, security, events, health, pages."""

@@ -13,6 +13,7 @@ import pytest_asyncio
 from graphql_api.errors import BadDocument
 from graphql_api.tartiflette import lexer
 from graphql_api.tartiflette.engine import Api
+from models.db import database
 from simulator.universe import Universe
 from tests.support.resources import PROJECT
 from tests.support.web_server import fill, new_universe, served

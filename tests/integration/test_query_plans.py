@@ -42,10 +42,10 @@ def filled() -> Iterator[None]:
     with postgres_database() as url:
         connect(Settings(database_url=url))  # type: ignore[call-arg]
         schema.migrate()
-        database = psycopg2.connect(url)
-        database.autocommit = True
-        generate.killmails(database, 1, STORED)
-        cursor = database.cursor()
+        server = psycopg2.connect(url)
+        server.autocommit = True
+        generate.killmails(server, 1, STORED)
+        cursor = server.cursor()
         cursor.execute(
             "INSERT INTO killmail_item (killmail_id, item_type_id, flag, quantity_dropped, singleton) "
             f"SELECT g, 500 + n, 5, 1, 0 FROM generate_series(1, {STORED}) g, generate_series(1, 4) n"
@@ -58,8 +58,8 @@ def filled() -> Iterator[None]:
             'INSERT INTO "user" (character_id, character_name, next_sync_at) '
             "SELECT 2100000000 + g, 'Pilot ' || g, now() + interval '1 second' * (g - 100) FROM generate_series(1, 20000) g"
         )
-        generate.settle(database)
-        database.close()
+        generate.settle(server)
+        server.close()
         yield
         pool: Any = database.obj
         pool.close_all()

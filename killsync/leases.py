@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from models.db import in_transaction
+from models.expressions import now
 from models.fields import LONG_AGO
-from models.sql import insert_rows, run, sql_now
+from models.sync import Lease
 
 
 def acquire(name: str, holder: str, seconds: float) -> bool:
-    """Take or renew a named right over all processes; False while another holder has it."""
+    """Take or renew a lease; False while another holder has it."""
 
     def work() -> bool:
-        insert_rows("lease", ("name", "holder", "until"), [(name, "", LONG_AGO)], "ON CONFLICT DO NOTHING")
-        return bool(
-            run(
-                f"UPDATE lease SET holder = %s, until = {sql_now(seconds)} "
-                f"WHERE name = %s AND (until <= {sql_now()} OR holder = %s)",
-                (holder, name, holder),
-            )
-        )
+        Lease.insert(name=name, holder="", until=LONG_AGO).on_conflict_ignore().execute()
+        is_free = (Lease.until <= now()) | (Lease.holder == holder)
+        taken = Lease.update(holder=holder, until=now(seconds)).where((Lease.name == name) & is_free)
+        return bool(taken.execute())
 
     return in_transaction(work)
 
 
 def release(name: str, holder: str) -> None:
-    """Give a named right back."""
-    in_transaction(lambda: run("DELETE FROM lease WHERE name = %s AND holder = %s", (name, holder)))
+    """Give a lease back."""
+    in_transaction(Lease.delete().where((Lease.name == name) & (Lease.holder == holder)).execute)
 
 
 def expire(name: str) -> None:
-    """End a named right, whoever has it."""
-    in_transaction(lambda: run("DELETE FROM lease WHERE name = %s", (name,)))
+    """End a lease, whoever has it."""
+    in_transaction(Lease.delete().where(Lease.name == name).execute)

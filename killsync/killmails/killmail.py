@@ -1,0 +1,100 @@
+"""A killmail as everything in Killsync reads it: pages, webhooks, filters, events and GraphQL.
+
+The fields have ESI's names. Only what speaks to the outside (`graphql_api`, the JSON of a webhook) renames them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Entity(msgspec.Struct):
+    """Something with an id at ESI and a name, which is None until it is known."""
+
+    id: int
+    name: str | None = None
+
+
+class Position(msgspec.Struct):
+    """A place in a solar system, metres from its sun."""
+
+    x: float
+    y: float
+    z: float
+
+
+class Party(msgspec.Struct, kw_only=True):
+    """Who stands on one side of a killmail, as far as a row of a list shows."""
+
+    character: Entity | None = None
+    corporation: Entity | None = None
+    alliance: Entity | None = None
+    faction: Entity | None = None
+    ship_type: Entity | None = None
+
+
+class Victim(Party, kw_only=True):
+    """Who and what was lost. A structure has no character; `ship_type` is always there."""
+
+    ship_type: Entity
+    damage_taken: int
+    position: Position | None = None
+
+
+class Attacker(Party, kw_only=True):
+    """One who took part. NPCs have no character."""
+
+    weapon_type: Entity | None = None
+    damage_done: int
+    final_blow: bool
+    #: From -10 to 5.
+    security_status: float | None = None
+
+
+class Item(msgspec.Struct, kw_only=True):
+    """Something the victim carried, and what lay in it. `flag` and `singleton` are ESI's numbers."""
+
+    item_type: Entity
+    flag: int
+    quantity_dropped: int | None = None
+    quantity_destroyed: int | None = None
+    singleton: int
+    items: list[Item] = []
+
+
+class Killmail(msgspec.Struct, kw_only=True):
+    """A stored killmail, whole. Attackers and items are in ESI's order."""
+
+    killmail_id: int
+    killmail_hash: str
+    killmail_time: datetime
+    solar_system: Entity
+    moon_id: int | None = None
+    war_id: int | None = None
+    victim: Victim
+    attackers: list[Attacker] = []
+    attacker_count: int
+    final_blow: Attacker | None = None
+    items: list[Item] = []
+    #: Exactly one attacker had a pilot, and the victim had one.
+    solo: bool = False
+    #: No attacker had a pilot.
+    npc: bool = False
+    created_at: datetime
+
+
+class KillmailSummary(msgspec.Struct, kw_only=True):
+    """As much of a killmail as a row of a list shows."""
+
+    killmail_id: int
+    killmail_time: datetime
+    solar_system: Entity
+    victim: Party
+    attacker_count: int
+    final_blow: Party | None = None
+    solo: bool = False
+    npc: bool = True
+    #: "kill" or "loss" for whoever the list is about; None for nobody.
+    outcome: str | None = None

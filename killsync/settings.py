@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import sys
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import urlsplit
@@ -244,14 +243,14 @@ class Settings(BaseSettings):
         return None
 
 
-def read() -> Settings:
-    """Read the settings.
+def read(**explicit: Any) -> Settings:
+    """Read the settings. What is given in *explicit*, by the name of its field, is not looked for elsewhere.
 
     Raises:
         SettingsError: a value is wrong; the text names the variable, not its value.
     """
     try:
-        return Settings()  # type: ignore[call-arg]
+        return Settings(**explicit)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "the environment"
@@ -261,10 +260,21 @@ def read() -> Settings:
         raise SettingsError(f".env cannot be read: {error.strerror}") from None
 
 
-@lru_cache(maxsize=1)
+_current: Settings | None = None
+
+
 def current() -> Settings:
-    """The settings of this process, read once. `current.cache_clear()` makes tests read anew."""
-    return read()
+    """The settings of this process: those that `use` chose, else those of the environment, read once."""
+    global _current
+    if _current is None:
+        _current = read()
+    return _current
+
+
+def use(settings: Settings) -> None:
+    """Make *settings* those of this process. What was made from earlier ones keeps them: see `killsync.process`."""
+    global _current
+    _current = settings
 
 
 def load(*needs: Need) -> Settings:

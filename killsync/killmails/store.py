@@ -17,6 +17,7 @@ from killsync.killmails.mapping import (
     KillmailRows,
     map_killmail,
 )
+from killsync.process import at_begin
 from models.db import in_transaction, is_postgres
 from models.errors import is_away
 from models.events import KILLMAIL_SAVED
@@ -51,6 +52,7 @@ class _KnownIds:
 
 
 known_ids = _KnownIds()
+at_begin(known_ids.clear)
 
 
 class Saved:

@@ -13,6 +13,7 @@ from weakref import WeakSet
 import peewee
 import psycopg2
 
+from killsync.process import at_begin
 from models.db import connection, in_transaction, is_postgres
 from models.events import KILLMAIL_SAVED
 from models.fields import from_any, to_text, utcnow
@@ -36,6 +37,9 @@ def forget() -> None:
     """Drop every sum that is not written yet: it belongs to a database that this process has left."""
     for each in tuple(_all):
         each.drop()
+
+
+at_begin(forget)
 
 
 class Later:

@@ -21,6 +21,7 @@ from models.sql import rows, run
 from simulator import Handle
 from simulator.faults import Fault
 from tests.support.player import Player
+from tests.support.process import change_settings
 from tests.system.test_main_job import embedded
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -138,21 +139,19 @@ async def test_a_character_without_a_list_has_no_killmails(place: Place) -> None
 
 @ON_SQLITE
 async def test_a_lost_key_ends_the_run_with_what_to_do_and_costs_no_login(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place,
 ) -> None:
-    from killsync import settings as settings_module
+    from killsync.settings import current
     from killsync.sso.vault import generate_key
 
     number = place.news()
-    right = settings_module.current().secret_keys[0]
-    monkeypatch.setenv("SECRET_KEYS", generate_key())
-    settings_module.current.cache_clear()
+    right = current().secret_keys
+    change_settings(SECRET_KEYS=generate_key())
     row = await place.sync()
     assert row["status"] == "failed" and "SECRET_KEYS" in row["error"]
     with connection():
         assert rows('SELECT status FROM "user"') == [("active",)]
-    monkeypatch.setenv("SECRET_KEYS", right)
-    settings_module.current.cache_clear()
+    change_settings(SECRET_KEYS=right)
     row = await place.sync()
     assert row["status"] == "succeeded" and await place.is_stored(number)
 

@@ -17,6 +17,7 @@ from killsync.webhooks.filter import KILLS, LOSSES, WebhookFilter
 from models import connection
 from models.fields import utcnow
 from models.sql import rows, run, sql_now
+from tests.support.process import change_settings
 from tests.support.receiver import Receiver, receiving
 from tests.support.web_server import name_all
 from tests.support.webhook_account import ANY, Told
@@ -30,14 +31,10 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def told(settings: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    from killsync import settings as settings_module
-
-    monkeypatch.setenv("WEBHOOK_ALLOW_PRIVATE", "1")
-    settings_module.current.cache_clear()
     from killsync.webhooks import delivery
 
     monkeypatch.setattr(delivery, "NAME_PATIENCE", 0.0)
-    yield Told(settings_module.current(), receiver)
+    yield Told(change_settings(WEBHOOK_ALLOW_PRIVATE="1"), receiver)
     import dramatiq
 
     dramatiq.get_broker().flush_all()

@@ -26,6 +26,7 @@ from simulator.faults import Fault
 from tests.support.deployment import CLIENT
 from tests.support.esi_application import SCOPE
 from tests.support.player import Player
+from tests.support.process import change_settings
 from tests.support.web_server import served
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -584,16 +585,14 @@ async def test_a_sold_character_loses_its_old_owners_tokens(place: Place) -> Non
 
 
 @ON_SQLITE
-async def test_a_wrong_key_is_a_clear_error_and_no_lost_token(place: Place, monkeypatch: Any) -> None:
-    from killsync import settings as settings_module
+async def test_a_wrong_key_is_a_clear_error_and_no_lost_token(place: Place) -> None:
     from killsync.sso.errors import VaultError
     from killsync.sso.refresh import access_token
     from killsync.sso.vault import generate_key
 
     user_id = await logged_in(place)
     before = stored(place.pilots[0]).refresh_token
-    monkeypatch.setenv("SECRET_KEYS", generate_key())
-    settings_module.current.cache_clear()
+    change_settings(SECRET_KEYS=generate_key())
     with pytest.raises(VaultError, match="SECRET_KEYS"):
         await in_thread(lambda: access_token(user_id))
     assert stored(place.pilots[0]).refresh_token == before

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killsync.killmails import ledger
-from killsync.killmails.esi_url import BadLink, read_link
+from killsync.killmails.esi_url import BadUrl, parse
 from models import connection
 from models.sql import rows
 from simulator import Handle
@@ -117,13 +117,13 @@ async def test_a_link_to_another_place_is_refused_without_a_request(place: Place
 @pytest.mark.parametrize("scheme", ["https://", "http://", ""])
 def test_every_spelling_of_an_address_is_understood(version: str, tail: str, scheme: str) -> None:
     text = f"  {scheme}esi.evetech.net{version}/killmails/66587576/{HASH.upper()}{tail}\n"
-    assert read_link(text, REAL) == (66587576, HASH)
+    assert parse(text, REAL) == (66587576, HASH)
 
 
 @given(st.text(max_size=200))
 def test_any_other_text_is_a_bad_link_and_never_another_error(text: str) -> None:
     try:
-        number, digest = read_link(text, REAL)
-    except BadLink:
+        number, digest = parse(text, REAL)
+    except BadUrl:
         return
     assert number >= 0 and len(digest) == 40

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -15,12 +16,18 @@ from killsync.sso.vault import Vault
 from killsync.webhooks import queries, reader
 from killsync.webhooks.filter import KILLS, LOSSES, WebhookFilter
 from models import connection
-from models.fields import utcnow
+from models.fields import from_any, utcnow
 from models.sql import rows, run, sql_now
 from tests.support.process import change_settings
 from tests.support.receiver import Receiver, receiving
 from tests.support.web_server import name_all
 from tests.support.webhook_account import ANY, Told
+
+
+def moment_of(value: Any) -> datetime:
+    found = from_any(value)
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def receiver() -> Iterator[Receiver]:
 def told(settings: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     from killsync.webhooks import delivery
 
-    monkeypatch.setattr(delivery, "NAME_PATIENCE", 0.0)
+    monkeypatch.setattr(delivery, "NAMES_SECONDS", 0.0)
     yield Told(change_settings(WEBHOOK_ALLOW_PRIVATE="1"), receiver)
     import dramatiq
 
@@ -121,7 +128,7 @@ def test_a_receiver_that_is_not_well_is_asked_again_and_nothing_overtakes(told: 
         told.work()
         with connection():
             at = rows("SELECT wait_until FROM webhook WHERE id = %s", (number,))[0][0]
-        waits.append((reader.moment_of(at) - utcnow()).total_seconds())
+        waits.append((moment_of(at) - utcnow()).total_seconds())
         told.work(patient=True)
     assert len(told.receiver.requests) == 4, "while it waits nothing is sent"
     assert waits[0] > 3 and waits[1] > 8 and 110 < waits[2] <= 121 and 4 < waits[3] <= 7.5, waits
@@ -263,7 +270,7 @@ def test_a_name_that_is_still_to_come_is_waited_for_a_moment(told: Told, monkeyp
     from killsync.webhooks import delivery
 
     told.webhook()
-    monkeypatch.setattr(delivery, "NAME_PATIENCE", 60.0)
+    monkeypatch.setattr(delivery, "NAMES_SECONDS", 60.0)
     told.save(told.kills[0])
     told.work()
     assert told.receiver.requests == []

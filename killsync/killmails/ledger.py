@@ -250,7 +250,9 @@ def record_refusal(killmail_id: int, reason: str) -> bool:
 
 def counts() -> dict[str, int]:
     """Number of ledger rows by state."""
-    by_state: Any = KillmailRef.select(KillmailRef.state, fn.COUNT(KillmailRef.killmail_id).alias("number")).group_by(KillmailRef.state)
+    by_state: Any = KillmailRef.select(KillmailRef.state, fn.COUNT(KillmailRef.killmail_id).alias("number")).group_by(
+        KillmailRef.state
+    )
     return {each.state: each.number for each in by_state.namedtuples()}
 
 

@@ -146,7 +146,9 @@ def webhooks() -> Webhooks:
     """Webhooks by state, and what waits for the active ones."""
     known = _by_status(Webhook)
     waiting: Any = (
-        WebhookDelivery.select(fn.COUNT(WebhookDelivery.id).alias("number"), fn.MIN(WebhookDelivery.created_at).alias("oldest"))
+        WebhookDelivery.select(
+            fn.COUNT(WebhookDelivery.id).alias("number"), fn.MIN(WebhookDelivery.created_at).alias("oldest")
+        )
         .join(Webhook, on=(Webhook.id == WebhookDelivery.webhook_id))
         .where(WebhookDelivery.ended_at.is_null(), Webhook.status == WEBHOOK_ACTIVE)
         .namedtuples()

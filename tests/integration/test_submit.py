@@ -127,3 +127,28 @@ def test_any_other_text_is_a_bad_link_and_never_another_error(text: str) -> None
     except BadUrl:
         return
     assert number >= 0 and len(digest) == 40
+
+
+def test_no_connection_is_held_while_esi_is_asked(
+    against: Callable[..., Any], simulated: Callable[..., Handle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.esi import client
+    from killsync.killmails.fetch import submit
+    from models.db import database
+
+    handle = simulated(kills=(3,))
+    against(handle)
+    kill = next(iter(handle.simulator.universe.kills.values()))
+    open_at_call: list[bool] = []
+    run = client.http_session.run
+
+    def watched(coroutine: Any) -> Any:
+        open_at_call.append(not database.is_closed())
+        return run(coroutine)
+
+    monkeypatch.setattr(client.http_session, "run", watched)
+    submit(kill.killmail_id, kill.killmail_hash)
+    assert open_at_call and not any(open_at_call)
+    assert database.is_closed()
+    with connection():
+        assert ledger.counts() == {"fetched": 1}

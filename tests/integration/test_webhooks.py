@@ -339,3 +339,100 @@ def test_deleting_an_account_deletes_its_webhooks_and_rotating_keys_keeps_them(t
         assert Vault((new,)).decrypt(str(found[2])) == "hush"
         delete_account(told.account)
         assert rows("SELECT count(*) FROM webhook") == rows("SELECT count(*) FROM webhook_delivery") == [(0,)]
+
+
+class Messages:
+    """The messages that deliveries send, run one after the other as a worker would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from killsync.webhooks import delivery
+
+        self.waiting: list[int] = []
+        self.sent = 0
+        monkeypatch.setattr(delivery, "send", self.send)
+
+    def send(self, actor: str, webhook_id: int, **_delay: Any) -> None:
+        assert actor == "deliver"
+        self.sent += 1
+        self.waiting.append(webhook_id)
+
+    def work(self, most: int = 500) -> None:
+        """Run what was sent, and what that sends, until nothing is left."""
+        from killsync.webhooks import delivery
+
+        for _ in range(most):
+            if not self.waiting:
+                return
+            delivery.deliver(self.waiting.pop(0))
+        raise AssertionError("messages send messages for ever")
+
+
+def test_while_the_slots_are_busy_webhooks_wait_in_the_table_and_not_in_messages(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.webhooks import delivery, matching
+
+    numbers = [told.webhook() for _ in range(20)]
+    told.save(*told.kills[:2])
+    messages = Messages(monkeypatch)
+    slots = delivery.delivery_slots()
+    with connection():
+        for _ in range(delivery.SLOTS):
+            assert slots.acquire(blocking=False)
+        matching.announce()
+        for _ in range(2):
+            messages.work()
+            matching.sweep()
+        messages.work()
+        assert messages.sent <= 3 * delivery.SLOTS, "a sweep tries as many as there may be slots, and that is all"
+        assert told.receiver.requests == []
+        for _ in range(delivery.SLOTS):
+            slots.release()
+        matching.sweep()
+        messages.work()
+        assert len(told.receiver.taken()) == 40
+        assert messages.sent <= 3 * delivery.SLOTS + 20, "each webhook needs one message more"
+    assert {told.state(number).waiting for number in numbers} == {0}
+
+
+def test_whoever_ends_a_delivery_sends_the_next_webhook_that_is_due(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.webhooks import deliveries, delivery, matching
+
+    for _ in range(3):
+        told.webhook()
+    told.save(told.kills[0])
+    messages = Messages(monkeypatch)
+    slots = delivery.delivery_slots()
+    with connection():
+        held = [slots.acquire(blocking=False) for _ in range(delivery.SLOTS)]
+        assert all(held)
+        matching.announce()
+        unclaim = deliveries.unclaim
+
+        def unclaim_as_a_slot_becomes_free(webhook_id: int) -> None:
+            unclaim(webhook_id)
+            monkeypatch.setattr(deliveries, "unclaim", unclaim)
+            slots.release()
+
+        monkeypatch.setattr(deliveries, "unclaim", unclaim_as_a_slot_becomes_free)
+        messages.work()
+    assert len(told.receiver.taken()) == 3, "no sweep was needed"
+
+
+def test_a_webhook_whose_slice_of_time_is_used_up_goes_behind_the_others(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.webhooks import delivery, matching
+
+    for _ in range(2):
+        told.webhook()
+    told.save(*told.kills[:4])
+    told.receiver.pause = 0.05
+    monkeypatch.setattr(delivery, "SLICE_SECONDS", 0.01)
+    messages = Messages(monkeypatch)
+    with connection():
+        matching.announce()
+        messages.work()
+    assert len(told.receiver.taken()) == 8

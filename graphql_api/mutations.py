@@ -10,8 +10,7 @@ from graphql_api.context import Ask, active, one_user
 from graphql_api.errors import BadInput, Unavailable
 from killsync.accounts import accounts, people
 from killsync.esi.errors import EsiError
-from killsync.killmails import queries
-from killsync.killmails.esi_url import BadLink, read_link
+from killsync.killmails import esi_url, queries
 from killsync.killmails.fetch import KillmailRefused, submit
 from killsync.sso.refresh import revoke
 from killsync.sync.characters import request_sync
@@ -35,9 +34,9 @@ async def submit_killmail(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -
     """Fetch one killmail by its address at ESI."""
     await ask.changer()
     try:
-        killmail_id, killmail_hash = read_link(arguments["url"], ask.settings.esi_url)
+        killmail_id, killmail_hash = esi_url.parse(arguments["url"], ask.settings.esi_url)
         await in_db(submit, killmail_id, killmail_hash)
-    except (BadLink, KillmailRefused) as error:
+    except (esi_url.BadUrl, KillmailRefused) as error:
         raise BadInput(str(error), argument="url") from None
     except EsiError as error:
         if not error.transient:

@@ -6,10 +6,14 @@ to drop it; a process that is pointed at other settings (the one-process modes, 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from killsync import settings as settings_module
 from killsync.settings import Settings
+
+T = TypeVar("T")
 
 _resets: list[Callable[[], None]] = []
 
@@ -25,3 +29,25 @@ def begin(settings: Settings) -> Settings:
     for reset in _resets:
         reset()
     return settings
+
+
+class OnePerProcess(Generic[T]):
+    """An object that the process makes at the first call, and another one after each `begin`."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: T | None = None
+        at_begin(self.renew)
+
+    def __call__(self) -> T:
+        """The object of this process."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def renew(self) -> None:
+        """Have the next call make another one."""
+        with self._lock:
+            self._made = None

@@ -40,3 +40,11 @@ def locked(query: Q, *, skip: bool = False) -> Q:
     selected: Any = query
     locking: Q = selected.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE")
     return locking
+
+
+def epoch(column: Node) -> Any:
+    """The moment in *column* as seconds since 1970, to the millisecond."""
+    if is_postgres():
+        return fn.date_part("epoch", column)
+    # Julian days are fractions, which the rounding makes whole milliseconds again.
+    return fn.round((fn.julianday(fn.substr(column, 1, 23)) - 2440587.5) * 86_400, 3)

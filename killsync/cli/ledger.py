@@ -7,7 +7,6 @@ from killsync.cli.console import console
 from killsync.cli.tables import new_table
 from killsync.killmails import ledger as killmail_ledger
 from models import connection
-from models.fields import from_any
 
 
 def ledger() -> None:
@@ -20,7 +19,9 @@ def ledger() -> None:
         table.add_row(state, str(counts.get(state, 0)))
     console.print(table)
     if oldest:
-        since = from_any(oldest[1])
-        reason = oldest[3] or "not yet asked for"
-        line = f"Oldest pending: killmail {oldest[0]}, since {since}, {oldest[2]} attempt(s): {reason}"
+        reason = oldest.last_error or "not yet asked for"
+        line = (
+            f"Oldest pending: killmail {oldest.killmail_id}, since {oldest.discovered_at}, "
+            f"{oldest.attempts} attempt(s): {reason}"
+        )
         console.print(line, markup=False)

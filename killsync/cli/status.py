@@ -33,7 +33,7 @@ def status(
 ) -> None:
     """Show what needs a look, queues, users, token health, the ledger and ESI's budgets."""
     make_broker(startup.start("database", wait=False))
-    data = gather()
+    data = gather().as_dict()
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
             _watch(data, as_json=as_json)
@@ -52,11 +52,11 @@ def _watch(data: dict[str, Any], *, as_json: bool) -> None:
             else:
                 _print(data, as_json=False)
             time.sleep(EVERY_SECONDS)
-            data = gather(exact=False)
+            data = gather(exact=False).as_dict()
     with Live(_screen(data), console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
         while True:
             time.sleep(EVERY_SECONDS)
-            live.update(_screen(gather(exact=False)), refresh=True)
+            live.update(_screen(gather(exact=False).as_dict()), refresh=True)
 
 
 def _print(data: dict[str, Any], *, as_json: bool) -> None:

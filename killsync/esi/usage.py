@@ -26,7 +26,7 @@ class Usage:
     """Adds up what this process spends; it is in the tables a few seconds later."""
 
     def __init__(self) -> None:
-        self._later = counters.Later(_write)
+        self._later = counters.BufferedSums(_write)
 
     def add(self, route: str, outcome: str, tokens: int) -> None:
         """Count one request."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 
 from killsync import leases
+from killsync.events import store as events
 from killsync.killmails.dispatch import dispatch
-from killsync.killmails.store import prune_events
 from killsync.logging import get_logger
 from killsync.names import lookup, wanted
 from killsync.observability import counters
+from killsync.observability.queries import roll_up_usage
 from killsync.sync import progress, runs
-from killsync.webhooks import deliveries, delivery
+from killsync.webhooks import deliveries, matching
 from models import in_transaction
 
 log = get_logger("sweep")
@@ -30,18 +31,19 @@ def sweep() -> None:
     """Send due killmails again, ask for wanted names, end runs that only lack their end, tell webhooks, drop what is old."""
     sent = dispatch()
     if wanted.is_wanted():
-        lookup.ask_soon()
+        lookup.schedule_lookup()
     progress.settle(runs.unsettled_runs())
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
-        counters.sample()
+        counters.record_snapshot()
         in_transaction(_prune)
-    delivery.sweep()
+    matching.sweep()
     if sent:
         log.info("killmails sent", killmails=sent)
 
 
 def _prune() -> None:
-    prune_events(KEEP_EVENTS_SECONDS)
+    events.prune(KEEP_EVENTS_SECONDS)
     deliveries.prune(KEEP_DELIVERIES_SECONDS)
     runs.prune(KEEP_RUNS_SECONDS)
     counters.prune()
+    roll_up_usage()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from killsync.killmails.store import emit, emit_each
+from killsync.events.store import emit, emit_each
 from models.db import in_transaction, is_postgres
 from models.events import SYNC_PROGRESS
 from models.fields import from_any, to_text, utcnow

@@ -122,7 +122,7 @@ async def test_one_director_reads_the_list_for_all_and_members_are_asked_rarely(
     second = await place.log_in(2, scopes="corporation")
     assert place.reader() == (director, True) and place.answers(403) == 0
     assert not place.sql("SELECT 1 FROM sync_run WHERE user_id = %s AND kind = 'corporation'", second)
-    (shown,) = gather()["corporations"]
+    (shown,) = gather().as_dict()["corporations"]
     assert (shown["corporation_id"], shown["members"], bool(shown["works"])) == (CORPORATION, 3, True)
     name = place.sql('SELECT character_name FROM "user" WHERE id = %s', director)[0][0]
     assert shown["director"] == name

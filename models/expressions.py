@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, TypeVar
 
-from peewee import Node, fn
+from peewee import ColumnBase, Node, fn
 
 from models.db import is_postgres
 from models.fields import utcnow
 
 Q = TypeVar("Q")
+#: The first moment of 1970 as SQLite's `julianday` counts it, days.
+UNIX_EPOCH_AS_JULIAN_DAY = 2_440_587.5
 
 
 def now(offset_seconds: float = 0.0) -> Node:
@@ -28,6 +30,15 @@ def now(offset_seconds: float = 0.0) -> Node:
 def at(moment: datetime) -> Node:
     """*moment*, told by this host's clock, on the database's clock."""
     return now((moment - utcnow()).total_seconds())
+
+
+def epoch() -> ColumnBase:
+    """The database's own clock at this very moment, in seconds since the epoch."""
+    if is_postgres():
+        moment: ColumnBase = fn.date_part("epoch", fn.clock_timestamp())
+        return moment
+    since: ColumnBase = (fn.julianday("now") - UNIX_EPOCH_AS_JULIAN_DAY) * 86_400.0
+    return since
 
 
 def locked(query: Q, *, skip: bool = False) -> Q:

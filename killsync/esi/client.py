@@ -7,7 +7,6 @@ reservation, and sends the access token on the two list routes only.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,14 +14,17 @@ from typing import Any
 import aiohttp
 
 from killsync import http_session
-from killsync.esi import clock, errors, routes, schemas
+from killsync.esi import clock as esi_clock
+from killsync.esi import errors, routes, schemas
+from killsync.esi.clock import Clock
 from killsync.esi.errors import Cost
-from killsync.esi.rate_limit.budget import Bucket, Budget, Room, Taken
+from killsync.esi.rate_limit.rate_limit import Bucket, RateLimit, Reservation, Room, Unbucketed, Wait
 from killsync.esi.responses import Answer, Detail, ListAnswer, NamesAnswer, Sent, expiry, outcome, seconds_of
 from killsync.esi.routes import Route
 from killsync.esi.transport import send
 from killsync.esi.usage import Usage
 from killsync.observability import metrics
+from killsync.process import process
 from killsync.settings import Settings
 
 #: How long the answers that came wait for those that have not, seconds.
@@ -32,10 +34,13 @@ SLOW_SECONDS = 1.0
 class EsiClient:
     """ESI for one process."""
 
-    def __init__(self, settings: Settings, timeout: aiohttp.ClientTimeout | None = None) -> None:
+    def __init__(
+        self, settings: Settings, timeout: aiohttp.ClientTimeout | None = None, clock: Clock | None = None
+    ) -> None:
         self._settings = settings
         self._timeout = timeout or http_session.TIMEOUT
-        self.budget = Budget(settings.esi_reserve_percent)
+        self.clock = clock or esi_clock.shared(settings)
+        self.rate_limit = RateLimit(settings.esi_reserve_percent, self.clock)
         self.usage = Usage()
         self._egress = f"ip:{settings.esi_egress}"
         #: Whether the last that any process heard may have been a failure.
@@ -80,7 +85,7 @@ class EsiClient:
             pages=int(pages) if pages.isdecimal() and len(pages) < 8 else None,
             etag=answer.headers.get("etag", etag),
             last_modified=answer.headers.get("last-modified", last_modified),
-            expires_at=expiry(answer.headers),
+            expires_at=expiry(answer.headers, self.clock),
             not_modified=answer.status == 304,
             past_end=False,
             cost=answer.cost,
@@ -106,26 +111,27 @@ class EsiClient:
         when a 429 comes. What has none is in the first part, with NoToken.
         """
         bucket = self._bucket(routes.KILLMAIL, self._egress)
-        granted, wait = self.budget.take_some(bucket, routes.TOKENS[2], len(refs), backlog=backlog)
-        if late := refs[len(granted) :]:
+        granted = self.rate_limit.take_some(bucket, routes.TOKENS[2], len(refs), backlog=backlog)
+        reserved, wait = granted.reservations, granted.wait
+        if late := refs[len(reserved) :]:
             yield [
                 Detail(number, self._no_token(routes.KILLMAIL, _path(number, digest), wait)) for number, digest in late
             ]
         waiting: set[asyncio.Task[Any]] = set()
-        if granted:
-            self._is_failing |= granted[0].failures > 0
-            done, waiting = http_session.run(self._ask_for(list(zip(refs, granted, strict=False))))
+        if reserved:
+            self._is_failing |= reserved[0].failures > 0
+            done, waiting = http_session.run(self._ask_for(list(zip(refs, reserved, strict=False))))
             yield [self._detail(*task.result()) for task in done]
         while waiting:
             done, waiting = http_session.run(_first(waiting))
             yield [self._detail(*task.result()) for task in done]
 
-    async def _ask_for(self, calls: list[tuple[tuple[int, str], Taken]]) -> Any:
+    async def _ask_for(self, calls: list[tuple[tuple[int, str], Reservation]]) -> Any:
         tasks = [asyncio.create_task(self._killmail(number, digest, taken)) for (number, digest), taken in calls]
         # One that is slow keeps the others waiting for a moment and no longer.
         return await asyncio.wait(tasks, timeout=SLOW_SECONDS)
 
-    async def _killmail(self, number: int, digest: str, taken: Taken) -> tuple[int, str, Taken, Sent]:
+    async def _killmail(self, number: int, digest: str, taken: Reservation) -> tuple[int, str, Reservation, Sent]:
         path = _path(number, digest)
         sent: Sent
         try:
@@ -141,14 +147,14 @@ class EsiClient:
         # All processes are told at once, whatever else this one still waits for.
         return number, path, taken, await asyncio.to_thread(self._caught, taken, path, sent)
 
-    def _caught(self, taken: Taken, path: str, sent: Sent) -> errors.EsiError:
+    def _caught(self, taken: Reservation, path: str, sent: Sent) -> errors.EsiError:
         try:
             answer = self._conclude(routes.KILLMAIL, taken, path, sent)
         except errors.EsiError as error:
             return error
         return errors.Malformed(path, f"ESI answered {answer.status} to a first question", cost=answer.cost)
 
-    def _detail(self, number: int, path: str, taken: Taken, sent: Sent) -> Detail:
+    def _detail(self, number: int, path: str, taken: Reservation, sent: Sent) -> Detail:
         if isinstance(sent, errors.EsiError):
             return Detail(number, sent, sent.cost)
         try:
@@ -203,8 +209,8 @@ class EsiClient:
 
     def room(self) -> Room:
         """How many killmail details could be asked for now; the wait is one of this host's clock."""
-        room = self.budget.room(self._bucket(routes.KILLMAIL, self._egress), routes.TOKENS[2])
-        return replace(room, wait=clock.here(room.wait))
+        room = self.rate_limit.room(self._bucket(routes.KILLMAIL, self._egress), routes.TOKENS[2])
+        return replace(room, wait=self.clock.here(room.wait))
 
     def _object(self, route: Route, path: str) -> dict[str, Any]:
         return self._shaped(self._call(route, None, "GET", path, {}, {}), path, schemas.mapping)
@@ -241,7 +247,7 @@ class EsiClient:
             sent = error
         return self._conclude(route, taken, path, sent)
 
-    def _conclude(self, route: Route, taken: Taken | int, path: str, sent: Sent) -> Answer:
+    def _conclude(self, route: Route, taken: Reservation | Unbucketed, path: str, sent: Sent) -> Answer:
         """Settle what was reserved by what came of it; the answer of a 2xx or 304, or the exception."""
         if isinstance(sent, errors.EsiError):
             self._settle(route, taken, None, {})
@@ -251,7 +257,7 @@ class EsiClient:
                 sent.retry_after = max(self._failed(), 5.0)
             raise sent
         status, heard, body = sent
-        tokens = routes.cost(status) if isinstance(taken, Taken) else 0
+        tokens = routes.cost(status) if isinstance(taken, Reservation) else 0
         cost = Cost(1, tokens)
         self._settle(route, taken, status, heard)
         self.usage.add(route.name, outcome(status), tokens)
@@ -261,40 +267,41 @@ class EsiClient:
             return Answer(status, heard, body, cost)
         raise self._refusal(route, taken, path, status, heard, cost)
 
-    def _reserve(self, route: Route, subject: str | None, path: str, *, backlog: bool) -> Taken | int:
+    def _reserve(self, route: Route, subject: str | None, path: str, *, backlog: bool) -> Reservation | Unbucketed:
+        taken: Reservation | Unbucketed | Wait
         if subject is None:
-            taken: Taken | int | float = self.budget.take_unbucketed()
+            taken = self.rate_limit.take_unbucketed()
         else:
-            taken = self.budget.take(self._bucket(route, subject), routes.TOKENS[2], backlog=backlog)
-        if isinstance(taken, float):
-            raise self._no_token(route, path, taken)
-        self._is_failing |= bool(taken.failures if isinstance(taken, Taken) else taken)
+            taken = self.rate_limit.take(self._bucket(route, subject), routes.TOKENS[2], backlog=backlog)
+        if isinstance(taken, Wait):
+            raise self._no_token(route, path, taken.seconds)
+        self._is_failing |= taken.failures > 0
         return taken
 
     def _failed(self) -> float:
         self._is_failing = True
-        return self.budget.failed()
+        return self.rate_limit.failed()
 
     def _succeeded(self) -> None:
         self._is_failing = False
-        self.budget.succeeded()
+        self.rate_limit.succeeded()
 
     def _no_token(self, route: Route, path: str, seconds: float) -> errors.NoToken:
         metrics.budget_refusal(route.name)
-        return errors.NoToken(path, f"no token for {seconds:.0f} s", retry_after=clock.here(seconds))
+        return errors.NoToken(path, f"no token for {seconds:.0f} s", retry_after=self.clock.here(seconds))
 
-    def _settle(self, route: Route, taken: Taken | int, status: int | None, heard: dict[str, str]) -> None:
-        if not isinstance(taken, Taken):
+    def _settle(self, route: Route, taken: Reservation | Unbucketed, status: int | None, heard: dict[str, str]) -> None:
+        if not isinstance(taken, Reservation):
             left, reset = heard.get("x-esi-error-limit-remain", ""), heard.get("x-esi-error-limit-reset", "")
             if left.isdecimal() and reset.isdecimal() and (int(left) < 60 or status is None or status >= 400):
-                self.budget.heard_errors(int(left), float(reset))
+                self.rate_limit.heard_errors(int(left), float(reset))
             return
         group = heard.get("x-ratelimit-group")
         if group and group != taken.bucket.group:
             self._groups[route.name] = group
         remaining = heard.get("x-ratelimit-remaining", "")
         left_over = int(remaining) if remaining.isdecimal() else None
-        self.budget.settle(
+        self.rate_limit.settle(
             taken,
             routes.cost(status) if status is not None else 0,
             limit=routes.parse_limit(heard.get("x-ratelimit-limit", "")),
@@ -302,19 +309,21 @@ class EsiClient:
         )
 
     def _refusal(
-        self, route: Route, taken: Taken | int, path: str, status: int, heard: dict[str, str], cost: Cost
+        self, route: Route, taken: Reservation | Unbucketed, path: str, status: int, heard: dict[str, str], cost: Cost
     ) -> errors.EsiError:
         if status == 429:
             seconds = seconds_of(heard.get("retry-after"), 60.0)
-            if isinstance(taken, Taken):
-                self.budget.block(taken.bucket, seconds)
+            if isinstance(taken, Reservation):
+                self.rate_limit.block(taken.bucket, seconds)
             else:
-                self.budget.block_all(seconds)
-            return errors.RateLimited(path, f"429 for {seconds:.0f} s", retry_after=clock.here(seconds), cost=cost)
+                self.rate_limit.block_all(seconds)
+            return errors.RateLimited(path, f"429 for {seconds:.0f} s", retry_after=self.clock.here(seconds), cost=cost)
         if status == 420:
             seconds = seconds_of(heard.get("x-esi-error-limit-reset") or heard.get("retry-after"), 60.0)
-            self.budget.block_all(seconds)
-            return errors.ErrorLimited(path, f"420 for {seconds:.0f} s", retry_after=clock.here(seconds), cost=cost)
+            self.rate_limit.block_all(seconds)
+            return errors.ErrorLimited(
+                path, f"420 for {seconds:.0f} s", retry_after=self.clock.here(seconds), cost=cost
+            )
         if status >= 500:
             pause = max(self._failed(), seconds_of(heard.get("retry-after"), 5.0))
             return errors.Downtime(path, f"ESI answered {status}", retry_after=pause, cost=cost)
@@ -337,14 +346,6 @@ def _path(killmail_id: int, killmail_hash: str) -> str:
     return f"/killmails/{killmail_id}/{killmail_hash}"
 
 
-_clients: dict[str, EsiClient] = {}
-_clients_lock = threading.Lock()
-
-
 def shared(settings: Settings) -> EsiClient:
     """This process's client for the ESI of *settings*."""
-    with _clients_lock:
-        found = _clients.get(settings.esi_url)
-        if found is None or found._settings is not settings:
-            found = _clients[settings.esi_url] = EsiClient(settings)
-        return found
+    return process.shared(EsiClient, settings)

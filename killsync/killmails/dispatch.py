@@ -14,7 +14,6 @@ from killsync import leases
 from killsync import settings as settings_module
 from killsync.broker.messages import send
 from killsync.broker.queues import PRIORITY
-from killsync.esi import clock
 from killsync.esi.client import shared
 from killsync.killmails import ledger
 from killsync.logging import get_logger
@@ -40,7 +39,8 @@ def dispatch() -> int:
 
 
 def _dispatch() -> int:
-    room = shared(settings_module.current()).room()
+    client = shared(settings_module.current())
+    room = client.room()
     sent = ledger.count_sent()
     # What is fresh does not wait for room among what a backlog has sent.
     fresh = ledger.claim(min(IN_FLIGHT, max(0, room.fresh - sent)), backlog=False)
@@ -49,7 +49,7 @@ def _dispatch() -> int:
     total = len(fresh) + len(backlog)
     _send([*_batches(fresh, FRESH_BATCH), *_batches(backlog, BATCH)], fresh=len(fresh))
     if ledger.has_due():
-        a_moment = clock.here(1.0)
+        a_moment = client.clock.here(1.0)
         _come_back(a_moment if total else max(a_moment, min(30.0, room.wait)))
     return total
 

@@ -161,7 +161,7 @@ def _scheduler() -> int | None:
 
 def _budgets() -> dict[str, Any]:
     """The shared buckets one by one, those of characters in sum, and the gate before all of them."""
-    now = clock.now()
+    now = clock.shared(settings_module.current()).now()
     shared, characters = [], []
     for name, text in rows("SELECT name, account FROM esi_bucket WHERE name LIKE '%%|ip:%%' ORDER BY name"):
         account = TokenBucket.load(text)

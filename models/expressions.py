@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, TypeVar
 
-from peewee import ColumnBase, Node, fn
+from peewee import ColumnBase, Node, Select, fn
 
-from models.db import is_postgres
+from models.db import database, is_postgres
 from models.fields import utcnow
 
 Q = TypeVar("Q")
@@ -30,6 +30,17 @@ def now(offset_seconds: float = 0.0) -> Node:
 def at(moment: datetime) -> Node:
     """*moment*, told by this host's clock, on the database's clock."""
     return now((moment - utcnow()).total_seconds())
+
+
+def evaluate(expression: Node) -> Any:
+    """The value of *expression*, asked of the database by itself."""
+    return Select([], [expression]).scalar(database)
+
+
+def lift_time_limit() -> None:
+    """In a transaction: let its statements take as long as they take, as maintenance of large tables must."""
+    if is_postgres():
+        evaluate(fn.set_config("statement_timeout", "0", True))
 
 
 def epoch() -> ColumnBase:

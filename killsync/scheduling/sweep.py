@@ -13,6 +13,7 @@ from killsync.observability import counters
 from killsync.sync import progress, runs
 from killsync.webhooks import deliveries, delivery
 from models import in_transaction
+from models.expressions import lift_time_limit
 
 log = get_logger("sweep")
 
@@ -41,6 +42,7 @@ def sweep() -> None:
 
 
 def _prune() -> None:
+    lift_time_limit()
     prune_events(KEEP_EVENTS_SECONDS)
     deliveries.prune(KEEP_DELIVERIES_SECONDS)
     runs.prune(KEEP_RUNS_SECONDS)

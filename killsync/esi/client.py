@@ -24,8 +24,8 @@ from killsync.esi.routes import Route
 from killsync.esi.transport import send
 from killsync.esi.usage import Usage
 from killsync.observability import metrics
-from killsync.process import process
 from killsync.settings import Settings
+from killsync.shared import objects
 
 #: How long the answers that came wait for those that have not, seconds.
 SLOW_SECONDS = 1.0
@@ -348,4 +348,4 @@ def _path(killmail_id: int, killmail_hash: str) -> str:
 
 def shared(settings: Settings) -> EsiClient:
     """This process's client for the ESI of *settings*."""
-    return process.shared(EsiClient, settings)
+    return objects.get(EsiClient, settings)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from killsync.process import process
 from killsync.settings import Settings
+from killsync.shared import objects
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Clock:
 
 
 def real(_settings: Settings) -> Clock:
-    """The clock of a process that was not given another (`process.use(clock.real, ...)`)."""
+    """The clock of a process that was not given another (`objects.use(clock.real, ...)`)."""
     return Clock()
 
 
 def shared(settings: Settings) -> Clock:
     """This process's clock of ESI."""
-    return process.shared(real, settings)
+    return objects.get(real, settings)

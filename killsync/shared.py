@@ -14,7 +14,7 @@ from killsync.settings import Settings
 T = TypeVar("T")
 
 
-class Process:
+class SharedObjects:
     """The shared objects of one process, each made for its settings when it is first asked for."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Process:
         self._used: dict[Callable[[Settings], Any], Any] = {}
         self._lock = threading.RLock()
 
-    def shared(self, make: Callable[[Settings], T], settings: Settings) -> T:
+    def get(self, make: Callable[[Settings], T], settings: Settings) -> T:
         """What *make* made of *settings*; made anew when the settings are others than the last time."""
         with self._lock:
             if make in self._used:
@@ -40,4 +40,4 @@ class Process:
             self._used[make] = made
 
 
-process = Process()
+objects = SharedObjects()

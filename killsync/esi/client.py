@@ -7,9 +7,9 @@ reservation, and sends the access token on the two list routes only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -26,6 +26,8 @@ from killsync.esi.usage import Usage
 from killsync.observability import metrics
 from killsync.settings import Settings
 from killsync.shared import objects
+
+T = TypeVar("T")
 
 #: How long the answers that came wait for those that have not, seconds.
 SLOW_SECONDS = 1.0
@@ -81,7 +83,7 @@ class EsiClient:
             return ListAnswer([], None, None, None, None, False, True, error.cost)
         pages = answer.headers.get("x-pages", "")
         return ListAnswer(
-            refs=[] if answer.status == 304 else self._shaped(answer, path, schemas.killmail_refs),
+            refs=[] if answer.status == 304 else self._decoded(answer, path, schemas.killmail_refs),
             pages=int(pages) if pages.isdecimal() and len(pages) < 8 else None,
             etag=answer.headers.get("etag", etag),
             last_modified=answer.headers.get("last-modified", last_modified),
@@ -91,7 +93,7 @@ class EsiClient:
             cost=answer.cost,
         )
 
-    def killmail(self, killmail_id: int, killmail_hash: str, *, backlog: bool = False) -> tuple[dict[str, Any], Cost]:
+    def killmail(self, killmail_id: int, killmail_hash: str, *, backlog: bool = False) -> tuple[schemas.Killmail, Cost]:
         """A killmail's detail.
 
         Raises:
@@ -159,7 +161,7 @@ class EsiClient:
             return Detail(number, sent, sent.cost)
         try:
             answer = self._conclude(routes.KILLMAIL, taken, path, sent)
-            body = self._shaped(answer, path, lambda data: schemas.killmail(data, number))
+            body = self._decoded(answer, path, lambda data: schemas.killmail(data, number))
         except errors.EsiError as error:
             return Detail(number, error, error.cost)
         return Detail(number, body, answer.cost)
@@ -185,48 +187,43 @@ class EsiClient:
             self._names(ids[:middle], result)
             self._names(ids[middle:], result)
             return
-        found = self._shaped(answer, path, schemas.names)
+        found = self._decoded(answer, path, schemas.names)
         result.cost += answer.cost
         result.names.update(found)
         result.unknown.update(set(ids) - set(found))
 
-    def corporation(self, corporation_id: int) -> dict[str, Any]:
+    def corporation(self, corporation_id: int) -> schemas.Organization:
         """A corporation's public information."""
-        return self._object(routes.CORPORATION, f"/corporations/{corporation_id}")
+        return self._get(routes.CORPORATION, f"/corporations/{corporation_id}", schemas.organization)
 
-    def alliance(self, alliance_id: int) -> dict[str, Any]:
+    def alliance(self, alliance_id: int) -> schemas.Organization:
         """An alliance's public information."""
-        return self._object(routes.ALLIANCE, f"/alliances/{alliance_id}")
+        return self._get(routes.ALLIANCE, f"/alliances/{alliance_id}", schemas.organization)
 
-    def character(self, character_id: int) -> dict[str, Any]:
+    def character(self, character_id: int) -> schemas.Character:
         """A character's public information."""
-        return self._object(routes.CHARACTER, f"/characters/{character_id}")
+        return self._get(routes.CHARACTER, f"/characters/{character_id}", schemas.character)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> schemas.Status:
         """Whether Tranquility is up."""
-        answer = self._call(routes.STATUS, self._egress, "GET", "/status", {}, {})
-        return self._shaped(answer, "/status", schemas.mapping)
+        return self._get(routes.STATUS, "/status", schemas.status, self._egress)
 
     def room(self) -> Room:
         """How many killmail details could be asked for now; the wait is one of this host's clock."""
         room = self.rate_limit.room(self._bucket(routes.KILLMAIL, self._egress), routes.TOKENS[2])
         return replace(room, wait=self.clock.here(room.wait))
 
-    def _object(self, route: Route, path: str) -> dict[str, Any]:
-        return self._shaped(self._call(route, None, "GET", path, {}, {}), path, schemas.mapping)
+    def _get(self, route: Route, path: str, decode: Callable[[bytes], T], subject: str | None = None) -> T:
+        return self._decoded(self._call(route, subject, "GET", path, {}, {}), path, decode)
 
-    def _shaped(self, answer: Answer, path: str, check: Any) -> Any:
+    def _decoded(self, answer: Answer, path: str, decode: Callable[[bytes], T]) -> T:
         kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind and kind != "application/json" and not kind.endswith("+json"):
             raise errors.Malformed(path, f"the answer is {kind[:40]}, not JSON", cost=answer.cost)
         try:
-            data = schemas.loads(answer.body)
-        except ValueError:
+            return decode(answer.body)
+        except schemas.NotJson:
             raise errors.Downtime(path, "the answer arrived cut short", retry_after=15.0, cost=answer.cost) from None
-        if isinstance(data, dict) and set(data) == {"error"}:
-            raise errors.Malformed(path, "an error object under status 200", cost=answer.cost)
-        try:
-            return check(data)
         except schemas.ShapeError as error:
             raise errors.Malformed(path, str(error), cost=answer.cost) from None
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from killsync.esi import errors
 from killsync.esi.clock import Clock
 from killsync.esi.errors import Cost
+from killsync.esi.schemas import Killmail
 from models.fields import utcnow
 
 
@@ -51,7 +51,7 @@ class Detail:
     """What became of asking for one killmail: its body as ESI serves it, or the error that came instead."""
 
     killmail_id: int
-    outcome: dict[str, Any] | errors.EsiError
+    outcome: Killmail | errors.EsiError
     cost: Cost = field(default_factory=Cost)
 
 

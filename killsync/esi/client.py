@@ -1,4 +1,4 @@
-"""The ESI client: one call a method, from worker threads. Reserves the call's tokens, sends it, settles, says what came.
+"""The ESI client: one route a method, from worker threads, with its answer checked.
 
 It never retries by itself (a caller puts its message back instead), never follows a redirect, never asks without a
 reservation, and sends the access token on the two list routes only.
@@ -16,14 +16,12 @@ import aiohttp
 from killsync import http_session
 from killsync.esi import clock as esi_clock
 from killsync.esi import errors, routes, schemas
+from killsync.esi.calls import Calls
 from killsync.esi.clock import Clock
 from killsync.esi.errors import Cost
-from killsync.esi.rate_limit.rate_limit import Bucket, RateLimit, Reservation, Room, Unbucketed, Wait
-from killsync.esi.responses import Answer, Detail, ListAnswer, NamesAnswer, Sent, expiry, outcome, seconds_of
+from killsync.esi.rate_limit.rate_limit import Reservation, Room
+from killsync.esi.responses import Answer, Detail, ListAnswer, NamesAnswer, Sent, expiry
 from killsync.esi.routes import Route
-from killsync.esi.transport import send
-from killsync.esi.usage import Usage
-from killsync.observability import metrics
 from killsync.settings import Settings
 from killsync.shared import objects
 
@@ -40,15 +38,10 @@ class EsiClient:
         self, settings: Settings, timeout: aiohttp.ClientTimeout | None = None, clock: Clock | None = None
     ) -> None:
         self._settings = settings
-        self._timeout = timeout or http_session.TIMEOUT
         self.clock = clock or esi_clock.shared(settings)
-        self.rate_limit = RateLimit(settings.esi_reserve_percent, self.clock)
-        self.usage = Usage()
+        self._calls = Calls(settings, timeout or http_session.TIMEOUT, self.clock)
+        self.rate_limit, self.usage = self._calls.rate_limit, self._calls.usage
         self._egress = f"ip:{settings.esi_egress}"
-        #: Whether the last that any process heard may have been a failure.
-        self._is_failing = False
-        #: Groups as ESI's headers name them, where they differ from the table in `routes`.
-        self._groups: dict[str, str] = {}
 
     def killmail_list(
         self, kind: str, subject_id: int, token: str, page: int, *, payer: int, etag: str | None = None,
@@ -77,7 +70,9 @@ class EsiClient:
             headers["If-Modified-Since"] = last_modified
         path = f"/{kind}s/{subject_id}/killmails/recent"
         try:
-            answer = self._call(route, f"char:{payer}", "GET", path, headers, {"page": str(page)}, backlog=backlog)
+            answer = self._calls.call(
+                route, f"char:{payer}", "GET", path, headers, {"page": str(page)}, backlog=backlog
+            )
         except errors.NotFound as error:
             # Past the end, ESI answers 404 or an empty list; a character without killmails may have no first page either.
             return ListAnswer([], None, None, None, None, False, True, error.cost)
@@ -112,16 +107,17 @@ class EsiClient:
         reserved for all of them at once, and what has a token leaves in that moment, so that nothing is left to leave
         when a 429 comes. What has none is in the first part, with NoToken.
         """
-        bucket = self._bucket(routes.KILLMAIL, self._egress)
+        bucket = self._calls.bucket(routes.KILLMAIL, self._egress)
         granted = self.rate_limit.take_some(bucket, routes.TOKENS[2], len(refs), backlog=backlog)
         reserved, wait = granted.reservations, granted.wait
         if late := refs[len(reserved) :]:
             yield [
-                Detail(number, self._no_token(routes.KILLMAIL, _path(number, digest), wait)) for number, digest in late
+                Detail(number, self._calls.no_token(routes.KILLMAIL, _path(number, digest), wait))
+                for number, digest in late
             ]
         waiting: set[asyncio.Task[Any]] = set()
         if reserved:
-            self._is_failing |= reserved[0].failures > 0
+            self._calls.is_failing |= reserved[0].failures > 0
             done, waiting = http_session.run(self._ask_for(list(zip(refs, reserved, strict=False))))
             yield [self._detail(*task.result()) for task in done]
         while waiting:
@@ -137,12 +133,12 @@ class EsiClient:
         path = _path(number, digest)
         sent: Sent
         try:
-            status, heard, body = await send(self._settings, self._timeout, routes.KILLMAIL, "GET", path, {}, {}, None)
+            status, heard, body = await self._calls.send(routes.KILLMAIL, "GET", path, {}, {})
             sent = status, heard, body
             if 200 <= status < 300:
-                if self._is_failing:
+                if self._calls.is_failing:
                     # At once, in the order in which answers come: failures count as long as they are in a row.
-                    await asyncio.to_thread(self._succeeded)
+                    await asyncio.to_thread(self._calls.succeeded)
                 return number, path, taken, sent
         except errors.EsiError as error:
             sent = error
@@ -151,7 +147,7 @@ class EsiClient:
 
     def _caught(self, taken: Reservation, path: str, sent: Sent) -> errors.EsiError:
         try:
-            answer = self._conclude(routes.KILLMAIL, taken, path, sent)
+            answer = self._calls.conclude(routes.KILLMAIL, taken, path, sent)
         except errors.EsiError as error:
             return error
         return errors.Malformed(path, f"ESI answered {answer.status} to a first question", cost=answer.cost)
@@ -160,7 +156,7 @@ class EsiClient:
         if isinstance(sent, errors.EsiError):
             return Detail(number, sent, sent.cost)
         try:
-            answer = self._conclude(routes.KILLMAIL, taken, path, sent)
+            answer = self._calls.conclude(routes.KILLMAIL, taken, path, sent)
             body = self._decoded(answer, path, lambda data: schemas.killmail(data, number))
         except errors.EsiError as error:
             return Detail(number, error, error.cost)
@@ -177,7 +173,7 @@ class EsiClient:
             return
         path = "/universe/names"
         try:
-            answer = self._call(routes.NAMES, None, "POST", path, {}, {}, json=ids)
+            answer = self._calls.call(routes.NAMES, None, "POST", path, {}, {}, json=ids)
         except errors.NotFound as error:
             result.cost += error.cost
             if len(ids) == 1:
@@ -210,11 +206,11 @@ class EsiClient:
 
     def room(self) -> Room:
         """How many killmail details could be asked for now; the wait is one of this host's clock."""
-        room = self.rate_limit.room(self._bucket(routes.KILLMAIL, self._egress), routes.TOKENS[2])
+        room = self.rate_limit.room(self._calls.bucket(routes.KILLMAIL, self._egress), routes.TOKENS[2])
         return replace(room, wait=self.clock.here(room.wait))
 
     def _get(self, route: Route, path: str, decode: Callable[[bytes], T], subject: str | None = None) -> T:
-        return self._decoded(self._call(route, subject, "GET", path, {}, {}), path, decode)
+        return self._decoded(self._calls.call(route, subject, "GET", path, {}, {}), path, decode)
 
     def _decoded(self, answer: Answer, path: str, decode: Callable[[bytes], T]) -> T:
         kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -226,113 +222,6 @@ class EsiClient:
             raise errors.Downtime(path, "the answer arrived cut short", retry_after=15.0, cost=answer.cost) from None
         except schemas.ShapeError as error:
             raise errors.Malformed(path, str(error), cost=answer.cost) from None
-
-    def _bucket(self, route: Route, subject: str) -> Bucket:
-        return Bucket(self._groups.get(route.name, str(route.group)), subject, route.limit, route.window)
-
-    def _call(
-        self, route: Route, subject: str | None, method: str, path: str, headers: dict[str, str],
-        query: dict[str, str], *, json: Any = None, backlog: bool = False,
-    ) -> Answer:  # fmt: skip
-        """Reserve, send, settle; the answer of a 2xx or 304, or the exception that says what came instead."""
-        taken = self._reserve(route, subject, path, backlog=backlog)
-        try:
-            sent: Sent = http_session.run(
-                send(self._settings, self._timeout, route, method, path, headers, query, json)
-            )
-        except errors.EsiError as error:
-            sent = error
-        return self._conclude(route, taken, path, sent)
-
-    def _conclude(self, route: Route, taken: Reservation | Unbucketed, path: str, sent: Sent) -> Answer:
-        """Settle what was reserved by what came of it; the answer of a 2xx or 304, or the exception."""
-        if isinstance(sent, errors.EsiError):
-            self._settle(route, taken, None, {})
-            sent.cost = Cost(1, 0)
-            self.usage.add(route.name, "error", 0)
-            if isinstance(sent, errors.Downtime):
-                sent.retry_after = max(self._failed(), 5.0)
-            raise sent
-        status, heard, body = sent
-        tokens = routes.cost(status) if isinstance(taken, Reservation) else 0
-        cost = Cost(1, tokens)
-        self._settle(route, taken, status, heard)
-        self.usage.add(route.name, outcome(status), tokens)
-        if 200 <= status < 300 or status == 304:
-            if self._is_failing:
-                self._succeeded()
-            return Answer(status, heard, body, cost)
-        raise self._refusal(route, taken, path, status, heard, cost)
-
-    def _reserve(self, route: Route, subject: str | None, path: str, *, backlog: bool) -> Reservation | Unbucketed:
-        taken: Reservation | Unbucketed | Wait
-        if subject is None:
-            taken = self.rate_limit.take_unbucketed()
-        else:
-            taken = self.rate_limit.take(self._bucket(route, subject), routes.TOKENS[2], backlog=backlog)
-        if isinstance(taken, Wait):
-            raise self._no_token(route, path, taken.seconds)
-        self._is_failing |= taken.failures > 0
-        return taken
-
-    def _failed(self) -> float:
-        self._is_failing = True
-        return self.rate_limit.failed()
-
-    def _succeeded(self) -> None:
-        self._is_failing = False
-        self.rate_limit.succeeded()
-
-    def _no_token(self, route: Route, path: str, seconds: float) -> errors.NoToken:
-        metrics.budget_refusal(route.name)
-        return errors.NoToken(path, f"no token for {seconds:.0f} s", retry_after=self.clock.here(seconds))
-
-    def _settle(self, route: Route, taken: Reservation | Unbucketed, status: int | None, heard: dict[str, str]) -> None:
-        if not isinstance(taken, Reservation):
-            left, reset = heard.get("x-esi-error-limit-remain", ""), heard.get("x-esi-error-limit-reset", "")
-            if left.isdecimal() and reset.isdecimal() and (int(left) < 60 or status is None or status >= 400):
-                self.rate_limit.heard_errors(int(left), float(reset))
-            return
-        group = heard.get("x-ratelimit-group")
-        if group and group != taken.bucket.group:
-            self._groups[route.name] = group
-        remaining = heard.get("x-ratelimit-remaining", "")
-        left_over = int(remaining) if remaining.isdecimal() else None
-        self.rate_limit.settle(
-            taken,
-            routes.cost(status) if status is not None else 0,
-            limit=routes.parse_limit(heard.get("x-ratelimit-limit", "")),
-            remaining=left_over,
-        )
-
-    def _refusal(
-        self, route: Route, taken: Reservation | Unbucketed, path: str, status: int, heard: dict[str, str], cost: Cost
-    ) -> errors.EsiError:
-        if status == 429:
-            seconds = seconds_of(heard.get("retry-after"), 60.0)
-            if isinstance(taken, Reservation):
-                self.rate_limit.block(taken.bucket, seconds)
-            else:
-                self.rate_limit.block_all(seconds)
-            return errors.RateLimited(path, f"429 for {seconds:.0f} s", retry_after=self.clock.here(seconds), cost=cost)
-        if status == 420:
-            seconds = seconds_of(heard.get("x-esi-error-limit-reset") or heard.get("retry-after"), 60.0)
-            self.rate_limit.block_all(seconds)
-            return errors.ErrorLimited(
-                path, f"420 for {seconds:.0f} s", retry_after=self.clock.here(seconds), cost=cost
-            )
-        if status >= 500:
-            pause = max(self._failed(), seconds_of(heard.get("retry-after"), 5.0))
-            return errors.Downtime(path, f"ESI answered {status}", retry_after=pause, cost=cost)
-        if 300 <= status < 400:
-            return errors.Malformed(path, f"ESI answered {status}, a redirect", cost=cost)
-        kind = {
-            401: errors.TokenRejected,
-            403: errors.Forbidden,
-            404: errors.NotFound,
-            422: errors.InvalidHash if route is routes.KILLMAIL else errors.BadRequest,
-        }.get(status, errors.BadRequest)
-        return kind(path, f"ESI answered {status}", cost=cost)
 
 
 async def _first(waiting: set[asyncio.Task[Any]]) -> Any:

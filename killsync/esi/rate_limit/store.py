@@ -96,8 +96,8 @@ class BucketStore:
         return float(database_now) if self._clock.is_real else self._clock.now()
 
 
-# SQL text, because every call to ESI waits for this row and Peewee needs longer to build these two statements than
-# PostgreSQL to run them.
+# SQL text, because every call to ESI waits for this row: a transaction of these two statements took 0.3 ms in this way and
+# 1.2 ms when Peewee built them, 0.7 ms of it this process's own work.
 _LOCK = (
     "SELECT account, (SELECT account FROM esi_bucket WHERE name = '{breaker}'), {epoch}, {settings} "
     "FROM esi_bucket WHERE name = %s {lock}"

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(
         40, ge=1, le=1000, description="Most PostgreSQL connections one process may hold at a time."
     )
+    database_statement_seconds: int = Field(
+        60, ge=0, le=86_400,
+        description="Longest that PostgreSQL works on one statement before it gives up; 0: for ever. Migrations, backups and "
+        "the removal of old rows have no limit.",
+    )  # fmt: skip
     database_listen_url: str = Field(
         "",
         repr=False,

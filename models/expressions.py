@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, TypeVar
 
-from peewee import Node, fn
+from peewee import ColumnBase, Node, Select, fn
 
-from models.db import is_postgres
+from models.db import database, is_postgres
 from models.fields import utcnow
 
 Q = TypeVar("Q")
+#: The first moment of 1970 as SQLite's `julianday` counts it, days.
+UNIX_EPOCH_AS_JULIAN_DAY = 2_440_587.5
 
 
 def now(offset_seconds: float = 0.0) -> Node:
@@ -30,6 +32,26 @@ def at(moment: datetime) -> Node:
     return now((moment - utcnow()).total_seconds())
 
 
+def evaluate(expression: Node) -> Any:
+    """The value of *expression*, asked of the database by itself."""
+    return Select([], [expression]).scalar(database)
+
+
+def lift_time_limit() -> None:
+    """In a transaction: let its statements take as long as they take, as maintenance of large tables must."""
+    if is_postgres():
+        evaluate(fn.set_config("statement_timeout", "0", True))
+
+
+def epoch() -> ColumnBase:
+    """The database's own clock at this very moment, in seconds since the epoch."""
+    if is_postgres():
+        moment: ColumnBase = fn.date_part("epoch", fn.clock_timestamp())
+        return moment
+    since: ColumnBase = (fn.julianday("now") - UNIX_EPOCH_AS_JULIAN_DAY) * 86_400.0
+    return since
+
+
 def locked(query: Q, *, skip: bool = False) -> Q:
     """*query* so that it locks the rows that it finds until the transaction ends; with *skip* it passes over locked ones.
 
@@ -42,7 +64,7 @@ def locked(query: Q, *, skip: bool = False) -> Q:
     return locking
 
 
-def epoch(column: Node) -> Any:
+def epoch_of(column: Node) -> Any:
     """The moment in *column* as seconds since 1970, to the millisecond."""
     if is_postgres():
         return fn.date_part("epoch", column)

@@ -7,7 +7,7 @@ from killsync.cli.console import console, stop
 from killsync.logging import setup_logging
 from killsync.startup import database_away
 from models import connect, schema
-from models.errors import is_away
+from models.errors import is_away, is_locked
 
 
 def migrate() -> None:
@@ -21,7 +21,7 @@ def migrate() -> None:
     except Exception as error:
         if is_away(error):
             raise stop(database_away(settings)) from None
-        if "lock timeout" in str(error):
+        if is_locked(error):
             raise stop(
                 "a table is in use and nothing was changed: run this again, or stop web, worker and scheduler first"
             ) from None

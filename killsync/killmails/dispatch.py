@@ -14,7 +14,6 @@ from killsync import leases
 from killsync import settings as settings_module
 from killsync.broker.messages import send
 from killsync.broker.queues import PRIORITY
-from killsync.esi import clock
 from killsync.esi.client import shared
 from killsync.killmails import ledger
 from killsync.process import OnePerProcess
@@ -51,7 +50,8 @@ class Dispatcher:
         self.dispatch()
 
     def _dispatch(self) -> int:
-        room = shared(settings_module.current()).room()
+        client = shared(settings_module.current())
+        room = client.room()
         sent = ledger.count_sent()
         # What is fresh does not wait for room among what a backlog has sent.
         fresh = ledger.claim(min(IN_FLIGHT, max(0, room.fresh - sent)), backlog=False)
@@ -60,7 +60,7 @@ class Dispatcher:
         _send([*_batches(fresh, FRESH_BATCH), *_batches(backlog, BATCH)], fresh=len(fresh))
         total = len(fresh) + len(backlog)
         if ledger.has_due():
-            a_moment = clock.here(1.0)
+            a_moment = client.clock.here(1.0)
             self._schedule(a_moment if total else max(a_moment, min(30.0, room.wait)))
         return total
 

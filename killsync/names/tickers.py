@@ -30,9 +30,8 @@ def fetch_ticker(kind: str, subject_id: int) -> None:
     except errors.EsiError as error:
         log.warning("ticker not stored", kind=kind, subject_id=subject_id, reason=str(error))
         return
-    ticker = answer.get("ticker")
-    if isinstance(ticker, str) and 0 < len(ticker) <= MOST_CHARACTERS:
-        entities.store_ticker(known, subject_id, ticker.replace("\x00", ""))
+    if 0 < len(answer.ticker) <= MOST_CHARACTERS:
+        entities.store_ticker(known, subject_id, answer.ticker.replace("\x00", ""))
 
 
 def ask(subject: entities.Subject) -> None:

@@ -17,7 +17,7 @@ from peewee import EXCLUDED, fn
 from killsync.process import OnePerProcess, at_begin
 from models.db import connection, in_transaction
 from models.events import KILLMAIL_SAVED, Event
-from models.expressions import epoch, now
+from models.expressions import epoch_of, now
 from models.fields import to_text, utcnow
 from models.killmails import PENDING as IS_PENDING
 from models.killmails import KillmailRef
@@ -190,7 +190,7 @@ def since(start: datetime) -> list[Figure]:
 def slices(start: datetime, seconds: float) -> list[Slice]:
     """Figures from *start* on in slices of *seconds*, which are numbered from 0. Both are whole seconds."""
     # Whole numbers: then both databases leave the fraction of a slice out.
-    number = ((epoch(Tally.minute).cast("BIGINT") - int(start.timestamp())) / int(seconds)).alias("slice")
+    number = ((epoch_of(Tally.minute).cast("BIGINT") - int(start.timestamp())) / int(seconds)).alias("slice")
     found: Any = (
         Tally.select(
             number,

@@ -8,6 +8,7 @@ from typing import Any
 
 from peewee import EXCLUDED, Case, Select, fn
 
+from killsync import settings as settings_module
 from killsync.esi import clock
 from killsync.esi.rate_limit.circuit_breaker import CircuitBreaker
 from killsync.esi.rate_limit.token_bucket import TokenBucket
@@ -174,7 +175,7 @@ def scheduler_seen_seconds() -> int | None:
 
 def budgets() -> list[Budget]:
     """The token buckets that everybody shares, one by one."""
-    moment = clock.now()
+    moment = clock.shared(settings_module.current()).now()
     found = []
     for stored in EsiBucket.select().where(EsiBucket.name.contains("|ip:")).order_by(EsiBucket.name):
         bucket = TokenBucket.load(stored.account)
@@ -193,7 +194,7 @@ def budgets() -> list[Budget]:
 
 def character_budgets() -> CharacterBudgets:
     """The token buckets of characters, in sum."""
-    moment = clock.now()
+    moment = clock.shared(settings_module.current()).now()
     newest = EsiBucket.select().where(EsiBucket.name.contains("|char:")).order_by(EsiBucket.updated_at.desc())
     buckets = [TokenBucket.load(stored.account) for stored in newest.limit(MOST_BUCKETS)]
     left = [bucket.limit - bucket.used(moment) for bucket in buckets]
@@ -207,7 +208,7 @@ def character_budgets() -> CharacterBudgets:
 
 def gate() -> Gate:
     """What holds for every route of ESI: the circuit breaker and the error limit."""
-    moment = clock.now()
+    moment = clock.shared(settings_module.current()).now()
     stored = EsiBucket.get_or_none(EsiBucket.name == "gate")
     breaker = CircuitBreaker.load(stored.account) if stored else CircuitBreaker()
     return Gate(

@@ -14,6 +14,7 @@ from killsync.observability.queries import roll_up_usage
 from killsync.sync import progress, runs
 from killsync.webhooks import deliveries, matching
 from models import in_transaction
+from models.expressions import lift_time_limit
 
 log = get_logger("sweep")
 
@@ -42,6 +43,7 @@ def sweep() -> None:
 
 
 def _prune() -> None:
+    lift_time_limit()
     events.prune(KEEP_EVENTS_SECONDS)
     deliveries.prune(KEEP_DELIVERIES_SECONDS)
     runs.prune(KEEP_RUNS_SECONDS)

@@ -75,11 +75,11 @@ def consider(user: Any) -> None:
     if not directors.wants_affiliation(user.id, user.character_id, user.scopes):
         return
     try:
-        found = shared(settings_module.current()).character(user.character_id).get("corporation_id")
+        found = shared(settings_module.current()).character(user.character_id).corporation_id
     except errors.EsiError as error:
         log.info("corporation not learned", user_id=user.id, reason=str(error))
         return
-    if type(found) is int and directors.join(user.id, found, may_direct=CORPORATION_SCOPE in user.scopes.split()):
+    if directors.join(user.id, found, may_direct=CORPORATION_SCOPE in user.scopes.split()):
         send(found)
 
 

@@ -111,12 +111,12 @@ def test_faults_of_some_answers_put_those_back_and_no_other(listed: Any) -> None
 def test_what_the_budget_has_no_token_for_goes_back_without_a_request(listed: Any) -> None:
     handle, _, refs = listed
     client = shared(settings_module.current())
-    bucket = client._bucket(routes.KILLMAIL, client._egress)
+    bucket = client._calls.bucket(routes.KILLMAIL, client._egress)
     with connection():
         room = client.room().backlog
-        spent, _ = client.budget.take_some(bucket, 2, 1783, backlog=False)
+        spent = client.rate_limit.take_some(bucket, 2, 1783, backlog=False).reservations
         assert len(spent) == 1783 and room == 1710
-        client.budget.take_some(bucket, 2, 5, backlog=False)
+        client.rate_limit.take_some(bucket, 2, 5, backlog=False)
     fetch(refs)
     assert states() == {"pending": 20}
     assert answered(handle) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -425,3 +426,12 @@ def test_a_call_that_gets_through_ends_the_pause_of_failures_and_no_other() -> N
     gate.block(START + 60.0)
     gate.succeeded()
     assert gate.wait(START + 6.0) == 54.0, "what ESI itself asked for stays"
+
+
+def test_what_another_version_stored_is_understood() -> None:
+    later = {"blocked_until": 5.0, "failures": 3, "tripped_until": 7.0, "half_open_at": 9.0}
+    breaker = CircuitBreaker.load(json.dumps(later))
+    assert (breaker.blocked_until, breaker.failures, breaker.tripped_until) == (5.0, 3, 7.0)
+    assert (breaker.errors_left, breaker.next_at) == (100, 0.0), "what it does not name is as in a new one"
+    bucket = TokenBucket.load(json.dumps({"limit": 30, "window": 900.0, "spent": [[4, 2]], "colour": "red"}))
+    assert bucket == TokenBucket(30, 900.0, {4: 2})

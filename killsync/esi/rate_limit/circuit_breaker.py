@@ -6,7 +6,7 @@ Pure: no clock, no database.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 #: Errors left in ESI's minute below which calls are spaced, and below which they stop.
 SLOW_BELOW, STOP_BELOW = 30, 10
@@ -79,10 +79,11 @@ class CircuitBreaker:
         self.blocked_until = max(self.blocked_until, until)
 
     def dump(self) -> str:
-        """The gate as JSON."""
+        """The breaker as JSON."""
         return json.dumps(self.__dict__, separators=(",", ":"))
 
     @classmethod
     def load(cls, text: str) -> CircuitBreaker:
-        """The gate that `dump` wrote."""
-        return cls(**json.loads(text))
+        """The breaker that `dump` wrote, in this version or another: fields that are unknown here are passed over."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})

@@ -69,3 +69,23 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+#: Files that a page tells its reader to make.
+TO_BE_MADE = {"killsync/names/renames.py", "tests/integration/test_renames.py"}
+TEXTS = [
+    *PAGES, *(PROJECT / name for name in ("Makefile", "Procfile", "compose.yaml", "pyproject.toml", ".env.example", ".gitignore")),
+    *sorted((PROJECT / "scripts").iterdir()), *sorted((PROJECT / "docs" / "ops").iterdir()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.name)
+def test_every_file_and_package_that_is_named_exists(text: Path) -> None:
+    if text.is_dir() or text.suffix == ".pyc":
+        return
+    tops = "actors|bench|docs|graphql_api|killsync|migrations|models|requirements|scripts|simulator|tests"
+    named = set(re.findall(rf"(?<![\w./-])(?:{tops})/[\w./-]*(?:\.\w+|/)(?![\w*<])|\b[a-z_]+\.py\b", text.read_text()))
+    made_later = {"bench/results/latest.json", "killsync/web/assets/lib/"}
+    for path in named - TO_BE_MADE - made_later:
+        folders = (PROJECT, PROJECT / "scripts", PROJECT / "docs")
+        assert any((folder / path).exists() for folder in folders), f"{text.name} names {path}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from peewee import ColumnBase, Node, Select, fn
+from peewee import ColumnBase, Node, Select, Value, fn
 
 from models.db import database, is_postgres
 from models.fields import utcnow
@@ -13,6 +14,7 @@ from models.fields import utcnow
 Q = TypeVar("Q")
 #: The first moment of 1970 as SQLite's `julianday` counts it, days.
 UNIX_EPOCH_AS_JULIAN_DAY = 2_440_587.5
+T = TypeVar("T")
 
 
 def now(offset_seconds: float = 0.0) -> Node:
@@ -64,9 +66,20 @@ def locked(query: Q, *, skip: bool = False) -> Q:
     return locking
 
 
+def either(*, postgres: T, sqlite: T) -> T:
+    """The one that the database of the models understands."""
+    return postgres if is_postgres() else sqlite
+
+
 def epoch_of(column: Node) -> Any:
     """The moment in *column* as seconds since 1970, to the millisecond."""
-    if is_postgres():
-        return fn.date_part("epoch", column)
-    # Julian days are fractions, which the rounding makes whole milliseconds again.
-    return fn.round((fn.julianday(fn.substr(column, 1, 23)) - 2440587.5) * 86_400, 3)
+    return either(
+        postgres=fn.date_part("epoch", column),
+        # Julian days are fractions, which the rounding makes whole milliseconds again.
+        sqlite=fn.round((fn.julianday(fn.substr(column, 1, 23)) - 2440587.5) * 86_400, 3),
+    )
+
+
+def among(column: Any, ids: Sequence[int]) -> Any:
+    """Whether *column* is one of *ids*: PostgreSQL takes all in one parameter, which builds a long list in no time."""
+    return either(postgres=column == fn.ANY(Value(list(ids), unpack=False)), sqlite=column.in_(ids))

@@ -9,7 +9,7 @@ from peewee import Select, Table, fn
 
 from models.db import database, is_postgres
 from models.events import Event
-from models.expressions import now
+from models.expressions import either, now
 from models.fields import UtcDateTimeField, utcnow
 from models.sql import rows
 
@@ -51,15 +51,13 @@ def all_visible_before() -> datetime:
     An event's `created_at` is taken inside its transaction, so an event that is not visible yet is younger than that.
     SQLite has one writer at a time.
     """
-    moment = now()
-    if is_postgres():
-        activity = Table("pg_stat_activity")
-        others = activity.select(fn.MIN(activity.c.xact_start)).where(
-            activity.c.datname == fn.current_database(),
-            activity.c.backend_xid.is_null(False),
-            activity.c.pid != fn.pg_backend_pid(),
-        )
-        moment = fn.LEAST(moment, others)
+    activity = Table("pg_stat_activity")
+    oldest = activity.select(fn.MIN(activity.c.xact_start)).where(
+        activity.c.datname == fn.current_database(),
+        activity.c.backend_xid.is_null(False),
+        activity.c.pid != fn.pg_backend_pid(),
+    )
+    moment = either(postgres=fn.LEAST(now(), oldest), sqlite=now())
     found = UtcDateTimeField().python_value(Select(columns=[moment]).bind(database).scalar())
     assert found is not None
     return found

@@ -21,18 +21,17 @@ from killsync.process import OnePerProcess
 from models.db import database, in_transaction, is_postgres
 from models.errors import is_away
 from models.events import KILLMAIL_SAVED
-from models.expressions import locked
+from models.expressions import either
 from models.fields import utcnow
 from models.killmails import (
     FETCHED,
     AttackerRow,
     InvolvementRow,
     KillmailItemRow,
-    KillmailRef,
     KillmailRow,
     VictimRow,
 )
-from models.names import NAMED
+from models.names import NAME_KEYS
 from models.sql import add_rows, insert_rows, rows
 
 
@@ -121,12 +120,7 @@ def _save_all(batch: list[KillmailRows]) -> list[Saved]:
     if not batch:
         return []
     known = known_ids()
-    unknown = {
-        model._meta.table_name: known.missing(
-            model._meta.table_name, set().union(*(each.named[model._meta.table_name] for each in batch))
-        )
-        for model in NAMED
-    }
+    unknown = {table: known.missing(table, set().union(*(each.named[table] for each in batch))) for table in NAME_KEYS}
     saved, names_wanted = in_transaction(lambda: _save(batch, unknown))
     for table, ids in unknown.items():
         known.add(table, ids)
@@ -165,27 +159,23 @@ def _claim(ids: list[int]) -> set[int]:
     They are locked first, in order of id: of two workers with the same killmail the second waits here and then finds it
     `fetched`, and two workers never wait for each other.
     """
-    unfetched = locked(
-        KillmailRef.select(KillmailRef.killmail_id)
-        .where(KillmailRef.killmail_id.in_(ids), KillmailRef.state != FETCHED)
-        .order_by(KillmailRef.killmail_id)
+    # Text, as the inserts: Peewee takes 1 ms longer to build it.
+    marks, lock = ", ".join(["%s"] * len(ids)), either(postgres="FOR UPDATE", sqlite="")
+    claimed = rows(
+        "UPDATE killmail_ref SET state = %s, last_error = NULL, sent_at = NULL, attempts = attempts + 1 WHERE killmail_id IN "
+        f"(SELECT killmail_id FROM killmail_ref WHERE killmail_id IN ({marks}) AND state <> %s ORDER BY killmail_id {lock}) "
+        "RETURNING killmail_id",
+        (FETCHED, *ids, FETCHED),
     )
-    claimed = (
-        KillmailRef.update(state=FETCHED, last_error=None, sent_at=None, attempts=KillmailRef.attempts + 1)
-        .where(KillmailRef.killmail_id.in_(unfetched))
-        .returning(KillmailRef.killmail_id)
-    )
-    return {ref.killmail_id for ref in claimed.namedtuples().execute()}
+    return {killmail_id for (killmail_id,) in claimed}
 
 
 def _enter_names(unknown: dict[str, list[int]]) -> bool:
     """A row for each thing that was never mentioned before; whether there was any. Tables in the one order of all."""
     added = 0
-    for model in NAMED:
-        ids = unknown[model._meta.table_name]
-        if ids:
-            entering = model.insert_many([(entity,) for entity in ids], [model._meta.primary_key])
-            added += entering.on_conflict(action="nothing").as_rowcount().execute()
+    for table, key in NAME_KEYS.items():
+        if ids := unknown[table]:
+            added += insert_rows(table, (key,), [(entity,) for entity in ids], "ON CONFLICT DO NOTHING").rowcount
     return added > 0
 
 

@@ -44,7 +44,7 @@ def _broker(overview: Overview) -> list[Problem]:
 
 def _processes(overview: Overview) -> list[Problem]:
     found = []
-    # A broker in memory is seen by its own process alone: to another it tells nothing.
+    # A broker in memory is seen by its own process alone: another cannot see into it.
     queues = [] if overview.broker_in_memory else overview.queues
     unread = [queue for queue in queues if not queue.consumer_count]
     if unread and len(unread) == len(queues):

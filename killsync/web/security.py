@@ -1,4 +1,4 @@
-"""The walls around every request: headers, who may send from another site, how often one address or account may ask."""
+"""What holds for every request: security headers, who may send from another site, how often one address or account may ask."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def check_rate(request: web.Request, kind: str, account_id: int | None = None) -
 
 
 def setup(app: web.Application, settings: Settings) -> None:
-    """Put the walls up."""
+    """Protect every route of *app*."""
     app[SETTINGS] = settings
     app[LIMITER] = Limiter()
     app.middlewares.append(harden)

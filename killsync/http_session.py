@@ -29,7 +29,7 @@ class ConnectionLost(aiohttp.ClientError):
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a request once. aiohttp would repeat a GET whose connection broke, which ESI counts and our budget does not."""
+    """Send a request once. aiohttp would repeat a GET whose connection broke, which ESI counts and our rate limit does not."""
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:

@@ -1,4 +1,4 @@
-"""Peewee expressions for what PostgreSQL and SQLite say differently: the database's clock, and locking rows."""
+"""Peewee expressions for what PostgreSQL and SQLite say differently: the database's clock, locking rows, time limits."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ UNIX_EPOCH_AS_JULIAN_DAY = 2_440_587.5
 T = TypeVar("T")
 
 
-def now(offset_seconds: float = 0.0) -> Node:
+def now(offset_seconds: float = 0.0) -> ColumnBase:
     """The database's own clock, moved by an offset: hosts whose clocks differ still agree on what is due.
 
     On PostgreSQL it is the moment the statement began: unlike `clock_timestamp()` that can be looked up in an index.
     """
     if is_postgres():
-        moment: Node = fn.statement_timestamp()
+        moment: ColumnBase = fn.statement_timestamp()
         return moment + fn.make_interval(0, 0, 0, 0, 0, 0, offset_seconds) if offset_seconds else moment
-    moved: Node = fn.strftime("%Y-%m-%d %H:%M:%f000+00:00", "now", f"{float(offset_seconds):+.3f} seconds")
+    moved: ColumnBase = fn.strftime("%Y-%m-%d %H:%M:%f000+00:00", "now", f"{float(offset_seconds):+.3f} seconds")
     return moved
 
 
-def at(moment: datetime) -> Node:
-    """*moment*, told by this host's clock, on the database's clock."""
+def at(moment: datetime) -> ColumnBase:
+    """*moment*, read from this host's clock, on the database's clock."""
     return now((moment - utcnow()).total_seconds())
 
 
@@ -43,15 +43,6 @@ def lift_time_limit() -> None:
     """In a transaction: let its statements take as long as they take, as maintenance of large tables must."""
     if is_postgres():
         evaluate(fn.set_config("statement_timeout", "0", True))
-
-
-def epoch() -> ColumnBase:
-    """The database's own clock at this very moment, in seconds since the epoch."""
-    if is_postgres():
-        moment: ColumnBase = fn.date_part("epoch", fn.clock_timestamp())
-        return moment
-    since: ColumnBase = (fn.julianday("now") - UNIX_EPOCH_AS_JULIAN_DAY) * 86_400.0
-    return since
 
 
 def locked(query: Q, *, skip: bool = False) -> Q:

@@ -31,7 +31,7 @@ class Calls:
         self._clock = clock
         self.rate_limit = RateLimit(settings.esi_reserve_percent, clock)
         self.usage = Usage()
-        #: Whether the last that any process heard may have been a failure.
+        #: Whether the newest answer that any process got may have been a failure.
         self.is_failing = False
         #: Groups as ESI's headers name them, where they differ from the table in `routes`.
         self._groups: dict[str, str] = {}
@@ -67,16 +67,16 @@ class Calls:
             if isinstance(sent, errors.Downtime):
                 sent.retry_after = max(self._failed(), 5.0)
             raise sent
-        status, heard, body = sent
+        status, headers, body = sent
         tokens = routes.cost(status) if isinstance(taken, Reservation) else 0
         cost = Cost(1, tokens)
-        self._settle(route, taken, status, heard)
+        self._settle(route, taken, status, headers)
         self.usage.add(route.name, outcome(status), tokens)
         if 200 <= status < 300 or status == 304:
             if self.is_failing:
                 self.succeeded()
-            return Answer(status, heard, body, cost)
-        raise self._refusal(route, taken, path, status, heard, cost)
+            return Answer(status, headers, body, cost)
+        raise self._refusal(route, taken, path, status, headers, cost)
 
     def _reserve(self, route: Route, subject: str | None, path: str, *, backlog: bool) -> Reservation | Unbucketed:
         taken: Reservation | Unbucketed | Wait
@@ -103,29 +103,31 @@ class Calls:
         metrics.budget_refusal(route.name)
         return errors.NoToken(path, f"no token for {seconds:.0f} s", retry_after=self._clock.here(seconds))
 
-    def _settle(self, route: Route, taken: Reservation | Unbucketed, status: int | None, heard: dict[str, str]) -> None:
+    def _settle(
+        self, route: Route, taken: Reservation | Unbucketed, status: int | None, headers: dict[str, str]
+    ) -> None:
         if not isinstance(taken, Reservation):
-            left, reset = heard.get("x-esi-error-limit-remain", ""), heard.get("x-esi-error-limit-reset", "")
+            left, reset = headers.get("x-esi-error-limit-remain", ""), headers.get("x-esi-error-limit-reset", "")
             if left.isdecimal() and reset.isdecimal() and (int(left) < 60 or status is None or status >= 400):
-                self.rate_limit.heard_errors(int(left), float(reset))
+                self.rate_limit.record_errors(int(left), float(reset))
             return
-        group = heard.get("x-ratelimit-group")
+        group = headers.get("x-ratelimit-group")
         if group and group != taken.bucket.group:
             self._groups[route.name] = group
-        remaining = heard.get("x-ratelimit-remaining", "")
+        remaining = headers.get("x-ratelimit-remaining", "")
         left_over = int(remaining) if remaining.isdecimal() else None
         self.rate_limit.settle(
             taken,
             routes.cost(status) if status is not None else 0,
-            limit=routes.parse_limit(heard.get("x-ratelimit-limit", "")),
+            limit=routes.parse_limit(headers.get("x-ratelimit-limit", "")),
             remaining=left_over,
         )
 
     def _refusal(
-        self, route: Route, taken: Reservation | Unbucketed, path: str, status: int, heard: dict[str, str], cost: Cost
+        self, route: Route, taken: Reservation | Unbucketed, path: str, status: int, headers: dict[str, str], cost: Cost
     ) -> errors.EsiError:
         if status == 429:
-            seconds = seconds_of(heard.get("retry-after"), 60.0)
+            seconds = seconds_of(headers.get("retry-after"), 60.0)
             if isinstance(taken, Reservation):
                 self.rate_limit.block(taken.bucket, seconds)
             else:
@@ -134,13 +136,13 @@ class Calls:
                 path, f"429 for {seconds:.0f} s", retry_after=self._clock.here(seconds), cost=cost
             )
         if status == 420:
-            seconds = seconds_of(heard.get("x-esi-error-limit-reset") or heard.get("retry-after"), 60.0)
+            seconds = seconds_of(headers.get("x-esi-error-limit-reset") or headers.get("retry-after"), 60.0)
             self.rate_limit.block_all(seconds)
             return errors.ErrorLimited(
                 path, f"420 for {seconds:.0f} s", retry_after=self._clock.here(seconds), cost=cost
             )
         if status >= 500:
-            pause = max(self._failed(), seconds_of(heard.get("retry-after"), 5.0))
+            pause = max(self._failed(), seconds_of(headers.get("retry-after"), 5.0))
             return errors.Downtime(path, f"ESI answered {status}", retry_after=pause, cost=cost)
         if 300 <= status < 400:
             return errors.Malformed(path, f"ESI answered {status}, a redirect", cost=cost)

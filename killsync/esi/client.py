@@ -1,6 +1,6 @@
 """The ESI client: one route a method, from worker threads, with its answer checked.
 
-It never retries by itself (a caller puts its message back instead), never follows a redirect, never asks without a
+It never retries by itself (a caller defers its message instead), never follows a redirect, never asks without a
 reservation, and sends the access token on the two list routes only.
 """
 
@@ -57,7 +57,7 @@ class EsiClient:
             payer: the character whose token it is; ESI keeps the bucket by application and character.
             etag: of the page as last seen; an unchanged page then costs half.
             last_modified: the same by time, used when there was no ETag.
-            backlog: a page of a first walk, which leaves tokens to polls.
+            backlog: a page of a first sync, which leaves tokens to polls.
 
         Raises:
             EsiError: by meaning, see `esi.errors`.
@@ -133,8 +133,8 @@ class EsiClient:
         path = _path(number, digest)
         sent: Sent
         try:
-            status, heard, body = await self._calls.send(routes.KILLMAIL, "GET", path, {}, {})
-            sent = status, heard, body
+            status, headers, body = await self._calls.send(routes.KILLMAIL, "GET", path, {}, {})
+            sent = status, headers, body
             if 200 <= status < 300:
                 if self._calls.is_failing:
                     # At once, in the order in which answers come: failures count as long as they are in a row.
@@ -142,7 +142,7 @@ class EsiClient:
                 return number, path, taken, sent
         except errors.EsiError as error:
             sent = error
-        # All processes are told at once, whatever else this one still waits for.
+        # At once in the database for all processes, whatever else this one still waits for.
         return number, path, taken, await asyncio.to_thread(self._caught, taken, path, sent)
 
     def _caught(self, taken: Reservation, path: str, sent: Sent) -> errors.EsiError:

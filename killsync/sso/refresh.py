@@ -27,7 +27,7 @@ from models.users import ACTIVE, DISABLED, User
 
 log = get_logger("sso")
 
-#: A token is renewed when it has less than this left: it shall outlive the walk that begins with it.
+#: A token is renewed when it has less than this left: it shall outlive the sync that begins with it.
 MARGIN = timedelta(minutes=5)
 #: More refreshes than this at a time were seen to fail with 500s.
 MOST_AT_ONCE = 4
@@ -189,9 +189,9 @@ def revoke(user_id: int) -> None:
     settings = settings_module.current()
     with connection():
         user = User.get_or_none(User.id == user_id)
-        if user is None or not user.refresh_token:
-            return
-        try:
-            http_session.run(login.revoke(settings, Vault(settings.secret_keys).decrypt(user.refresh_token)))
-        except (SsoError, SsoAnswer) as error:
-            log.warning("token not revoked at the SSO", user_id=user_id, reason=str(error))
+    if user is None or not user.refresh_token:
+        return
+    try:
+        http_session.run(login.revoke(settings, Vault(settings.secret_keys).decrypt(user.refresh_token)))
+    except (SsoError, SsoAnswer) as error:
+        log.warning("token not revoked at the SSO", user_id=user_id, reason=str(error))

@@ -175,9 +175,9 @@ class RateLimit:
 
         return self._store.change_breaker(work)
 
-    def heard_errors(self, left: int, reset_in: float) -> None:
+    def record_errors(self, left: int, reset_in: float) -> None:
         """Take in the error-limit headers of a route without a bucket."""
-        self._store.change_breaker(lambda breaker, now: breaker.heard(now, left, reset_in))
+        self._store.change_breaker(lambda breaker, now: breaker.record_errors(now, left, reset_in))
 
     def block_all(self, seconds: float) -> None:
         """ESI said 420: nothing is sent before *seconds* have passed, from any process."""

@@ -6,6 +6,7 @@ The clock is the database's, so that hosts whose clocks differ keep one count. N
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 from killsync.esi.clock import Clock
@@ -13,7 +14,8 @@ from killsync.esi.rate_limit.circuit_breaker import CircuitBreaker
 from killsync.esi.rate_limit.token_bucket import TokenBucket
 from models.db import connection, in_transaction, is_postgres
 from models.esi import EsiBucket
-from models.expressions import epoch, locked, now
+from models.expressions import locked, now
+from models.fields import from_any
 from models.sql import rows, run, sql_now
 
 T = TypeVar("T")
@@ -53,14 +55,14 @@ class BucketStore:
         """Do *work* to the circuit breaker in one transaction, and write it if that changed it; its result."""
 
         def under_lock() -> T:
-            query = EsiBucket.select(EsiBucket.account, epoch().alias("moment")).where(EsiBucket.name == BREAKER)
+            query = EsiBucket.select(EsiBucket.account, now().alias("moment")).where(EsiBucket.name == BREAKER)
             found = locked(query).namedtuples().first()
             if found is None:
                 _make(BREAKER, CircuitBreaker().dump())
                 found = locked(query.clone()).namedtuples().first()
             breaker = CircuitBreaker.load(found.account)
             before = breaker.dump()
-            result = work(breaker, self._moment(found.moment))
+            result = work(breaker, self._moment(_seconds(found.moment)))
             if (after := breaker.dump()) != before:
                 _write(BREAKER, after)
             return result
@@ -71,11 +73,11 @@ class BucketStore:
     def read(self, name: str, new: TokenBucket) -> tuple[TokenBucket, CircuitBreaker, float]:
         """The bucket *name* (or *new*), the breaker, and seconds since the epoch, without a lock."""
         with connection():
-            columns = EsiBucket.name, EsiBucket.account, epoch().alias("moment")
+            columns = EsiBucket.name, EsiBucket.account, now().alias("moment")
             found: Any = EsiBucket.select(*columns).where(EsiBucket.name.in_((name, BREAKER))).namedtuples()
             texts, moment = {}, self._clock.now()
             for row in found:
-                texts[row.name], moment = row.account, self._moment(row.moment)
+                texts[row.name], moment = row.account, self._moment(_seconds(row.moment))
         bucket = TokenBucket.load(texts[name]) if name in texts else new
         breaker = CircuitBreaker.load(texts[BREAKER]) if BREAKER in texts else CircuitBreaker()
         return bucket, breaker, moment
@@ -112,6 +114,13 @@ _POSTGRES_LOCK = _LOCK.format(
     lock="FOR UPDATE",
 )
 _SQLITE_LOCK = _LOCK.format(breaker=BREAKER, epoch="(julianday('now') - 2440587.5) * 86400.0", settings="''", lock="")
+
+
+def _seconds(moment: datetime | str) -> float:
+    """The database's moment as seconds since the epoch."""
+    found = from_any(moment)
+    assert found is not None
+    return found.timestamp()
 
 
 def _lock_text() -> str:

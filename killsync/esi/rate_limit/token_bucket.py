@@ -10,11 +10,11 @@ import json
 import math
 from dataclasses import dataclass, field
 
-#: Slices a window is kept in. More slices waste less of the budget (at most one slice of it) and cost more bytes.
+#: Slices a window is kept in. More slices waste less of the tokens (at most one slice of it) and cost more bytes.
 SLICES = 90
 #: How far a paced backlog may catch up after a pause, seconds: work comes in batches, not evenly.
 PACE_SLACK = 30.0
-#: Buckets smaller than this are not paced: a person waits for the walk behind them.
+#: Buckets smaller than this are not paced: a person waits for the sync behind them.
 PACED_FROM = 100
 
 

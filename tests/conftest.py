@@ -60,7 +60,7 @@ def against(settings: Settings) -> Callable[..., Settings]:
     """Points this process's settings at a simulator: `against(handle, MAX_PAGES="3")`."""
 
     def point(handle: Handle, **more: str) -> Settings:
-        return change_settings(ESI_URL=handle.url, SSO_URL=handle.url, **more)
+        return change_settings(**{"ESI_URL": handle.url, "SSO_URL": handle.url, **more})
 
     return point
 

@@ -19,6 +19,7 @@ from killsync.logging import get_logger
 from killsync.names import lookup
 from killsync.sync import evidence, progress
 from killsync.webhooks import delivery
+from models.db import connection
 
 log = get_logger("killmails")
 
@@ -112,8 +113,10 @@ def submit(killmail_id: int, killmail_hash: str) -> None:
         KillmailRefused: ESI says that the hash is wrong; nothing is remembered of it.
         esi.errors.EsiError: ESI cannot be asked now; the killmail is in the ledger and comes later by itself.
     """
-    if ledger.is_fetched(killmail_id):
-        return
+    with connection():
+        if ledger.is_fetched(killmail_id):
+            return
+    # ESI may take its time, and no connection waits for it.
     client = shared(settings_module.current())
     try:
         body, _cost = client.killmail(killmail_id, killmail_hash, backlog=False)
@@ -121,10 +124,13 @@ def submit(killmail_id: int, killmail_hash: str) -> None:
         raise KillmailRefused(f"ESI knows no killmail {killmail_id} with this hash") from None
     except errors.EsiError as error:
         if error.transient:
-            ledger.add_submitted(killmail_id, killmail_hash)
+            with connection():
+                ledger.add_submitted(killmail_id, killmail_hash)
         raise
-    ledger.add_submitted(killmail_id, killmail_hash, proven=True)
-    if save_killmail(body, killmail_hash).names_wanted:
+    with connection():
+        ledger.add_submitted(killmail_id, killmail_hash, proven=True)
+        saved = save_killmail(body, killmail_hash)
+    if saved.names_wanted:
         lookup.ask_soon()
 
 

@@ -141,9 +141,10 @@ def revoke(user_id: int) -> None:
     settings = settings_module.current()
     with connection():
         user = User.get_or_none(User.id == user_id)
-        if user is None or not user.refresh_token:
-            return
-        try:
-            http_session.run(login.revoke(settings, Vault(settings.secret_keys).decrypt(user.refresh_token)))
-        except (SsoError, SsoAnswer) as error:
-            log.warning("token not revoked at the SSO", user_id=user_id, reason=str(error))
+    if user is None or not user.refresh_token:
+        return
+    # The SSO may take its time, and no connection waits for it.
+    try:
+        http_session.run(login.revoke(settings, Vault(settings.secret_keys).decrypt(user.refresh_token)))
+    except (SsoError, SsoAnswer) as error:
+        log.warning("token not revoked at the SSO", user_id=user_id, reason=str(error))

@@ -11,7 +11,6 @@ import threading
 import time
 import uuid
 from datetime import timedelta
-from typing import Any
 
 import dramatiq
 
@@ -19,6 +18,7 @@ from killsync import http_session
 from killsync import settings as settings_module
 from killsync.broker.messages import send
 from killsync.killmails import queries
+from killsync.killmails.killmail import Killmail
 from killsync.logging import get_logger
 from killsync.observability import counters, metrics
 from killsync.sso.errors import VaultError
@@ -101,14 +101,14 @@ def _choose(saved: list[Saved], wanted: list[Interest]) -> list[tuple[int, int]]
     """(webhook id, killmail id) of each delivery, in the order of the events."""
     oldest = min(each.stored_at for each in saved) - timedelta(seconds=max(each.filter.max_age for each in wanted))
     young = reader.young_enough([each.killmail_id for each in saved], oldest)
-    trees = {int(tree["id"]): tree for tree in queries.killmails(young, items=False)}
+    killmails = {each.killmail_id: each for each in queries.killmails(young, items=False)}
     return [
         (interest.webhook_id, each.killmail_id)
         for each in saved
-        if each.killmail_id in trees
+        if each.killmail_id in killmails
         for interest in wanted
         if each.stored_at >= interest.since
-        and interest.filter.matches(trees[each.killmail_id], interest.character_ids, each.stored_at)
+        and interest.filter.matches(killmails[each.killmail_id], interest.character_ids, each.stored_at)
     ]
 
 
@@ -167,12 +167,12 @@ class _Delivering:
         if not found:
             deliveries.skip(waiting.delivery_id, deliveries.GONE)
             return True
-        tree = found[0]
-        if formats.names_missing(tree) and (utcnow() - waiting.entered_at).total_seconds() < NAME_PATIENCE:
+        killmail = found[0]
+        if formats.names_missing(killmail) and (utcnow() - waiting.entered_at).total_seconds() < NAME_PATIENCE:
             self._put_off(1.0)
             return False
         try:
-            url, message = self._prepared(tree, waiting)
+            url, message = self._prepared(killmail, waiting)
         except VaultError as error:
             self._put_off(LONGEST_PAUSE)
             self.say.warning("webhook not readable", reason=str(error))
@@ -188,15 +188,15 @@ class _Delivering:
         counters.add(counters.WEBHOOKS, verdict.kind)
         return self._heed(verdict, waiting)
 
-    def _prepared(self, tree: dict[str, Any], waiting: Waiting) -> tuple[str, formats.Message]:
+    def _prepared(self, killmail: Killmail, waiting: Waiting) -> tuple[str, formats.Message]:
         vault = Vault(self.settings.secret_keys)
         chosen, pilots = self.target.filter, self.target.character_ids
         watches = chosen.mine or chosen.corporation_id is not None or chosen.alliance_id is not None
-        message = formats.killmail(
+        message = formats.message(
             self.target.kind,
-            tree,
+            killmail,
             formats.Place(self.settings.public_url, self.settings.esi_url, self.settings.eve_images),
-            is_loss=chosen.is_loss(tree, pilots) if watches else None,
+            is_loss=chosen.is_loss(killmail, pilots) if watches else None,
             delivery_id=waiting.delivery_id,
             secret=vault.decrypt(self.target.secret) if self.target.secret else None,
         )

@@ -6,16 +6,27 @@ What it leaves out (login, limits, cost, errors of our own) it does not have to 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import orjson
 from aiohttp import web
 from graphql import build_schema, execute, parse, validate
 
+from graphql_api.fields import attribute_of
 from graphql_api.tartiflette.scalars import moment_text
 from killsync import settings as settings_module
 from killsync.killmails import queries
+from killsync.killmails.cursors import cursor_of
+from killsync.killmails.filter import Filter
 from models import connect
 from models.threads import read_db
+
+
+def resolve(parent: Any, info: Any, **_arguments: Any) -> Any:
+    """The field of a value, as `graphql_api` maps it; graphql-core's own resolver knows camelCase alone."""
+    if isinstance(parent, dict):
+        return parent[info.field_name]
+    return getattr(parent, attribute_of(info.parent_type.name, info.field_name))
 
 
 def application() -> web.Application:
@@ -30,10 +41,10 @@ def application() -> web.Application:
         if document is None:
             document = documents[query] = parse(query)
             assert not validate(schema, document)  # type: ignore[arg-type]
-        page = await read_db(queries.page, queries.Filter(), 50, None, items=False)
-        edges = [{"cursor": queries.cursor_of(tree), "node": tree} for tree in page.killmails]
+        page = await read_db(queries.page, Filter(), 50, None, items=False)
+        edges = [{"cursor": cursor_of(each), "node": each} for each in page.killmails]
         root = {"killmails": {"edges": edges, "pageInfo": {"hasNextPage": page.has_next, "endCursor": None}}}
-        answer = execute(schema, document, root)  # type: ignore[arg-type]
+        answer = execute(schema, document, root, field_resolver=resolve)  # type: ignore[arg-type]
         return web.Response(body=orjson.dumps({"data": answer.data}), content_type="application/json")  # type: ignore[union-attr]
 
     app = web.Application()

@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from graphql_api import http, websocket
+from graphql_api import http, queue_status, websocket
 from graphql_api.tartiflette.engine import Api
 from killsync import http_session
 from killsync.broker.connection import ping
@@ -16,7 +16,7 @@ from killsync.sync.characters import request_sync
 from killsync.web import auth, health, metrics, security
 from killsync.web.pages import front, ops
 from killsync.webhooks import pages as webhooks
-from models.threads import in_db
+from models.threads import in_service
 
 
 async def create_app(settings: Settings) -> web.Application:
@@ -30,8 +30,9 @@ async def create_app(settings: Settings) -> web.Application:
     front.setup(app)
     ops.setup(app)
     webhooks.setup(app)
+    queue_status.setup(app)
+    websocket.setup(app)
     http.setup(app, await Api.make(introspection=settings.graphql_introspection))
-    app.on_shutdown.append(websocket.close_all)
     app.on_cleanup.append(_close_session)
     return app
 
@@ -43,6 +44,6 @@ async def _close_session(_app: web.Application) -> None:
 async def _sync_at_login(user_id: int) -> None:
     """Queue a first sync; a broker that is away does not spoil the login, since the scheduler finds the user due."""
     try:
-        await asyncio.wait_for(in_db(request_sync, user_id, "login"), 10)
+        await asyncio.wait_for(in_service(request_sync, user_id, "login"), 10)
     except Exception as error:
         auth.log.warning("first sync not queued", user_id=user_id, reason=type(error).__name__)

@@ -8,8 +8,9 @@ from typing import Any
 from aiohttp import web
 
 from graphql_api.errors import BadInput, NeedsLogin, RateLimited, Unauthenticated
+from graphql_api.queue_status import QUEUE_STATUS, QueueStatus
 from killsync.events.hub import HUB, Hub
-from killsync.killmails.queries import Filter
+from killsync.killmails.filter import BOTH_SIDES, Filter
 from killsync.settings import Settings
 from killsync.web import sessions
 from killsync.web.security import SETTINGS, check_rate
@@ -17,18 +18,18 @@ from killsync.web.sessions import Viewer
 from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
 from models.users import ACTIVE, User
 
-_SIDES = {"VICTIM": VICTIM_SIDE, "ATTACKER": ATTACKER_SIDE, None: VICTIM_SIDE | ATTACKER_SIDE}
+_SIDES = {"VICTIM": VICTIM_SIDE, "ATTACKER": ATTACKER_SIDE, None: BOTH_SIDES}
 #: A WebSocket stays open for long: who is behind it is read anew this often, seconds.
 KEEP_SECONDS = 10.0
 _MOST_ID = 2**63 - 1
 
 
 @dataclass
-class Ask:
+class Context:
     """One operation's context. Authorization happens here and nowhere else: resolvers ask for a viewer."""
 
     request: web.Request
-    #: Things missed by a slow subscriber before the one it is told of now.
+    #: Events that a slow subscriber missed before the one it gets now.
     missed: int = 0
 
     @property
@@ -38,6 +39,10 @@ class Ask:
     @property
     def hub(self) -> Hub:
         return self.request.app[HUB]
+
+    @property
+    def queue_status(self) -> QueueStatus:
+        return self.request.app[QUEUE_STATUS]
 
     async def viewer(self) -> Viewer | None:
         """Who is asking; None for a visitor."""
@@ -93,7 +98,7 @@ def first(arguments: dict[str, Any], default: int) -> int:
     return int(value)
 
 
-async def killmail_filter(given: dict[str, Any] | None, ask: Ask) -> Filter:
+async def killmail_filter(given: dict[str, Any] | None, context: Context) -> Filter:
     """The filter that a client gave.
 
     Raises:
@@ -108,7 +113,7 @@ async def killmail_filter(given: dict[str, Any] | None, ask: Ask) -> Filter:
     ):  # fmt: skip
         if given.get(name) is not None:
             ids[key] = number(given[name], name)
-    mine = (await ask.person()).character_ids if given.get("mine") else None
+    mine = (await context.person()).character_ids if given.get("mine") else None
     return Filter(
         **ids, sides=_SIDES[given.get("side")], start=given.get("startDate"), end=given.get("endDate"), mine=mine
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp_jinja2
-import orjson
+import msgspec
 from aiohttp import web
 
-from graphql_api.context import Ask
+from graphql_api.context import Context
 from graphql_api.errors import ApiError, Forbidden
 from graphql_api.tartiflette.engine import Api, Invalid, only_query
 from graphql_api.websocket import talk
@@ -82,7 +82,7 @@ async def _answer(request: web.Request, *, by_get: bool) -> web.Response:
         return answer
     except Exception as error:
         return _json(await api.failure(error), media, 503 if is_away(error) else 500)
-    result = await api.execute(query, name, variables, Ask(request))
+    result = await api.execute(query, name, variables, Context(request))
     if result.get("data") is None and not any(error.get("path") for error in result.get("errors", ())):
         # Its variables did not fit: nothing was executed, so the specification wants no `data`.
         result.pop("data", None)
@@ -120,8 +120,8 @@ def _from_query(request: web.Request) -> dict[str, Any]:
     for name in ("variables", "extensions"):
         if given.get(name):
             try:
-                given[name] = orjson.loads(given[name])
-            except orjson.JSONDecodeError:
+                given[name] = msgspec.json.decode(given[name])
+            except (ValueError, RecursionError):
                 raise BadRequest(f"{name} is a JSON object") from None
     return {name: value for name, value in given.items() if value != ""}
 
@@ -134,13 +134,15 @@ async def _from_body(request: web.Request) -> Any:
     if (request.content_length or 0) > MOST_BODY:
         raise BadRequest(f"the request has {request.content_length} bytes; the limit is {MOST_BODY}", 413)
     try:
-        return orjson.loads(await request.read())
+        body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise BadRequest(f"the request has more than {MOST_BODY} bytes", 413) from None
-    except orjson.JSONDecodeError:
-        raise BadRequest("the request is not JSON in UTF-8") from None
     except (ValueError, web.RequestPayloadError):
         raise BadRequest("the request cannot be read") from None
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        raise BadRequest("the request is not JSON in UTF-8") from None
 
 
 def _parameters(given: Any) -> tuple[str, str | None, dict[str, Any] | None]:
@@ -169,7 +171,7 @@ def _json(body: Any, media: str, status: int, *, allow_post: bool = False) -> we
     headers = {"Content-Type": f"{media}; charset=utf-8", "Cache-Control": "no-store", "Vary": "Accept, Cookie"}
     if allow_post:
         headers["Allow"] = "POST"
-    return web.Response(body=orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS), status=status, headers=headers)
+    return web.Response(body=msgspec.json.encode(body), status=status, headers=headers)
 
 
 def setup(app: web.Application, api: Api) -> None:

@@ -6,36 +6,39 @@ from typing import Any
 
 from dramatiq.errors import ConnectionError as BrokerConnectionError
 
-from graphql_api.context import Ask, active, one_user
+from graphql_api.context import Context, active, one_user
 from graphql_api.errors import BadInput, Unavailable
-from killsync.accounts import accounts, people
+from killsync.accounts import accounts
 from killsync.esi.errors import EsiError
 from killsync.killmails import esi_url, queries
 from killsync.killmails.fetch import KillmailRefused, submit
+from killsync.killmails.killmail import Killmail
 from killsync.sso.refresh import revoke
+from killsync.sync import run_queries
 from killsync.sync.characters import request_sync
-from models.threads import in_db
+from killsync.sync.run_queries import RunSummary
+from models.threads import in_db, in_service
 from models.users import DISABLED
 
-Tree = dict[str, Any]
+Arguments = dict[str, Any]
 
 
-async def sync_my_killmails(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> Tree | None:
+async def sync_my_killmails(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> RunSummary | None:
     """Start a sync now; one that is under way is joined."""
-    user = active(one_user(await ask.changer(), arguments.get("characterId")))
+    user = active(one_user(await context.changer(), arguments.get("characterId")))
     try:
-        run_id = await in_db(request_sync, user.id, "asked for")
+        run_id = await in_service(request_sync, user.id, "asked for")
     except BrokerConnectionError:
         raise Unavailable("the message broker does not answer: the next scheduled sync comes by itself") from None
-    return await in_db(people.run_tree, run_id)
+    return await in_db(run_queries.run_summary, run_id)
 
 
-async def submit_killmail(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> Tree | None:
+async def submit_killmail(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> Killmail | None:
     """Fetch one killmail by its address at ESI."""
-    await ask.changer()
+    await context.changer()
     try:
-        killmail_id, killmail_hash = esi_url.parse(arguments["url"], ask.settings.esi_url)
-        await in_db(submit, killmail_id, killmail_hash)
+        killmail_id, killmail_hash = esi_url.parse(arguments["url"], context.settings.esi_url)
+        await in_service(submit, killmail_id, killmail_hash)
     except (esi_url.BadUrl, KillmailRefused) as error:
         raise BadInput(str(error), argument="url") from None
     except EsiError as error:
@@ -45,11 +48,11 @@ async def submit_killmail(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -
     return await in_db(queries.killmail, killmail_id)
 
 
-async def disconnect(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> bool:
+async def disconnect(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> bool:
     """Revoke and forget a character's tokens."""
-    user = one_user(await ask.changer(), arguments.get("characterId"))
+    user = one_user(await context.changer(), arguments.get("characterId"))
     if user.status == DISABLED:
         return False
-    await in_db(revoke, user.id)
+    await in_service(revoke, user.id)
     await in_db(accounts.disconnect, user.id)
     return True

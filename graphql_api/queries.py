@@ -1,66 +1,93 @@
-"""Resolvers of Query: each loads all that is below it in a few statements, as plain trees."""
+"""Resolvers of Query: each loads all that is below it in a few statements, as values."""
 
 from __future__ import annotations
 
-import asyncio
-import time
+from dataclasses import dataclass
 from typing import Any
 
-from graphql_api.context import Ask, first, killmail_filter, number, one_user
-from graphql_api.errors import BadInput, Unavailable
+from graphql_api.context import Context, first, killmail_filter, number, one_user
+from graphql_api.errors import BadInput
 from graphql_api.tartiflette.fast_completion import selects
 from killsync.accounts import people
-from killsync.broker.connection import BrokerAway
-from killsync.broker.figures import queue_stats
+from killsync.accounts.people import UserSummary
+from killsync.broker.figures import QueueStat
 from killsync.killmails import queries
+from killsync.killmails.cursors import BadCursor, cursor_of
+from killsync.killmails.killmail import Killmail
+from killsync.sync import run_queries
 from models.threads import read_db
 
-Tree = dict[str, Any]
-
-#: RabbitMQ is asked for its queues at most this often by one process, seconds.
-KEEP_STATUS_SECONDS = 2.0
+Arguments = dict[str, Any]
 
 
-async def me(_parent: Any, _arguments: Tree, ask: Ask, _info: Any) -> Tree | None:
+@dataclass(frozen=True)
+class Edge:
+    """One thing of a page and its place in the order."""
+
+    cursor: str
+    node: Any
+
+
+@dataclass(frozen=True)
+class PageInfo:
+    """Where a page ends."""
+
+    has_next_page: bool
+    end_cursor: str | None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A page as Relay wants it."""
+
+    edges: list[Edge]
+    page_info: PageInfo
+
+
+def connection(edges: list[Edge], has_next: bool) -> Connection:
+    """The page of *edges*."""
+    return Connection(edges, PageInfo(has_next, edges[-1].cursor if edges else None))
+
+
+async def me(_parent: Any, _arguments: Arguments, context: Context, _info: Any) -> UserSummary | None:
     """The character that logged in last."""
-    found = await my_characters(_parent, _arguments, ask, _info)
+    found = await my_characters(_parent, _arguments, context, _info)
     return found[0] if found else None
 
 
-async def my_characters(_parent: Any, _arguments: Tree, ask: Ask, _info: Any) -> list[Tree]:
+async def my_characters(_parent: Any, _arguments: Arguments, context: Context, _info: Any) -> list[UserSummary]:
     """Every character of the caller's account."""
-    viewer = await ask.viewer()
-    return await read_db(people.user_trees, viewer.user_ids) if viewer else []
+    viewer = await context.viewer()
+    return await read_db(people.user_summaries, viewer.user_ids) if viewer else []
 
 
-async def killmail(_parent: Any, arguments: Tree, _ask: Ask, _info: Any) -> Tree | None:
+async def killmail(_parent: Any, arguments: Arguments, _context: Context, _info: Any) -> Killmail | None:
     """One killmail."""
     return await read_db(queries.killmail, number(arguments["id"], "id"))
 
 
-async def killmails(_parent: Any, arguments: Tree, ask: Ask, info: Any) -> Tree:
+async def killmails(_parent: Any, arguments: Arguments, context: Context, info: Any) -> Connection:
     """A page of killmails."""
-    chosen = await killmail_filter(arguments.get("filter"), ask)
+    chosen = await killmail_filter(arguments.get("filter"), context)
     size = first(arguments, 50)
     items = selects(info, "edges", "node", "items")
     try:
         page = await read_db(queries.page, chosen, size, arguments.get("after"), items=items)
-    except queries.BadCursor as error:
+    except BadCursor as error:
         raise BadInput(str(error), argument="after") from None
-    edges = [{"cursor": queries.cursor_of(tree), "node": tree} for tree in page.killmails]
-    return _connection(edges, page.has_next)
+    return connection([Edge(cursor_of(each), each) for each in page.killmails], page.has_next)
 
 
-async def sync_runs(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> Tree:
+async def sync_runs(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> Connection:
     """The caller's own sync runs."""
-    viewer = await ask.person()
+    viewer = await context.person()
     size = first(arguments, 20)
     wanted = arguments.get("characterId")
     users = viewer.user_ids if wanted is None else (one_user(viewer, wanted).id,)
     after = arguments.get("after")
     before = None if after is None else _run_cursor(after)
-    trees, has_next = await read_db(people.run_page, users, size, before)
-    return _connection([{"cursor": f"run-{tree['id']}", "node": tree} for tree in trees], has_next)
+    page = await read_db(run_queries.run_page, users, size, before)
+    return connection([Edge(f"run-{run.id}", run) for run in page.runs], page.has_next)
 
 
 def _run_cursor(text: str) -> int:
@@ -69,49 +96,6 @@ def _run_cursor(text: str) -> int:
     return number(text[4:], "after")
 
 
-def _connection(edges: list[Tree], has_next: bool) -> Tree:
-    end = edges[-1]["cursor"] if edges else None
-    return {"edges": edges, "pageInfo": {"hasNextPage": has_next, "endCursor": end}}
-
-
-async def worker_status(_parent: Any, _arguments: Tree, _ask: Ask, _info: Any) -> list[Tree]:
+async def worker_status(_parent: Any, _arguments: Arguments, context: Context, _info: Any) -> list[QueueStat]:
     """How each queue stands."""
-    return await _status.read()
-
-
-class _Status:
-    """The queues as RabbitMQ counted them a moment ago: many readers cost it one question."""
-
-    def __init__(self) -> None:
-        self._lock: asyncio.Lock | None = None
-        self._trees: list[Tree] = []
-        self._read_at = float("-inf")
-
-    async def read(self) -> list[Tree]:
-        if self._lock is None:
-            self._lock = asyncio.Lock()
-        async with self._lock:
-            if time.monotonic() - self._read_at >= KEEP_STATUS_SECONDS:
-                self._trees = await asyncio.get_running_loop().run_in_executor(None, _count)
-                self._read_at = time.monotonic()
-            return self._trees
-
-
-def _count() -> list[Tree]:
-    try:
-        found = queue_stats()
-    except BrokerAway as error:
-        raise Unavailable(str(error)) from None
-    return [
-        {
-            "queueName": stat.queue_name,
-            "messageCount": stat.message_count,
-            "consumerCount": stat.consumer_count,
-            "delayedCount": stat.delayed_count,
-            "deadCount": stat.dead_count,
-        }
-        for stat in found
-    ]
-
-
-_status = _Status()
+    return await context.queue_status.read()

@@ -1,4 +1,4 @@
-"""Sources of Subscription: what is told, filtered on this side; and the resolvers that hand it on."""
+"""Sources of Subscription: events, filtered on this side; and the resolvers that hand them on."""
 
 from __future__ import annotations
 
@@ -7,45 +7,48 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Any
 
-from graphql_api import queries
-from graphql_api.context import Ask, killmail_filter
+from graphql_api.context import Context, killmail_filter
 from graphql_api.errors import Unavailable
-from killsync.killmails import queries as feed
+from models.threads import Busy
 
-Tree = dict[str, Any]
+Arguments = dict[str, Any]
+#: What one event gives: the subscription's field and its value.
+Payload = dict[str, Any]
 
 STATUS_SECONDS = 3.0
 
 
-async def new_killmail(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> AsyncIterator[Tree]:
+async def new_killmail(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> AsyncIterator[Payload]:
     """Each killmail that is saved from now on and wanted."""
-    chosen = await killmail_filter(arguments.get("filter"), ask)
-    async with aclosing(ask.hub.killmails(lambda tree: feed.matches(tree, chosen))) as told:
-        async for tree, missed in told:
-            ask.missed = missed
-            yield {"newKillmail": tree}
+    chosen = await killmail_filter(arguments.get("filter"), context)
+    async with aclosing(context.hub.killmails(chosen.matches)) as events:
+        async for killmail, missed in events:
+            context.missed = missed
+            yield {"newKillmail": killmail}
 
 
-async def sync_progress(_parent: Any, _arguments: Tree, ask: Ask, _info: Any) -> AsyncIterator[Tree]:
+async def sync_progress(_parent: Any, _arguments: Arguments, context: Context, _info: Any) -> AsyncIterator[Payload]:
     """The caller's sync runs as they go on."""
-    mine = set((await ask.person()).user_ids)
-    async with aclosing(ask.hub.runs(lambda tree: tree["userId"] in mine)) as told:
-        async for tree, _missed in told:
+    mine = set((await context.person()).user_ids)
+    async with aclosing(context.hub.runs(lambda run: run.user_id in mine)) as events:
+        async for run, _missed in events:
             # The session may have ended, and characters may have come or gone, since the socket was opened.
             mine.clear()
-            mine.update((await ask.person()).user_ids)
-            if tree["userId"] in mine:
-                yield {"syncProgress": tree}
+            mine.update((await context.person()).user_ids)
+            if run.user_id in mine:
+                yield {"syncProgress": run}
 
 
-async def worker_status_updates(_parent: Any, _arguments: Tree, _ask: Ask, _info: Any) -> AsyncIterator[Tree]:
+async def worker_status_updates(
+    _parent: Any, _arguments: Arguments, context: Context, _info: Any
+) -> AsyncIterator[Payload]:
     """How the queues stand, every few seconds; skipped while the broker is away."""
     while True:
-        with suppress(Unavailable):
-            yield {"workerStatusUpdates": await queries._status.read()}
+        with suppress(Unavailable, Busy):
+            yield {"workerStatusUpdates": await context.queue_status.read()}
         await asyncio.sleep(STATUS_SECONDS)
 
 
-async def as_it_is(parent: Tree, _arguments: Tree, _ask: Ask, info: Any) -> Any:
-    """The event itself."""
+async def as_it_is(parent: Payload, _arguments: Arguments, _context: Context, info: Any) -> Any:
+    """The value of the event."""
     return parent[info.field_name] if parent else None

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from typing import Any
 
-import orjson
+import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from graphql_api.context import Ask
+from graphql_api.context import Context
 from graphql_api.errors import RateLimited, Refused
 from graphql_api.tartiflette.engine import Api, NotExecuted
 from killsync.logging import get_logger
@@ -31,7 +31,7 @@ MOST_SOCKETS = 5_000
 
 INVALID, UNAUTHORIZED, NO_PROTOCOL, INIT_TIMEOUT, DOUBLE_ID, DOUBLE_INIT = 4400, 4401, 4406, 4408, 4409, 4429
 
-_open: set[web.WebSocketResponse] = set()
+_OPEN = web.AppKey("open_sockets", set[web.WebSocketResponse])
 
 
 class _Close(Exception):
@@ -47,7 +47,8 @@ async def talk(request: web.Request, api: Api) -> web.StreamResponse:
     check_rate(request, "socket")
     if not same_origin(request):
         raise web.HTTPForbidden(text="This socket was opened by another site's page.\n")
-    if len(_open) >= MOST_SOCKETS:
+    open_sockets = request.app[_OPEN]
+    if len(open_sockets) >= MOST_SOCKETS:
         raise web.HTTPServiceUnavailable(text="Too many open sockets.\n", headers={"Retry-After": "30"})
     await sessions.viewer_of(request)
     socket = web.WebSocketResponse(protocols=(PROTOCOL,), heartbeat=30.0, max_msg_size=MOST_MESSAGE, compress=False)
@@ -55,23 +56,30 @@ async def talk(request: web.Request, api: Api) -> web.StreamResponse:
     if socket.ws_protocol != PROTOCOL:
         await socket.close(code=NO_PROTOCOL, message=b"Subprotocol not acceptable")
         return socket
-    _open.add(socket)
+    open_sockets.add(socket)
     conversation = _Conversation(socket, request, api)
     try:
         await conversation.run()
     except _Close as close:
         await socket.close(code=close.code, message=str(close).encode()[:120])
     finally:
-        _open.discard(socket)
+        open_sockets.discard(socket)
         await conversation.end()
     return socket
 
 
-async def close_all(_app: web.Application) -> None:
+async def close_all(app: web.Application) -> None:
     """Tell every client to come back: this process stops."""
-    for socket in tuple(_open):
+    open_sockets = app[_OPEN]
+    for socket in tuple(open_sockets):
         with contextlib.suppress(Exception):
             await asyncio.wait_for(socket.close(code=WSCloseCode.GOING_AWAY, message=b"The server restarts"), 2)
+
+
+def setup(app: web.Application) -> None:
+    """Keep the open sockets, and close them when the process stops."""
+    app[_OPEN] = set()
+    app.on_shutdown.append(close_all)
 
 
 class _Conversation:
@@ -164,24 +172,24 @@ class _Conversation:
     async def _results(self, number: str, query: str, name: str | None, variables: dict[str, Any] | None) -> None:
         if len(self._operations) > MOST_OPERATIONS:
             raise Refused("open operations on this socket", len(self._operations), MOST_OPERATIONS)
-        ask = Ask(self._request)
-        viewer = await ask.viewer()
+        context = Context(self._request)
+        viewer = await context.viewer()
         try:
             check_rate(self._request, "graphql", viewer.account_id if viewer else None)
         except web.HTTPTooManyRequests as error:
             raise RateLimited(int(error.headers["Retry-After"])) from None
         operation = self._api.operation(query, name, variables)
         if operation.operation_type != "subscription":
-            result = await self._api.execute(query, name, variables, ask)
+            result = await self._api.execute(query, name, variables, context)
             self._check(result)
             await self._next(number, result)
             return
-        async with contextlib.aclosing(self._api.subscribe(query, name, variables, ask)) as results:  # type: ignore[type-var]
+        async with contextlib.aclosing(self._api.subscribe(query, name, variables, context)) as results:  # type: ignore[type-var]
             async for result in results:
                 self._check(result)
-                if ask.missed:
-                    result = {**result, "extensions": {"dropped": ask.missed}}
-                    ask.missed = 0
+                if context.missed:
+                    result = {**result, "extensions": {"dropped": context.missed}}
+                    context.missed = 0
                 await self._next(number, result)
 
     @staticmethod
@@ -194,7 +202,7 @@ class _Conversation:
         await self._send({"id": number, "type": "next", "payload": result})
 
     async def _send(self, message: dict[str, Any]) -> None:
-        text = orjson.dumps(message).decode()
+        text = msgspec.json.encode(message).decode()
         try:
             async with self._sending:
                 await asyncio.wait_for(self._socket.send_str(text), SEND_SECONDS)
@@ -207,8 +215,8 @@ class _Conversation:
 
 def _read(text: str) -> dict[str, Any]:
     try:
-        message = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        message = msgspec.json.decode(text)
+    except (ValueError, RecursionError):
         raise _Close(INVALID, "Messages are JSON") from None
     if not isinstance(message, dict):
         raise _Close(INVALID, "Messages are JSON objects")

@@ -1,12 +1,12 @@
-"""Peewee expressions for what PostgreSQL and SQLite say differently: the database's clock, locking rows, time limits."""
+"""Peewee expressions for what PostgreSQL and SQLite say differently: the clock, locking rows, time limits, names, hours."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from peewee import ColumnBase, Node, Select, Value, fn
+from peewee import OP, ColumnBase, Expression, Node, Select, Value, fn
 
 from models.db import database, is_postgres
 from models.fields import utcnow
@@ -71,6 +71,37 @@ def epoch_of(column: Node) -> Any:
     )
 
 
-def among(column: Any, ids: Sequence[int]) -> Any:
-    """Whether *column* is one of *ids*: PostgreSQL takes all in one parameter, which builds a long list in no time."""
-    return either(postgres=column == fn.ANY(Value(list(ids), unpack=False)), sqlite=column.in_(ids))
+def one_of(column: Any, values: Iterable[int]) -> Node:
+    """That *column* is one of *values*. PostgreSQL gets them as one array, which costs less to write down than a list."""
+    wanted = list(values)
+    if len(wanted) != 1 and is_postgres():
+        condition: Node = column == fn.ANY(Value(wanted, unpack=False))
+        return condition
+    single: Node = column == wanted[0] if len(wanted) == 1 else column.in_(wanted)
+    return single
+
+
+def folded(column: Any) -> Any:
+    """A name without regard to case, as the index for searching has it; also the order of that index."""
+    return fn.lower(column).collate('"C"') if is_postgres() else column.collate("NOCASE")
+
+
+def has_text(column: Any, text: str, *, at_start: bool = False) -> Node:
+    """That a name has *text* inside, or *at_start*, without regard to case; `%` and `_` stand for themselves.
+
+    Both databases can find the start in the index of `folded`.
+    """
+    if not is_postgres():
+        condition: Node = column.startswith(text) if at_start else column.contains(text)
+        return condition
+    # Not Peewee's own: that is ILIKE, which no index serves.
+    literal = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return Expression(folded(column), OP.LIKE, f"{literal}%" if at_start else f"%{literal}%")
+
+
+def hour_number(column: Any) -> Any:
+    """The hours since 1970 of a moment: a number groups faster than a moment does."""
+    if is_postgres():
+        return fn.floor(fn.date_part("epoch", column) / 3600).cast("bigint")
+    # Julian days are fractions: a third of a second keeps a whole hour from being taken for the end of the one before.
+    return ((fn.julianday(column) - 2440587.5) * 24 + 0.0001).cast("integer")

@@ -50,3 +50,10 @@ LONG_AGO = to_text(datetime(2000, 1, 1, tzinfo=UTC))
 def from_any(value: datetime | str | None) -> datetime | None:
     """A moment read by plain SQL, which PostgreSQL gives as datetime and SQLite as text."""
     return UtcDateTimeField().python_value(value)
+
+
+def moment(value: datetime | str) -> datetime:
+    """The same for a moment that is always there."""
+    found = from_any(value)
+    assert found is not None
+    return found

@@ -1,4 +1,8 @@
-"""Database work for the web process: blocking calls in a few threads, never on the event loop."""
+"""Blocking calls of the web process in a few threads, never on the event loop: one pool for the database, one for services.
+
+A thread of the database's pool holds a connection while it runs. A call to ESI, the SSO or RabbitMQ may take a minute, so
+those have threads of their own, which hold a connection only where the called function opens one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 import peewee
@@ -20,15 +24,52 @@ T = TypeVar("T")
 
 #: Threads, and with them connections, that readers of this process may use at a time.
 THREADS = 8
-#: Calls that may wait for a thread; beyond it the caller is told to come back.
+#: Calls that may wait for a thread of the database's pool; beyond it the caller has to come back later.
 MOST_WAITING = 400
-
-_threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="killsync-db")
-_waiting = 0
+#: Calls to services at a time, and how many more may wait for one to end.
+SERVICE_THREADS = 16
+MOST_WAITING_FOR_SERVICES = 32
 
 
 class Busy(Exception):
-    """More calls wait for the database than can be answered in time."""
+    """More calls wait already than can be answered in time."""
+
+
+class _Pool:
+    """Threads for one kind of blocking calls, with a bound on the calls that wait for one."""
+
+    def __init__(self, name: str, threads: int, most_waiting: int) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
+        self._most = threads + most_waiting
+        self._lock = threading.Lock()
+        self._open = 0
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Have *work* run in a thread.
+
+        Raises:
+            Busy: too many calls wait already.
+        """
+        with self._lock:
+            if self._open >= self._most:
+                raise Busy("the server is busy: try again in a moment")
+            self._open += 1
+        try:
+            future = self._executor.submit(work)
+        except BaseException:
+            self._ended(None)
+            raise
+        # Counted until the thread is free again, which is later than its caller's patience may end.
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, _future: Future[Any] | None) -> None:
+        with self._lock:
+            self._open -= 1
+
+
+_database = _Pool("killsync-db", THREADS, MOST_WAITING)
+_services = _Pool("killsync-service", SERVICE_THREADS, MOST_WAITING_FOR_SERVICES)
 
 
 class _Call:
@@ -67,20 +108,26 @@ async def in_db(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T
     Raises:
         Busy: too many calls wait already.
     """
-    global _waiting
-    if _waiting >= MOST_WAITING:
-        raise Busy("the server is busy: try again in a moment")
-    loop = asyncio.get_running_loop()
     call = _Call()
-    _waiting += 1
+    future = _database.submit(lambda: call.run(lambda: work(*args, **kwargs)))
     try:
-        return await loop.run_in_executor(_threads, call.run, lambda: work(*args, **kwargs))
+        return await asyncio.wrap_future(future)
     except asyncio.CancelledError:
         call.is_cancelled = True
-        loop.run_in_executor(None, call.cancel)
+        asyncio.get_running_loop().run_in_executor(None, call.cancel)
         raise
-    finally:
-        _waiting -= 1
+
+
+async def in_service(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run blocking *work* that calls ESI, the SSO or RabbitMQ in a thread without a database connection.
+
+    *work* opens one by `models.db.connection` around each of its parts that needs it. What it began goes on in its
+    thread when the caller is cancelled.
+
+    Raises:
+        Busy: too many calls wait already.
+    """
+    return await asyncio.wrap_future(_services.submit(lambda: work(*args, **kwargs)))
 
 
 async def read_db(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from typing import Any
@@ -11,13 +12,13 @@ from tartiflette import Engine, create_engine
 from tartiflette.language.ast import OperationDefinitionNode
 from tartiflette.types.exceptions.tartiflette import TartifletteError
 
-from graphql_api import cost
+from graphql_api import cost, fields
 from graphql_api.errors import BadDocument, Forbidden, TimedOut, coerce_error
 from graphql_api.tartiflette import fast_completion, lexer
 from killsync.settings import project_root
 
 #: The most time one query or mutation may take, seconds.
-PATIENCE = 20.0
+MOST_SECONDS = 20.0
 #: Parsed documents that are kept.
 REMEMBERED_DOCUMENTS = 256
 
@@ -45,11 +46,11 @@ class Api:
 
         engine = await create_engine(
             sdl=str(project_root() / "graphql_api" / "schema.graphql"),
-            schema_name=_next_name(),
+            schema_name=next(_names),
             modules=[{"name": "graphql_api.tartiflette.bindings", "config": {}}],
             error_coercer=coerce_error,  # type: ignore[arg-type]
             query_cache_decorator=remember,
-            custom_default_resolver=_by_name,
+            custom_default_resolver=fields.resolve,
             coerce_list_concurrently=False,
             coerce_parent_concurrently=False,
         )
@@ -74,9 +75,9 @@ class Api:
     async def execute(self, query: str, name: str | None, variables: dict[str, Any] | None, context: Any) -> Result:
         """Run a query or mutation whose `operation` was within bounds."""
         try:
-            return await asyncio.wait_for(self._engine.execute(query, name, context, variables), PATIENCE)
+            return await asyncio.wait_for(self._engine.execute(query, name, context, variables), MOST_SECONDS)
         except TimeoutError:
-            return await self.failure(TimedOut(f"the operation took longer than {PATIENCE:.0f} s"))
+            return await self.failure(TimedOut(f"the operation took longer than {MOST_SECONDS:.0f} s"))
 
     def subscribe(
         self, query: str, name: str | None, variables: dict[str, Any] | None, context: Any
@@ -98,11 +99,6 @@ class Api:
         return {"errors": response["errors"][:20]}
 
 
-async def _by_name(parent: Any, _arguments: Any, _context: Any, info: Any) -> Any:
-    """A field of a tree by its key. Tartiflette's own would try attributes first, and a dict has one named `items`."""
-    return parent.get(info.field_name) if isinstance(parent, dict) else getattr(parent, info.field_name, None)
-
-
 class Invalid(Exception):
     """The document does not fit the schema."""
 
@@ -119,14 +115,8 @@ class NotExecuted(Exception):
         self.errors = errors
 
 
-_made = 0
-
-
-def _next_name() -> str:
-    """A schema name for Tartiflette's registry, which holds one schema a name."""
-    global _made
-    _made += 1
-    return f"killsync-{_made}"
+#: Names for Tartiflette's registry, which holds one schema a name.
+_names = (f"killsync-{number}" for number in itertools.count(1))
 
 
 def _choose(document: Any, name: str | None) -> OperationDefinitionNode:

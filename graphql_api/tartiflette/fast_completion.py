@@ -1,7 +1,7 @@
 """Completing results that are already in memory, without a coroutine per field.
 
-Resolvers here load a whole page as plain dicts, so that below them nothing is left to wait for. Tartiflette would still
-run several coroutines for each field of each object. This module walks such a tree at once, by a plan made once per
+Resolvers here load a whole page of values, so that below them nothing is left to wait for. Tartiflette would still
+run several coroutines for each field of each object. This module walks such values at once, by a plan made once per
 selection. It only ever handles the case in which all goes well: anything else (null where not allowed, a value that
 does not fit its scalar) is left to Tartiflette's own coercers, which run instead and produce the errors.
 """
@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from tartiflette.language.ast import FieldNode, InlineFragmentNode, VariableNode
+
+from graphql_api.fields import attribute_of, enum_value
 
 Complete = Callable[[Any], Any]
 
@@ -59,21 +62,20 @@ def complete(result: Any, graphql_type: Any, field_nodes: list[Any], context: An
 
 
 def _plan(graphql_type: Any, field_nodes: list[Any], context: Any) -> Complete:
-    if graphql_type.is_non_null_type:
-        return _required(_plan(graphql_type.wrapped_type, field_nodes, context))
+    is_required = graphql_type.is_non_null_type
+    if is_required:
+        graphql_type = graphql_type.wrapped_type
     if graphql_type.is_list_type:
-        return _list(_plan(graphql_type.wrapped_type, field_nodes, context))
-    if hasattr(graphql_type, "implemented_fields"):
-        return _object(graphql_type, field_nodes, context)
-    if hasattr(graphql_type, "coerce_output"):
-        return _leaf(graphql_type.coerce_output)
-    if hasattr(graphql_type, "get_value"):
-        return _leaf(lambda value: value if graphql_type.get_value(value) is not None else _refuse())
-    raise NotPlain
-
-
-def _refuse() -> Any:
-    raise NotPlain
+        inner = _list(_plan(graphql_type.wrapped_type, field_nodes, context))
+    elif hasattr(graphql_type, "implemented_fields"):
+        inner = _object(graphql_type, field_nodes, context)
+    elif hasattr(graphql_type, "coerce_output"):
+        inner = _SCALARS.get(graphql_type.name) or graphql_type.coerce_output
+    elif hasattr(graphql_type, "get_value"):
+        inner = partial(_enum, graphql_type)
+    else:
+        raise NotPlain
+    return _required(inner) if is_required else _nullable(inner)
 
 
 def _required(inner: Complete) -> Complete:
@@ -85,17 +87,44 @@ def _required(inner: Complete) -> Complete:
     return required
 
 
-def _leaf(coerce: Complete) -> Complete:
-    def leaf(value: Any) -> Any:
-        return None if value is None else coerce(value)
+def _nullable(inner: Complete) -> Complete:
+    def nullable(value: Any) -> Any:
+        return None if value is None else inner(value)
 
-    return leaf
+    return nullable
+
+
+def _id(value: Any) -> str:
+    if type(value) is int:
+        return str(value)
+    return _string(value)
+
+
+def _string(value: Any) -> str:
+    if type(value) is str:
+        return value
+    raise NotPlain
+
+
+def _boolean(value: Any) -> bool:
+    if type(value) is bool:
+        return value
+    raise NotPlain
+
+
+#: Scalars whose values need next to nothing: most fields of a page are of these.
+_SCALARS: dict[str, Complete] = {"ID": _id, "String": _string, "Boolean": _boolean}
+
+
+def _enum(enum_type: Any, value: Any) -> str:
+    name = enum_value(value)
+    if enum_type.get_value(name) is None:
+        raise NotPlain
+    return name
 
 
 def _list(inner: Complete) -> Complete:
     def items(value: Any) -> Any:
-        if value is None:
-            return None
         if type(value) is not list:
             raise NotPlain
         return [inner(each) for each in value]
@@ -109,46 +138,29 @@ def _object(object_type: Any, field_nodes: list[Any], context: Any) -> Complete:
     for node in field_nodes:
         if node.selection_set:
             collect(node.selection_set, object_type.name, context, selected, seen)
-    fields: list[tuple[str, str, Complete]] = []
-    constants: dict[str, str] = {}
+    plans: list[tuple[str, Complete]] = []
+    attributes: list[str] = []
     for key, nodes in selected.items():
         name = nodes[0].name.value
         if name == "__typename":
-            constants[key] = object_type.name
+            # Any attribute will do: what stands there is the same for every object.
+            plans.append((key, lambda _: object_type.name))
+            attributes.append("__class__")
             continue
         field = object_type.find_field(name)
         if field.raw_resolver is not None:
             raise NotPlain
-        fields.append((key, name, _plan(field.graphql_type, nodes, context)))
-    if constants and len(constants) < len(selected):
-        return _object_with_typename(list(selected), fields, constants)
+        plans.append((key, _plan(field.graphql_type, nodes, context)))
+        attributes.append(attribute_of(object_type.name, name))
+    read = attrgetter(*attributes)
+    if len(plans) == 1:
+        ((only_key, only_plan),) = plans
+        return lambda value: {only_key: only_plan(read(value))}
 
     def whole(value: Any) -> Any:
-        if value is None:
-            return None
-        return {key: inner(value[name]) for key, name, inner in fields} | constants
+        return {key: complete(found) for (key, complete), found in zip(plans, read(value), strict=True)}
 
-    def without_typename(value: Any) -> Any:
-        if value is None:
-            return None
-        return {key: inner(value[name]) for key, name, inner in fields}
-
-    return whole if constants else without_typename
-
-
-def _object_with_typename(
-    order: list[str], fields: list[tuple[str, str, Complete]], constants: dict[str, str]
-) -> Complete:
-    """As asked for, in the order asked for: `__typename` stands where the client put it."""
-    by_key = {key: (name, inner) for key, name, inner in fields}
-    steps: list[tuple[str, str, Complete | None]] = [(key, *by_key.get(key, ("", None))) for key in order]
-
-    def mixed(value: Any) -> Any:
-        if value is None:
-            return None
-        return {key: inner(value[name]) if inner else constants[key] for key, name, inner in steps}
-
-    return mixed
+    return whole
 
 
 def collect(selection_set: Any, type_name: str, context: Any, into: dict[str, list[Any]], seen: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""What is told as it happens: follows the event table and hands each event to this process's subscribers.
+"""What happens, as it happens: follows the event table and hands each event to this process's subscribers.
 
 On PostgreSQL a connection of its own LISTENs, so an event arrives with the commit that made it true; after a broken
 connection the table is read for what was missed. On SQLite the table is read a few times a second. Nothing is written.
@@ -18,15 +18,19 @@ from typing import Any
 
 import psycopg2
 from aiohttp import web
+from peewee import fn
 
-from killsync.accounts import people
 from killsync.killmails import queries
+from killsync.killmails.killmail import Killmail
 from killsync.logging import get_logger
 from killsync.settings import Settings
+from killsync.sync import run_queries
+from killsync.sync.run_queries import RunSummary
 from models.db import connection, open_listener
 from models.errors import is_away
 from models.events import KILLMAIL_SAVED, SYNC_PROGRESS
-from models.sql import rows, sql_now
+from models.events import Event as EventRow
+from models.expressions import now
 from models.threads import Busy, read_db
 
 log = get_logger("events")
@@ -38,12 +42,14 @@ WAKE_SECONDS = 1.0
 OVERLAP_SECONDS = 120.0
 #: A PostgreSQL connection that says nothing is tried this often, so that a dead one is noticed, seconds.
 PROBE_SECONDS = 20.0
-#: Events remembered as told, so that catching up tells none twice.
+#: Events that are remembered, so that catching up delivers none twice.
 REMEMBERED = 50_000
-#: Things a subscriber may lag behind before it misses the oldest.
+#: Events that a subscriber may lag behind before it misses the oldest.
 MOST_WAITING = 200
 #: Killmails that are loaded by one page of statements.
 BATCH = 50
+#: Events that SQLite's table gives at a time.
+MOST_READ = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class Event:
 
 @dataclass(eq=False)
 class Subscriber:
-    """One reader of events of one kind; when it is slow it misses the oldest, and `take` says how many."""
+    """One reader of events of one kind; when it is slow it misses the oldest, and `next` says how many."""
 
     kind: str
     wants: Callable[[Any], bool]
@@ -66,18 +72,18 @@ class Subscriber:
     _dropped: int = 0
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def offer(self, thing: Any) -> None:
-        """Give it *thing* if it wants it."""
-        if not self.wants(thing):
+    def put(self, value: Any) -> None:
+        """Queue a killmail or sync run for it, if it wants it."""
+        if not self.wants(value):
             return
         if len(self._waiting) >= MOST_WAITING:
             self._waiting.popleft()
             self._dropped += 1
-        self._waiting.append(thing)
+        self._waiting.append(value)
         self._ready.set()
 
-    async def take(self) -> tuple[Any, int]:
-        """The next thing, and how many were missed before it."""
+    async def next(self) -> tuple[Any, int]:
+        """The next killmail or sync run, and how many were missed before it."""
         while not self._waiting:
             self._ready.clear()
             await self._ready.wait()
@@ -101,12 +107,12 @@ class Hub:
         self.is_listening = threading.Event()
 
     async def start(self) -> None:
-        """Begin to follow; what happened before is not told."""
+        """Begin to follow; what happened before is not delivered."""
         loop = asyncio.get_running_loop()
         follow = self._listen if self._settings.uses_postgres else self._poll
         self._thread = threading.Thread(target=follow, args=(loop,), name="events", daemon=True)
         self._thread.start()
-        self._tasks = [asyncio.create_task(self._tell())]
+        self._tasks = [asyncio.create_task(self._deliver())]
 
     async def stop(self) -> None:
         """Stop following."""
@@ -127,17 +133,17 @@ class Hub:
         finally:
             self._subscribers.discard(subscriber)
 
-    async def killmails(self, wants: Callable[[Any], bool]) -> AsyncGenerator[tuple[dict[str, Any], int], None]:
-        """(killmail tree, number missed before it) for each killmail saved from now on that *wants* says yes to."""
+    async def killmails(self, wants: Callable[[Killmail], bool]) -> AsyncGenerator[tuple[Killmail, int], None]:
+        """(killmail, number missed before it) for each killmail saved from now on that *wants* says yes to."""
         with self._subscribed(KILLMAIL_SAVED, wants) as subscriber:
             while True:
-                yield await subscriber.take()
+                yield await subscriber.next()
 
-    async def runs(self, wants: Callable[[Any], bool]) -> AsyncGenerator[tuple[dict[str, Any], int], None]:
-        """(sync run tree, number missed before it) for each change of a sync run that *wants* says yes to."""
+    async def runs(self, wants: Callable[[RunSummary], bool]) -> AsyncGenerator[tuple[RunSummary, int], None]:
+        """(sync run, number missed before it) for each change of a sync run that *wants* says yes to."""
         with self._subscribed(SYNC_PROGRESS, wants) as subscriber:
             while True:
-                yield await subscriber.take()
+                yield await subscriber.next()
 
     @property
     def subscribers(self) -> int:
@@ -151,22 +157,19 @@ class Hub:
         while not self._stopped.wait(POLL_SECONDS):
             try:
                 with connection():
-                    found = rows(
-                        "SELECT id, kind, subject_id, user_id FROM event WHERE id > %s ORDER BY id LIMIT 2000",
-                        (self._newest,),
-                    )
+                    found = _events(EventRow.id > self._newest, MOST_READ)
             except Exception as error:
                 log.warning("events not read", reason=type(error).__name__)
                 continue
-            for row in found:
-                self._newest = row[0]
-                self._pass_on(loop, Event(*row))
+            for event in found:
+                self._newest = event.id
+                self._pass_on(loop, event)
 
     def _newest_id(self) -> int:
         while not self._stopped.is_set():
             try:
                 with connection():
-                    return int(rows("SELECT coalesce(max(id), 0) FROM event")[0][0])
+                    return int(EventRow.select(fn.MAX(EventRow.id)).scalar() or 0)
             except Exception as error:
                 log.warning("events not read", reason=type(error).__name__)
                 self._stopped.wait(1.0)
@@ -214,13 +217,9 @@ class Hub:
 
     def _catch_up(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         with connection():
-            missed = rows(
-                "SELECT id, kind, subject_id, user_id FROM event "
-                f"WHERE created_at > {sql_now(-seconds)} AND id > %s ORDER BY id",
-                (self._newest,),
-            )
-        for row in missed:
-            self._pass_on(loop, Event(*row))
+            missed = _events((EventRow.created_at > now(-seconds)) & (EventRow.id > self._newest))
+        for event in missed:
+            self._pass_on(loop, event)
 
     def _pass_on(self, loop: asyncio.AbstractEventLoop, event: Event) -> None:
         if event.id in self._seen:
@@ -228,51 +227,60 @@ class Hub:
         self._seen[event.id] = None
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to be told
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens any more
             loop.call_soon_threadsafe(self._events.put_nowait, event)
 
-    # The task that loads what subscribers are told: once for all of them.
+    # The task that loads what the events are about: once for all subscribers.
 
-    async def _tell(self) -> None:
+    async def _deliver(self) -> None:
         while True:
             batch = [await self._events.get()]
             while len(batch) < BATCH and not self._events.empty():
                 batch.append(self._events.get_nowait())
-            while not await self._told(batch):  # noqa: ASYNC110 - the database, which is away, can tell nobody
+            while not await self._delivered(batch):  # noqa: ASYNC110 - nothing announces that the database is back
                 await asyncio.sleep(0.5)
 
-    async def _told(self, batch: list[Event]) -> bool:
-        """Tell of a batch; False when the database could not be asked and the batch has to wait."""
+    async def _delivered(self, batch: list[Event]) -> bool:
+        """Deliver a batch; False when the database could not be asked and the batch has to wait."""
         try:
-            await self._tell_killmails([event.subject_id for event in batch if event.kind == KILLMAIL_SAVED])
-            await self._tell_runs({event.subject_id: event for event in batch if event.kind == SYNC_PROGRESS})
+            await self._deliver_killmails([event.subject_id for event in batch if event.kind == KILLMAIL_SAVED])
+            await self._deliver_runs(dict.fromkeys(event.subject_id for event in batch if event.kind == SYNC_PROGRESS))
         except Exception as error:
             if isinstance(error, Busy) or is_away(error):
                 log.warning("events wait for the database", events=len(batch), reason=type(error).__name__)
                 return False
-            log.exception("events not told", events=len(batch))
+            log.exception("events not delivered", events=len(batch))
         return True
 
-    async def _tell_killmails(self, ids: list[int]) -> None:
+    async def _deliver_killmails(self, ids: list[int]) -> None:
         if not ids or not any(subscriber.kind == KILLMAIL_SAVED for subscriber in self._subscribers):
             return
-        trees = await read_db(queries.killmails, ids)
-        place = {number: position for position, number in enumerate(ids)}
-        for tree in sorted(trees, key=lambda tree: place[int(tree["id"])]):
-            self._offer(KILLMAIL_SAVED, tree)
+        found = {killmail.killmail_id: killmail for killmail in await read_db(queries.killmails, ids)}
+        for killmail_id in dict.fromkeys(ids):
+            if killmail_id in found:
+                self._put(KILLMAIL_SAVED, found[killmail_id])
 
-    async def _tell_runs(self, events: dict[int, Event]) -> None:
-        if not events or not any(subscriber.kind == SYNC_PROGRESS for subscriber in self._subscribers):
+    async def _deliver_runs(self, run_ids: dict[int, None]) -> None:
+        if not run_ids or not any(subscriber.kind == SYNC_PROGRESS for subscriber in self._subscribers):
             return
-        for run_id in events:
-            tree = await read_db(people.run_tree, run_id)
-            if tree is not None:
-                self._offer(SYNC_PROGRESS, tree)
+        for run_id in run_ids:
+            run = await read_db(run_queries.run_summary, run_id)
+            if run is not None:
+                self._put(SYNC_PROGRESS, run)
 
-    def _offer(self, kind: str, thing: Any) -> None:
+    def _put(self, kind: str, value: Killmail | RunSummary) -> None:
         for subscriber in tuple(self._subscribers):
             if subscriber.kind == kind:
-                subscriber.offer(thing)
+                subscriber.put(value)
+
+
+def _events(condition: Any, limit: int | None = None) -> list[Event]:
+    """The events that meet a condition, in order."""
+    row = EventRow
+    query: Any = (
+        row.select(row.id, row.kind, row.subject_id, row.user_id).where(condition).order_by(row.id).limit(limit)
+    )
+    return list(query.objects(Event))
 
 
 def _parse(payload: str) -> Event:

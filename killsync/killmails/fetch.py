@@ -157,6 +157,7 @@ def submit(killmail_id: int, killmail_hash: str) -> None:
     with connection():
         if ledger.is_fetched(killmail_id):
             return
+    # ESI may take its time, and no connection waits for it.
     client = shared(settings_module.current())
     try:
         body, _cost = client.killmail(killmail_id, killmail_hash, backlog=False)

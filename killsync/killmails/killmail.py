@@ -34,6 +34,10 @@ class Party(msgspec.Struct, kw_only=True):
     faction: Entity | None = None
     ship_type: Entity | None = None
 
+    @property
+    def faction_id(self) -> int | None:
+        return None if self.faction is None else self.faction.id
+
 
 class Victim(Party, kw_only=True):
     """Who and what was lost. A structure has no character; `ship_type` is always there."""

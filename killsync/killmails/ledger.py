@@ -14,7 +14,7 @@ from typing import Any
 from peewee import EXCLUDED, fn
 
 from models.db import in_transaction
-from models.expressions import among, locked, now
+from models.expressions import locked, now, one_of
 from models.fields import LONG_AGO, to_text, utcnow
 from models.killmails import FETCHED, INVALID, PENDING, KillmailRef
 from models.sql import insert_rows
@@ -103,7 +103,7 @@ def _reconsider(listed: dict[int, str], entered: set[int], new_to_list: set[int]
     known = [number for number in listed if number not in entered]
     unfetched = KillmailRef.select(
         KillmailRef.killmail_id, KillmailRef.killmail_hash, KillmailRef.fetch_priority
-    ).where(KillmailRef.state != FETCHED, among(KillmailRef.killmail_id, known))
+    ).where(KillmailRef.state != FETCHED, one_of(KillmailRef.killmail_id, known))
     for ref in unfetched.order_by(KillmailRef.killmail_id).namedtuples():
         this = KillmailRef.killmail_id == ref.killmail_id
         if ref.killmail_hash != listed[ref.killmail_id]:
@@ -175,7 +175,7 @@ def _update_pending(killmail_ids: Sequence[int], *conditions: Any, **values: Any
     """Update those of *killmail_ids* that are pending."""
     chosen = (
         KillmailRef.select(KillmailRef.killmail_id)
-        .where(among(KillmailRef.killmail_id, killmail_ids), _IS_PENDING, *conditions)
+        .where(one_of(KillmailRef.killmail_id, killmail_ids), _IS_PENDING, *conditions)
         .order_by(KillmailRef.killmail_id)
     )
     in_transaction(KillmailRef.update(**values).where(KillmailRef.killmail_id.in_(locked(chosen))).execute)
@@ -206,7 +206,7 @@ def pending(killmail_ids: Sequence[int]) -> list[Pending]:
     """Those of *killmail_ids* that are still to be fetched, in their order."""
     refs: Any = KillmailRef.select(
         KillmailRef.killmail_id, KillmailRef.killmail_hash, KillmailRef.fetch_priority, KillmailRef.run_id
-    ).where(among(KillmailRef.killmail_id, killmail_ids), _IS_PENDING)
+    ).where(one_of(KillmailRef.killmail_id, killmail_ids), _IS_PENDING)
     found = {ref["killmail_id"]: Pending(**ref) for ref in refs.dicts()}
     return [found[number] for number in dict.fromkeys(killmail_ids) if number in found]
 

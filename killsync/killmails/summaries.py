@@ -3,88 +3,109 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from killsync.killmails.queries import Filter, Names, Page, among, page_ids, read_cursor
-from models.fields import from_any, to_text
-from models.killmails import VICTIM_SIDE
-from models.sql import rows
+from peewee import fn
 
-#: A party whose view a list takes: (kind of involvement, ids). Its kills and its losses are told apart.
-View = tuple[int, tuple[int, ...]]
-
-_KILLMAIL = (
-    "SELECT k.killmail_id, k.killmail_time, k.solar_system_id, k.attacker_count, v.character_id, v.corporation_id, "
-    "v.alliance_id, v.faction_id, v.ship_type_id FROM killmail k JOIN victim v ON v.killmail_id = k.killmail_id "
-    "WHERE k.killmail_id {ids} ORDER BY k.killmail_time DESC, k.killmail_id DESC"
-)
-_PILOTS = "SELECT killmail_id, count(character_id) FROM attacker WHERE killmail_id {ids} GROUP BY killmail_id"
-_FINAL_BLOW = (
-    "SELECT killmail_id, character_id, corporation_id, alliance_id, faction_id, ship_type_id FROM attacker "
-    "WHERE killmail_id {ids} AND final_blow ORDER BY id"
-)
+from killsync.killmails.cursors import read_cursor
+from killsync.killmails.entity_names import PARTY_COLUMNS, EntityNames, party
+from killsync.killmails.filter import Filter
+from killsync.killmails.killmail import KillmailSummary
+from killsync.killmails.queries import columns, page_ids
+from models.expressions import one_of
+from models.fields import moment
+from models.killmails import VICTIM_SIDE, Attacker, Involvement, Killmail, Victim
+from models.sql import fetch
 
 
-def page(chosen: Filter, first: int, after: str | None, view: View | None = None) -> Page:
-    """A page of at most *first* rows after the cursor."""
+@dataclass(frozen=True)
+class Viewpoint:
+    """Whose kills and losses a list tells apart: the ids of one kind of involvement, such as a reader's characters."""
+
+    kind: int
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SummaryPage:
+    """One page, newest first."""
+
+    killmails: list[KillmailSummary]
+    has_next: bool
+
+
+def page(chosen: Filter, first: int, after: str | None, viewpoint: Viewpoint | None = None) -> SummaryPage:
+    """A page of at most *first* rows behind the cursor *after*.
+
+    Raises:
+        BadCursor: *after* is not one of ours.
+    """
     ids = page_ids(chosen, first + 1, read_cursor(after) if after else None)
-    return Page(of(ids[:first], view), has_next=len(ids) > first)
+    return SummaryPage(summaries(ids[:first], viewpoint), has_next=len(ids) > first)
 
 
-def of(ids: Sequence[int], view: View | None = None) -> list[dict[str, Any]]:
-    """The stored killmails of *ids* as rows, newest first; `outcome` is "kill" or "loss" for whoever *view* names."""
+_KILLMAIL = columns(Killmail, "killmail_id", "killmail_time", "solar_system_id", "attacker_count")
+_VICTIM = columns(Victim, *PARTY_COLUMNS)
+_FINAL_BLOW = columns(Attacker, "killmail_id", *PARTY_COLUMNS)
+
+
+def summaries(ids: Sequence[int], viewpoint: Viewpoint | None = None) -> list[KillmailSummary]:
+    """The stored killmails of *ids* as rows, newest first; with `outcome` for whoever *viewpoint* names."""
     if not ids:
         return []
-    names = Names()
-    found = {row[0]: _row(row, names) for row in rows(_KILLMAIL.format(ids=among(ids)), ids)}
-    for number, pilots in rows(_PILOTS.format(ids=among(ids)), ids):
-        tree = found[number]
-        tree["npc"] = pilots == 0
-        tree["solo"] = pilots == 1 and tree["victim"]["character"] is not None
-    for number, *party in rows(_FINAL_BLOW.format(ids=among(ids)), ids):
-        found[number]["finalBlow"] = _party(party, names)
+    names = EntityNames()
+    newest = (
+        Killmail.select(*_KILLMAIL, *_VICTIM)
+        .join(Victim, on=Victim.killmail_id == Killmail.killmail_id)
+        .where(one_of(Killmail.killmail_id, ids))
+        .order_by(Killmail.killmail_time.desc(), Killmail.killmail_id.desc())
+    )
+    found = {row["killmail_id"]: _summary(row, names) for row in fetch(newest)}
+    _add_classes(found)
+    blows = Attacker.select(*_FINAL_BLOW).where(one_of(Attacker.killmail_id, ids) & Attacker.final_blow)
+    for row in fetch(blows.order_by(Attacker.id)):
+        found[row["killmail_id"]].final_blow = party(row, names)
     names.fill()
-    if view is not None and view[1] and found:
-        _add_outcomes(found, view)
+    if viewpoint is not None and viewpoint.ids and found:
+        _add_outcomes(found, viewpoint)
     return list(found.values())
 
 
-def _row(row: tuple[Any, ...], names: Names) -> dict[str, Any]:
-    number, moment, system, count, *victim = row
-    return {
-        "id": str(number),
-        "killmailTime": from_any(moment),
-        "solarSystem": names.of("solar_system", system),
-        "victim": _party(victim, names),
-        "attackerCount": count,
-        "finalBlow": None,
-        # No attacker had a pilot unless the count says otherwise.
-        "npc": True,
-        "solo": False,
-        "outcome": None,
-    }
-
-
-def _party(row: Sequence[Any], names: Names) -> dict[str, Any]:
-    character, corporation, alliance, faction, ship = row
-    return {
-        "character": names.of("character", character),
-        "corporation": names.of("corporation", corporation),
-        "alliance": names.of("alliance", alliance),
-        "faction": names.of("faction", faction),
-        "shipType": names.of("item_type", ship),
-    }
-
-
-def _add_outcomes(found: dict[int, dict[str, Any]], view: View) -> None:
-    kind, entities = view
-    times = [tree["killmailTime"] for tree in found.values()]
-    involved = rows(
-        f"SELECT killmail_id, sides FROM involvement WHERE kind = {kind} AND entity_id {among(entities)} "
-        f"AND killmail_time >= %s AND killmail_time <= %s AND killmail_id {among(list(found))}",
-        (*entities, to_text(min(times)), to_text(max(times)), *found),
+def _summary(row: dict[str, Any], names: EntityNames) -> KillmailSummary:
+    return KillmailSummary(
+        killmail_id=row["killmail_id"],
+        killmail_time=moment(row["killmail_time"]),
+        solar_system=names.system(row["solar_system_id"]),
+        victim=party(row, names),
+        attacker_count=row["attacker_count"],
     )
-    for number, sides in involved:
+
+
+def _add_classes(found: dict[int, KillmailSummary]) -> None:
+    """`npc` and `solo`, by the rule of `killsync.killmails.queries`."""
+    pilots = (
+        Attacker.select(Attacker.killmail_id, fn.COUNT(Attacker.character_id).alias("pilots"))
+        .where(one_of(Attacker.killmail_id, found))
+        .group_by(Attacker.killmail_id)
+    )
+    for row in fetch(pilots):
+        summary = found[row["killmail_id"]]
+        summary.npc = row["pilots"] == 0
+        summary.solo = row["pilots"] == 1 and summary.victim.character is not None
+
+
+def _add_outcomes(found: dict[int, KillmailSummary], viewpoint: Viewpoint) -> None:
+    times = [summary.killmail_time for summary in found.values()]
+    involved = Involvement.select(Involvement.killmail_id, Involvement.sides).where(
+        (Involvement.kind == viewpoint.kind)
+        & one_of(Involvement.entity_id, viewpoint.ids)
+        & (Involvement.killmail_time >= min(times))
+        & (Involvement.killmail_time <= max(times))
+        & one_of(Involvement.killmail_id, found)
+    )
+    for row in fetch(involved):
+        summary = found[row["killmail_id"]]
         # Who shot at their own lost as well, and that is what they look for.
-        if found[number]["outcome"] != "loss":
-            found[number]["outcome"] = "loss" if sides & VICTIM_SIDE else "kill"
+        if summary.outcome != "loss":
+            summary.outcome = "loss" if row["sides"] & VICTIM_SIDE else "kill"

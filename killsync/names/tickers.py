@@ -10,6 +10,7 @@ from killsync.esi import errors
 from killsync.esi.client import shared
 from killsync.logging import get_logger
 from killsync.names import entities
+from models.db import connection
 
 log = get_logger("enrichment")
 
@@ -19,7 +20,7 @@ MOST_CHARACTERS = 20
 
 def fetch_ticker(kind: str, subject_id: int) -> None:
     """Ask ESI for the ticker and store it. An answer that does not come is asked for again the next day, not now."""
-    known = entities.KINDS.get(kind)
+    known = entities.ENTITY_KINDS.get(kind)
     if known is None or not entities.needs_ticker(known, subject_id):
         return
     client = shared(settings_module.current())
@@ -34,7 +35,9 @@ def fetch_ticker(kind: str, subject_id: int) -> None:
         entities.store_ticker(known, subject_id, answer.ticker.replace("\x00", ""))
 
 
-def ask(subject: entities.Subject) -> None:
+def ask(entity: entities.KnownEntity) -> None:
     """Have the ticker fetched if it is unknown and was not asked for within a day."""
-    if entities.claim_ticker(subject):
-        send("fetch_ticker", subject.kind.word, subject.id)
+    with connection():
+        is_due = entities.claim_ticker(entity)
+    if is_due:
+        send("fetch_ticker", entity.kind.word, entity.id)

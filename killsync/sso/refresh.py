@@ -191,6 +191,7 @@ def revoke(user_id: int) -> None:
         user = User.get_or_none(User.id == user_id)
     if user is None or not user.refresh_token:
         return
+    # The SSO may take its time, and no connection waits for it.
     try:
         http_session.run(login.revoke(settings, Vault(settings.secret_keys).decrypt(user.refresh_token)))
     except (SsoError, SsoAnswer) as error:

@@ -22,7 +22,7 @@ from killsync.sync import due as polling
 from killsync.sync.list_sync import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, carry_out, come_back, pace_of
 from killsync.sync.runs import ListState
 from killsync.sync.schedule import Sight
-from models import utcnow
+from models import connection, utcnow
 from models.killmails import CHARACTER
 from models.sync import CHARACTER_LIST
 from models.users import ACTIVE, User
@@ -74,14 +74,17 @@ def request_sync(user_id: int, reason: str) -> int:
 
     The list of the corporation that is read by this user's token is asked for too, with a run of its own.
     """
-    run_id = runs.open_run(user_id)
-    polling.hold(user_id, IN_FLIGHT_SECONDS)
+    with connection():
+        run_id = runs.open_run(user_id)
+        polling.hold(user_id, IN_FLIGHT_SECONDS)
+    # The broker may take its time, and no connection waits for it.
     try:
         send_user(user_id, broker_priority=PERSON, run_id=run_id)
         corporations.request(user_id)
     except DramatiqConnectionError:
         # The first tick after the broker is back sends what could not be sent now.
-        polling.schedule_next(user_id, utcnow())
+        with connection():
+            polling.schedule_next(user_id, utcnow())
         raise
     log.info("sync requested", user_id=user_id, run_id=run_id, reason=reason)
     return run_id

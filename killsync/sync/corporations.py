@@ -28,7 +28,7 @@ from killsync.sync import due as polling
 from killsync.sync.list_sync import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, carry_out, come_back, pace_of
 from killsync.sync.runs import ListState
 from killsync.sync.schedule import Sight
-from models import utcnow
+from models import connection, utcnow
 from models.killmails import CORPORATION
 from models.sync import CORPORATION_LIST
 from models.users import User
@@ -85,14 +85,17 @@ def consider(user: Any) -> None:
 
 def request(user_id: int) -> None:
     """A person asked for a sync of this user: ask for the corporation's list too if it is read by their token."""
-    corporation_id = directors.read_by(user_id)
+    with connection():
+        corporation_id = directors.read_by(user_id)
+        run_id = runs.open_run(user_id, CORPORATION_LIST) if corporation_id is not None else None
     if corporation_id is not None:
-        send(corporation_id, broker_priority=PERSON, run_id=runs.open_run(user_id, CORPORATION_LIST))
+        send(corporation_id, broker_priority=PERSON, run_id=run_id)
 
 
 def send(corporation_id: int, *, broker_priority: int = ROUTINE, run_id: int | None = None) -> None:
     """Send one corporation's sync message; it carries ids alone. Until it is heard of, no tick sends another."""
-    directors.schedule_next(corporation_id, utcnow() + timedelta(seconds=IN_FLIGHT_SECONDS))
+    with connection():
+        directors.schedule_next(corporation_id, utcnow() + timedelta(seconds=IN_FLIGHT_SECONDS))
     messages.send("sync_corporation_killmails", priority=broker_priority, corporation_id=corporation_id, run_id=run_id)
 
 

@@ -17,7 +17,7 @@ from killsync.sso.vault import Vault
 from killsync.web import sessions
 from killsync.web.pages.messages import message_page
 from killsync.web.security import SETTINGS, check_rate, same_origin
-from models.threads import in_db
+from models.threads import in_db, in_service
 
 log = get_logger("login")
 
@@ -124,7 +124,7 @@ async def delete_account(request: web.Request) -> web.StreamResponse:
     if (await request.post()).get("confirm") != "delete":
         raise web.HTTPBadRequest(text="Send confirm=delete to delete the account.\n")
     for user_id in viewer.user_ids:
-        await in_db(revoke, user_id)
+        await in_service(revoke, user_id)
     await in_db(accounts.delete_account, viewer.account_id)
     log.info("account deleted", account_id=viewer.account_id)
     response = web.HTTPSeeOther("/")

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from killsync.killmails.queries import Filter
-from killsync.killmails.summaries import View
-from killsync.names.entities import KINDS
+from killsync.killmails.filter import BOTH_SIDES, Filter
+from killsync.killmails.summaries import Viewpoint
+from killsync.names.entities import ENTITY_KINDS
 from models.killmails import ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
 
 #: Words of an address, the side they choose, and the same in GraphQL.
@@ -55,8 +55,8 @@ class Chosen:
 
     def filter(self, mine: tuple[int, ...] | None) -> Filter:
         """The same for the database; *mine* are the reader's characters, None for a visitor."""
-        ids: dict[str, Any] = {KINDS[word].field: number for word, number in self.ids.items()}
-        sides = SIDES[self.side][0] if self.side else VICTIM_SIDE | ATTACKER_SIDE
+        ids: dict[str, Any] = {ENTITY_KINDS[word].field: number for word, number in self.ids.items()}
+        sides = SIDES[self.side][0] if self.side else BOTH_SIDES
         return Filter(**ids, sides=sides, mine=(mine or ()) if self.is_mine else None)
 
     def variables(self) -> dict[str, Any]:
@@ -70,14 +70,14 @@ class Chosen:
             given["mine"] = True
         return given
 
-    def view(self, mine: tuple[int, ...] | None) -> View | None:
+    def viewpoint(self, mine: tuple[int, ...] | None) -> Viewpoint | None:
         """Whose kills and losses are told apart: the one party's that the list is about, else the reader's."""
-        parties = [(KINDS[word].involved, number) for word, number in self.ids.items() if KINDS[word].involved]
+        involved = ((ENTITY_KINDS[word].involvement, number) for word, number in self.ids.items())
+        parties = [(kind, number) for kind, number in involved if kind is not None]
         if len(parties) == 1 and not self.is_mine:
             kind, number = parties[0]
-            assert kind is not None
-            return kind, (number,)
-        return (CHARACTER, mine) if mine else None
+            return Viewpoint(kind, (number,))
+        return Viewpoint(CHARACTER, mine) if mine else None
 
     def pairs(self) -> list[tuple[str, str]]:
         """The parts of the query string but for what the page is about."""
@@ -112,12 +112,12 @@ class Chosen:
 
 
 def read(query: Mapping[str, str], about: tuple[str, int] | None = None) -> Chosen:
-    """The filter of a query string; *about* is the word and id of the page's own subject.
+    """The filter of a query string; *about* is the word and id of what the page itself is about.
 
     Raises:
         BadAddress: an id or side is none.
     """
-    ids = {word: read_id(query[word], kind.noun.lower()) for word, kind in KINDS.items() if query.get(word)}
+    ids = {word: read_id(query[word], kind.noun.lower()) for word, kind in ENTITY_KINDS.items() if query.get(word)}
     word = query.get("about") if about is None else about[0]
     if about is not None:
         ids[about[0]] = about[1]

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import aiohttp_jinja2
 import jinja2
-import orjson
+import msgspec
 from aiohttp import web
 
-from killsync.killmails.queries import cursor_of
-from killsync.names.entities import KINDS
+from killsync.killmails.cursors import cursor_of
+from killsync.names.entities import ENTITY_KINDS
 from killsync.web import sessions
 from killsync.web.security import SETTINGS
 
@@ -22,8 +22,8 @@ HERE = Path(__file__).resolve().parent
 LEAST_PACKED = 4096
 
 #: Words of templates and addresses: how an id without a name is called, and where its page is, if it has one.
-NOUNS = {word: kind.noun for word, kind in KINDS.items()} | {"type": "Type", "faction": "Faction"}
-PATHS = {word: f"/{kind.plural}/" for word, kind in KINDS.items()}
+NOUNS = {word: kind.noun for word, kind in ENTITY_KINDS.items()} | {"type": "Type", "faction": "Faction"}
+PATHS = {word: f"/{kind.plural}/" for word, kind in ENTITY_KINDS.items()}
 #: CCP's image server: path and variation by word (https://developers.eveonline.com/docs/services/image-server/).
 IMAGES = {
     "character": ("characters", "portrait"), "corporation": ("corporations", "logo"), "alliance": ("alliances", "logo"),
@@ -45,7 +45,7 @@ async def page(request: web.Request, template: str, status: int = 200, **context
 def json(data: Any) -> web.Response:
     """Data for a page's script."""
     headers = {"Cache-Control": "private, no-cache", "Vary": "Cookie, Accept"}
-    return web.Response(body=orjson.dumps(data), content_type="application/json", headers=headers)
+    return web.Response(body=msgspec.json.encode(data), content_type="application/json", headers=headers)
 
 
 def wants_page(request: web.Request) -> bool:
@@ -75,13 +75,13 @@ def number(value: float) -> str:
 
 def json_text(value: Any) -> str:
     """JSON for an attribute; the template escapes it."""
-    return orjson.dumps(value).decode()
+    return msgspec.json.encode(value).decode()
 
 
-def image(word: str, subject_id: str | int, size: int) -> str:
+def image(word: str, entity_id: int, size: int) -> str:
     """The address of a picture at CCP's image server; *size* is a power of two from 32."""
     path, variation = IMAGES[word]
-    return f"https://images.evetech.net/{path}/{subject_id}/{variation}?size={size}"
+    return f"https://images.evetech.net/{path}/{entity_id}/{variation}?size={size}"
 
 
 def setup(app: web.Application) -> None:

@@ -11,7 +11,6 @@ import threading
 import time
 import uuid
 from datetime import timedelta
-from typing import Any
 
 import dramatiq
 
@@ -19,6 +18,7 @@ from killsync import http_session
 from killsync import settings as settings_module
 from killsync.broker.messages import send
 from killsync.killmails import queries
+from killsync.killmails.killmail import Killmail
 from killsync.logging import get_logger
 from killsync.observability import counters, metrics
 from killsync.process import OnePerProcess
@@ -121,12 +121,12 @@ class Delivery:
         if not found:
             deliveries.skip(waiting.delivery_id, deliveries.GONE)
             return True
-        tree = found[0]
-        if formats.names_missing(tree) and (utcnow() - waiting.entered_at).total_seconds() < NAMES_SECONDS:
+        killmail = found[0]
+        if formats.names_missing(killmail) and (utcnow() - waiting.entered_at).total_seconds() < NAMES_SECONDS:
             self._defer(1.0)
             return False
         try:
-            url, message = self._prepared(tree, waiting)
+            url, message = self._prepared(killmail, waiting)
         except VaultError as error:
             self._defer(LONGEST_PAUSE)
             self.log.warning("webhook not readable", reason=str(error))
@@ -138,15 +138,15 @@ class Delivery:
         counters.add(counters.WEBHOOKS, verdict.kind)
         return self._handle(verdict, waiting)
 
-    def _prepared(self, tree: dict[str, Any], waiting: Waiting) -> tuple[str, formats.Message]:
+    def _prepared(self, killmail: Killmail, waiting: Waiting) -> tuple[str, formats.Message]:
         vault = Vault(self.settings.secret_keys)
         chosen, pilots = self.target.filter, self.target.character_ids
         watches = chosen.mine or chosen.corporation_id is not None or chosen.alliance_id is not None
-        message = formats.killmail(
+        message = formats.message(
             self.target.kind,
-            tree,
+            killmail,
             formats.Place(self.settings.public_url, self.settings.esi_url, self.settings.eve_images),
-            is_loss=chosen.is_loss(tree, pilots) if watches else None,
+            is_loss=chosen.is_loss(killmail, pilots) if watches else None,
             delivery_id=waiting.delivery_id,
             secret=vault.decrypt(self.target.secret) if self.target.secret else None,
         )

@@ -1,4 +1,4 @@
-"""Which killmails a webhook wants. Pure: reads killmail trees as `models.feed` makes them, no I/O."""
+"""Which killmails a webhook wants. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from killsync.killmails.queries import Filter, matches
+from killsync.killmails.filter import BOTH_SIDES, Filter
+from killsync.killmails.killmail import Killmail
 from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
 
 KILLS = "kills"
 LOSSES = "losses"
 BOTH = "both"
-_SIDES = {KILLS: ATTACKER_SIDE, LOSSES: VICTIM_SIDE, BOTH: VICTIM_SIDE | ATTACKER_SIDE}
+_SIDES = {KILLS: ATTACKER_SIDE, LOSSES: VICTIM_SIDE, BOTH: BOTH_SIDES}
 
-#: Killmails older than this when they were stored are not told of, seconds: a first walk brings 90 days of them.
+#: Killmails older than this when they were stored are not sent, seconds: a first sync brings 90 days of them.
 DEFAULT_AGE = 3600
 MOST_AGE = 90 * 86_400
 MOST_SHIPS = 50
@@ -45,19 +45,19 @@ class WebhookFilter:
     min_attackers: int = 1
     max_age: int = DEFAULT_AGE
 
-    def matches(self, tree: dict[str, Any], character_ids: Sequence[int], stored_at: datetime) -> bool:
+    def matches(self, killmail: Killmail, character_ids: Sequence[int], stored_at: datetime) -> bool:
         """Whether the killmail is wanted.
 
         Args:
-            tree: the killmail.
+            killmail: the killmail.
             character_ids: the characters of the webhook's account.
             stored_at: when the killmail was stored; its age counts then, so a worker that was away loses nothing.
         """
-        if tree["killmailTime"] < stored_at - timedelta(seconds=self.max_age):
+        if killmail.killmail_time < stored_at - timedelta(seconds=self.max_age):
             return False
-        if tree["attackerCount"] < self.min_attackers:
+        if killmail.attacker_count < self.min_attackers:
             return False
-        if self.ship_type_ids and int(tree["victim"]["shipType"]["id"]) not in self.ship_type_ids:
+        if self.ship_type_ids and killmail.victim.ship_type.id not in self.ship_type_ids:
             return False
         parties = Filter(
             corporation_id=self.corporation_id,
@@ -66,9 +66,9 @@ class WebhookFilter:
             sides=_SIDES[self.side],
             mine=tuple(character_ids) if self.mine else None,
         )
-        return matches(tree, parties)
+        return parties.matches(killmail)
 
-    def is_loss(self, tree: dict[str, Any], character_ids: Sequence[int]) -> bool:
+    def is_loss(self, killmail: Killmail, character_ids: Sequence[int]) -> bool:
         """Whether the side that this webhook watches lost the ship."""
         watched = Filter(
             corporation_id=self.corporation_id,
@@ -76,7 +76,7 @@ class WebhookFilter:
             sides=VICTIM_SIDE,
             mine=tuple(character_ids) if self.mine else None,
         )
-        return bool(watched.parties) and matches(tree, watched)
+        return bool(watched.parties) and watched.matches(killmail)
 
     def dump(self) -> str:
         """The filter as JSON."""

@@ -42,7 +42,7 @@ def read_form(form: Form) -> tuple[str, WebhookFilter]:
     Raises:
         BadForm: it cannot be a webhook; the text says what to mend.
     """
-    name = formats.plain(form.get("name"))[:MOST_NAME]
+    name = formats.one_line(form.get("name"))[:MOST_NAME]
     if not name:
         raise BadForm("Give the webhook a name.")
     if form.get("side", BOTH) not in SIDE_NAMES:

@@ -1,4 +1,4 @@
-"""What webhooks are told: a killmail as a message for Discord, for Slack, or as signed JSON. Pure; names are hostile.
+"""What webhooks get: a killmail as a message for Discord, for Slack, or as signed JSON. Pure; names are hostile.
 
 A name can hold markup, mentions and links. Discord and Slack show it as the text it is, and ping nobody.
 """
@@ -10,11 +10,13 @@ import hmac
 import json
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from killsync.killmails.killmail import Attacker, Entity, Killmail, Party, Position
 from models.fields import utcnow
-from models.webhooks import DISCORD, JSON, SLACK
+from models.webhooks import DISCORD, SLACK
 
 GREEN, RED, BLUE = 0x2E8B57, 0xB0392B, 0x2F6FA7
 MOST_NAME = 100
@@ -23,6 +25,9 @@ _NOTHING = "\u200b"
 
 _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
 _SLACK_MARKS = re.compile(r"([*_~`])")
+
+#: Makes a name safe for one kind of receiver.
+Escape = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Message:
     headers: dict[str, str]
 
 
-def plain(name: str) -> str:
+def one_line(name: str) -> str:
     """A name as one line of visible text: no control characters, no change of direction, at most MOST_NAME."""
     kept = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
     text = " ".join(kept.split())
@@ -57,43 +62,42 @@ def plain(name: str) -> str:
 
 def for_discord(name: str) -> str:
     """A name that Discord shows as it is: every mark escaped, every mention broken."""
-    return _MARKUP.sub(r"\\\1", plain(name)).replace("@", "@" + _NOTHING)
+    return _MARKUP.sub(r"\\\1", one_line(name)).replace("@", "@" + _NOTHING)
 
 
 def for_slack(name: str) -> str:
     """A name that Slack shows as it is. Slack knows entities for three characters and no escape for the rest."""
-    text = plain(name).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = one_line(name).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SLACK_MARKS.sub(rf"{_NOTHING}\1{_NOTHING}", text).replace("@", "@" + _NOTHING)
 
 
-def names_missing(tree: dict[str, Any]) -> bool:
+def names_missing(killmail: Killmail) -> bool:
     """Whether a name that a message shows is still to come."""
-    shown = [tree["solarSystem"], tree["victim"]["shipType"], *_people(tree["victim"])]
-    if tree["finalBlow"]:
-        shown += [*_people(tree["finalBlow"]), tree["finalBlow"]["shipType"]]
-    return any(thing is not None and thing["name"] is None for thing in shown)
+    parties: list[Party] = [killmail.victim, *([killmail.final_blow] if killmail.final_blow else [])]
+    shown = [killmail.solar_system, *(entity for party in parties for entity in _entities(party))]
+    return any(entity is not None and entity.name is None for entity in shown)
 
 
-def _people(party: dict[str, Any]) -> list[Any]:
-    return [party["character"], party["corporation"], party["alliance"], party["faction"]]
+def _entities(party: Party) -> list[Entity | None]:
+    return [party.character, party.corporation, party.alliance, party.faction, party.ship_type]
 
 
-def killmail(kind: str, tree: dict[str, Any], place: Place, *, is_loss: bool | None, delivery_id: int,
-             secret: str | None = None) -> Message:  # fmt: skip
+def message(kind: str, killmail: Killmail, place: Place, *, is_loss: bool | None, delivery_id: int,
+            secret: str | None = None) -> Message:  # fmt: skip
     """The message of one killmail.
 
     Args:
         kind: Discord, Slack or JSON.
-        tree: the killmail as `models.feed` gives it.
+        killmail: the killmail.
         is_loss: the side that the webhook watches lost the ship; None when it watches no side.
         delivery_id: the same when a delivery comes again, so that a receiver can tell.
         secret: signs a JSON message.
     """
     if kind == DISCORD:
-        return _json(_discord(tree, place, is_loss))
+        return _json(_discord(killmail, place, is_loss))
     if kind == SLACK:
-        return _json(_slack(tree, place))
-    return _signed("killmail", delivery_id, {"killmail": _plain_tree(tree), "links": _links(tree, place)}, secret)
+        return _json(_slack(killmail, place))
+    return _signed("killmail", delivery_id, {"killmail": _payload(killmail), "links": _links(killmail, place)}, secret)
 
 
 def trial(kind: str, name: str, secret: str | None = None) -> Message:
@@ -114,7 +118,7 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
 def _signed(event: str, delivery_id: int, content: dict[str, Any], secret: str | None) -> Message:
     now = utcnow()
     sent = {"event": event, "deliveryId": str(delivery_id), "sentAt": now.isoformat(timespec="seconds"), **content}
-    body = json.dumps(sent, separators=(",", ":"), default=lambda value: value.isoformat()).encode()
+    body = json.dumps(sent, separators=(",", ":")).encode()
     headers = {"X-Killsync-Event": event, "X-Killsync-Delivery": str(delivery_id)}
     if secret:
         timestamp = str(int(now.timestamp()))
@@ -126,77 +130,130 @@ def _json(content: dict[str, Any]) -> Message:
     return Message(json.dumps(content, separators=(",", ":")).encode(), {})
 
 
-def _links(tree: dict[str, Any], place: Place) -> dict[str, str]:
+def _links(killmail: Killmail, place: Place) -> dict[str, str]:
     return {
-        "page": f"{place.site}/killmails/{tree['id']}",
-        "esi": f"{place.esi}/killmails/{tree['id']}/{tree['killmailHash']}",
+        "page": f"{place.site}/killmails/{killmail.killmail_id}",
+        "esi": f"{place.esi}/killmails/{killmail.killmail_id}/{killmail.killmail_hash}",
     }
 
 
-def _plain_tree(tree: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in tree.items() if name != "items"}
+def _payload(killmail: Killmail) -> dict[str, Any]:
+    """The killmail as docs/webhooks.md promises it: names in camelCase, ids as text, no items."""
+    return {
+        "id": str(killmail.killmail_id),
+        "killmailHash": killmail.killmail_hash,
+        "killmailTime": killmail.killmail_time.isoformat(),
+        "solarSystem": _payload_entity(killmail.solar_system),
+        "victim": {
+            **_payload_party(killmail.victim),
+            "damageTaken": killmail.victim.damage_taken,
+            "position": _payload_position(killmail.victim.position),
+        },
+        "attackers": [_payload_attacker(attacker) for attacker in killmail.attackers],
+        "attackerCount": killmail.attacker_count,
+        "finalBlow": _payload_attacker(killmail.final_blow) if killmail.final_blow else None,
+        "solo": killmail.solo,
+        "npc": killmail.npc,
+        "warId": _payload_id(killmail.war_id),
+        "moonId": _payload_id(killmail.moon_id),
+        "createdAt": killmail.created_at.isoformat(),
+    }
 
 
-def _name(thing: dict[str, Any] | None, kind: str) -> str:
-    return "" if thing is None else thing["name"] or f"{kind} {thing['id']}"
+def _payload_party(party: Party) -> dict[str, Any]:
+    return {
+        "character": _payload_entity(party.character),
+        "corporation": _payload_entity(party.corporation),
+        "alliance": _payload_entity(party.alliance),
+        "faction": _payload_entity(party.faction),
+        "factionId": _payload_id(party.faction_id),
+        "shipType": _payload_entity(party.ship_type),
+    }
 
 
-def _who(party: dict[str, Any], escape: Any) -> tuple[str, str]:
+def _payload_attacker(attacker: Attacker) -> dict[str, Any]:
+    return {
+        **_payload_party(attacker),
+        "weaponType": _payload_entity(attacker.weapon_type),
+        "damageDone": attacker.damage_done,
+        "finalBlow": attacker.final_blow,
+        "securityStatus": attacker.security_status,
+    }
+
+
+def _payload_entity(entity: Entity | None) -> dict[str, Any] | None:
+    return None if entity is None else {"id": str(entity.id), "name": entity.name}
+
+
+def _payload_position(position: Position | None) -> dict[str, float] | None:
+    return None if position is None else {"x": position.x, "y": position.y, "z": position.z}
+
+
+def _payload_id(number: int | None) -> str | None:
+    return None if number is None else str(number)
+
+
+def _name(entity: Entity | None, noun: str) -> str:
+    return "" if entity is None else entity.name or f"{noun} {entity.id}"
+
+
+def _who(party: Party, escape: Escape) -> tuple[str, str]:
     """(the pilot, or who stands for a party without one; their corporation and alliance), escaped."""
-    pilot, corporation = _name(party["character"], "Character"), _name(party["corporation"], "Corporation")
-    alliance, faction = _name(party["alliance"], "Alliance"), _name(party["faction"], "Faction")
+    pilot, corporation = _name(party.character, "Character"), _name(party.corporation, "Corporation")
+    alliance, faction = _name(party.alliance, "Alliance"), _name(party.faction, "Faction")
     first = pilot or corporation or faction or "Unknown"
     rest = [name for name in (corporation, alliance or faction) if name and name != first]
     return escape(first), ", ".join(escape(name) for name in rest)
 
 
-def _article(tree: dict[str, Any]) -> str:
-    return "an" if _name(tree["victim"]["shipType"], "Type")[:1] in tuple("AEIOUaeiou") else "a"
+def _article(killmail: Killmail) -> str:
+    return "an" if _name(killmail.victim.ship_type, "Type")[:1] in tuple("AEIOUaeiou") else "a"
 
 
-def _sentences(tree: dict[str, Any], escape: Any, bold: str) -> list[str]:
-    ship = escape(_name(tree["victim"]["shipType"], "Type"))
-    system = escape(_name(tree["solarSystem"], "System"))
-    who, of = _who(tree["victim"], escape)
+def _sentences(killmail: Killmail, escape: Escape, bold: str) -> list[str]:
+    ship = escape(_name(killmail.victim.ship_type, "Type"))
+    system = escape(_name(killmail.solar_system, "System"))
+    who, of = _who(killmail.victim, escape)
     lines = [
-        f"{bold}{who}{bold}{f' ({of})' if of else ''} lost {_article(tree)} {bold}{ship}{bold} in {bold}{system}{bold}."
+        f"{bold}{who}{bold}{f' ({of})' if of else ''} lost {_article(killmail)} {bold}{ship}{bold} in {bold}{system}{bold}."
     ]
-    blow = tree["finalBlow"]
+    blow = killmail.final_blow
     if blow:
         killer, of = _who(blow, escape)
-        flown = f" in {escape(_name(blow['shipType'], 'Type'))}" if blow["shipType"] else ""
+        flown = f" in {escape(_name(blow.ship_type, 'Type'))}" if blow.ship_type else ""
         lines.append(f"Final blow by {bold}{killer}{bold}{f' ({of})' if of else ''}{flown}.")
-    marks = [word for word, is_so in (("solo", tree["solo"]), ("NPC", tree["npc"])) if is_so]
-    count = tree["attackerCount"]
+    marks = [word for word, is_so in (("solo", killmail.solo), ("NPC", killmail.npc)) if is_so]
+    count = killmail.attacker_count
     lines.append(f"{count} attacker{'' if count == 1 else 's'}{f' ({marks[0]})' if marks else ''}, "
-                 f"{tree['victim']['damageTaken']:,} damage.")  # fmt: skip
+                 f"{killmail.victim.damage_taken:,} damage.")  # fmt: skip
     return lines
 
 
-def _discord(tree: dict[str, Any], place: Place, is_loss: bool | None) -> dict[str, Any]:
-    links = _links(tree, place)
-    ship, system = _name(tree["victim"]["shipType"], "Type"), _name(tree["solarSystem"], "System")
+def _discord(killmail: Killmail, place: Place, is_loss: bool | None) -> dict[str, Any]:
+    links = _links(killmail, place)
+    ship, system = _name(killmail.victim.ship_type, "Type"), _name(killmail.solar_system, "System")
+    ways = f"[Killmail]({links['page']}) · [ESI]({links['esi']})"
     embed: dict[str, Any] = {
-        "title": for_discord(f"{plain(ship)} lost in {plain(system)}"),
+        "title": for_discord(f"{one_line(ship)} lost in {one_line(system)}"),
         "url": links["page"],
-        "description": "\n".join([*_sentences(tree, for_discord, "**"), f"[Killmail]({links['page']}) · [ESI]({links['esi']})"]),
+        "description": "\n".join([*_sentences(killmail, for_discord, "**"), ways]),
         "color": BLUE if is_loss is None else RED if is_loss else GREEN,
-        "timestamp": tree["killmailTime"].isoformat(),
-        "footer": {"text": f"Killsync · killmail {tree['id']}"},
-    }  # fmt: skip
+        "timestamp": killmail.killmail_time.isoformat(),
+        "footer": {"text": f"Killsync · killmail {killmail.killmail_id}"},
+    }
     if place.images:
-        ship_id = tree["victim"]["shipType"]["id"]
-        embed["thumbnail"] = {"url": f"https://images.evetech.net/types/{ship_id}/icon?size=64"}
+        picture = f"https://images.evetech.net/types/{killmail.victim.ship_type.id}/icon?size=64"
+        embed["thumbnail"] = {"url": picture}
     return {"embeds": [embed], "allowed_mentions": {"parse": []}}
 
 
-def _slack(tree: dict[str, Any], place: Place) -> dict[str, Any]:
-    links = _links(tree, place)
-    lines = _sentences(tree, for_slack, "*")
-    moment = tree["killmailTime"].strftime("%Y-%m-%d %H:%M:%S")
-    more = f"<{links['page']}|Killmail {tree['id']}> · <{links['esi']}|ESI> · {moment} EVE time"
+def _slack(killmail: Killmail, place: Place) -> dict[str, Any]:
+    links = _links(killmail, place)
+    lines = _sentences(killmail, for_slack, "*")
+    moment = killmail.killmail_time.strftime("%Y-%m-%d %H:%M:%S")
+    more = f"<{links['page']}|Killmail {killmail.killmail_id}> · <{links['esi']}|ESI> · {moment} EVE time"
     return {
-        "text": _sentences(tree, for_slack, "")[0],
+        "text": _sentences(killmail, for_slack, "")[0],
         "unfurl_links": False,
         "unfurl_media": False,
         "blocks": [
@@ -204,17 +261,3 @@ def _slack(tree: dict[str, Any], place: Place) -> dict[str, Any]:
             {"type": "context", "elements": [{"type": "mrkdwn", "text": more, "verbatim": True}]},
         ],
     }
-
-
-__all__ = [
-    "JSON",
-    "Message",
-    "Place",
-    "for_discord",
-    "for_slack",
-    "killmail",
-    "names_missing",
-    "plain",
-    "signature",
-    "trial",
-]

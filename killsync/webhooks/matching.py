@@ -77,12 +77,12 @@ def choose(stored: list[Stored], subscribers: list[Subscriber]) -> list[tuple[in
     """(webhook id, killmail id) of each delivery, in the order of the events."""
     longest = timedelta(seconds=max(each.filter.max_age for each in subscribers))
     young = reader.young_enough([each.killmail_id for each in stored], min(each.stored_at for each in stored) - longest)
-    trees = {int(tree["id"]): tree for tree in queries.killmails(young, items=False)}
+    killmails = {each.killmail_id: each for each in queries.killmails(young, items=False)}
     return [
         (subscriber.webhook_id, each.killmail_id)
         for each in stored
-        if each.killmail_id in trees
+        if each.killmail_id in killmails
         for subscriber in subscribers
         if each.stored_at >= subscriber.since
-        and subscriber.filter.matches(trees[each.killmail_id], subscriber.character_ids, each.stored_at)
+        and subscriber.filter.matches(killmails[each.killmail_id], subscriber.character_ids, each.stored_at)
     ]

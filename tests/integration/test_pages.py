@@ -12,12 +12,16 @@ from typing import Any
 
 import aiohttp
 import pytest
+from peewee import fn
 
-from killsync.killmails import summaries
+from killsync.killmails import activity, summaries
+from killsync.killmails.cursors import cursor_of
+from killsync.killmails.filter import Filter
 from killsync.killmails.fitting_slots import section
-from killsync.killmails.queries import Filter, cursor_of
+from killsync.killmails.killmail import Attacker, Entity, Item, KillmailSummary
+from killsync.killmails.summaries import Viewpoint
 from killsync.names import entities, search
-from killsync.names.entities import KINDS
+from killsync.names.entities import ENTITY_KINDS
 from killsync.web import filter_address
 from killsync.web.pages import charts
 from killsync.web.pages.killmail import groups, lines, sections
@@ -52,38 +56,38 @@ def test_counts_and_activity_are_those_of_the_killmails(settings: Any) -> None:
             ("alliance", 99_000_002),
             ("ship", 587),
         ):
-            kind = KINDS[word]
+            kind = ENTITY_KINDS[word]
             subject = entities.find(kind, entity)
             assert subject is not None
             field = kind.field
             killed = [body for body in bodies if any(each.get(field) == entity for each in body["attackers"])]
             lost = [body for body in bodies if body["victim"].get(field) == entity]
-            found = entities.counts(subject)
+            found = activity.counts(subject)
             assert (found.kills, found.losses, found.capped) == (len(killed), len(lost), False), word
             hours: Counter[datetime] = Counter()
             for body in killed:
                 moment = datetime.fromisoformat(body["killmail_time"]).replace(minute=0, second=0)
                 hours[moment.astimezone(UTC)] += 1
-            activity = entities.activity(subject, utcnow())
-            assert {hour.start: hour.kills for hour in activity.hours if hour.kills} == hours, word
-            assert sum(hour.losses for hour in activity.hours) == len(lost), word
-        system = entities.find(KINDS["system"], 30000142)
+            active = activity.activity(subject, utcnow())
+            assert {hour.start: hour.kills for hour in active.hours if hour.kills} == hours, word
+            assert sum(hour.losses for hour in active.hours) == len(lost), word
+        system = entities.find(ENTITY_KINDS["system"], 30000142)
         assert system is not None
         there = [body for body in bodies if body["solar_system_id"] == 30000142]
-        assert entities.counts(system).killmails == len(there)
+        assert activity.counts(system).killmails == len(there)
 
 
 def test_counting_stops_and_says_so(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     universe = new_universe(kills=(40,))
     fill(universe)
-    monkeypatch.setattr(entities, "MOST_COUNTED", 10)
+    monkeypatch.setattr(activity, "MOST_COUNTED", 10)
     with connection():
-        subject = entities.find(KINDS["character"], universe.demo_characters[0].character_id)
+        subject = entities.find(ENTITY_KINDS["character"], universe.demo_characters[0].character_id)
         assert subject is not None
-        found = entities.counts(subject)
+        found = activity.counts(subject)
         assert found.killmails == 10 and found.capped and found.kills + found.losses >= 10
-        activity = entities.activity(subject, utcnow())
-        assert activity.capped and sum(hour.kills + hour.losses for hour in activity.hours) >= 10
+        active = activity.activity(subject, utcnow())
+        assert active.capped and sum(hour.kills + hour.losses for hour in active.hours) >= 10
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -95,12 +99,11 @@ def test_counts_read_the_index_alone(settings: Any) -> None:
         database.execute_sql("SET enable_seqscan = off")
         database.execute_sql("SET enable_bitmapscan = off")
         for word, entity in (("alliance", 99_000_002), ("system", 30000142)):
-            subject = entities.Subject(KINDS[word], entity, None, None)
+            subject = entities.KnownEntity(ENTITY_KINDS[word], entity, None, None)
             for since in (None, utcnow()):
-                source, values = entities._newest(subject, since)
-                plan = "\n".join(
-                    line for (line,) in rows(f"EXPLAIN SELECT count(*) FROM ({source}) newest", (*values, 9))
-                )
+                newest = activity.newest_killmails(subject, 9, since)
+                source, values = newest.select_from(fn.COUNT(newest.c.kill)).sql()
+                plan = "\n".join(line for (line,) in rows(f"EXPLAIN {source}", values))
                 assert "Index Only Scan" in plan and "Sort" not in plan, plan
         for setting in ("enable_seqscan", "enable_bitmapscan"):
             database.execute_sql(f"RESET {setting}")
@@ -109,17 +112,17 @@ def test_counts_read_the_index_alone(settings: Any) -> None:
 def test_charts_have_a_bar_for_every_day_and_hour() -> None:
     now = datetime(2026, 8, 20, 13, 5, tzinfo=UTC)
     hours = [
-        entities.Hour(datetime(2026, 8, 20, 13, tzinfo=UTC), 3, 1),
-        entities.Hour(datetime(2026, 8, 19, 13, tzinfo=UTC), 1, 0),
-        entities.Hour(datetime(2026, 5, 23, 0, tzinfo=UTC), 0, 2),
+        activity.Hour(datetime(2026, 8, 20, 13, tzinfo=UTC), 3, 1),
+        activity.Hour(datetime(2026, 8, 19, 13, tzinfo=UTC), 1, 0),
+        activity.Hour(datetime(2026, 5, 23, 0, tzinfo=UTC), 0, 2),
     ]
-    days = charts.by_day(entities.Activity(hours, False), now)
+    days = charts.by_day(activity.Activity(hours, False), now)
     assert len(days.bars) == 90 and (days.bars[0].label, days.bars[-1].label) == ("2026-05-23", "2026-08-20")
     assert (days.bars[-1].kills, days.bars[-1].losses, days.bars[0].losses) == (3, 1, 2)
     assert days.line == 60.0 and days.bars[-1].kills_height == 60.0 and days.bars[0].losses_height == 40.0
-    by_hour = charts.by_hour(entities.Activity(hours, False))
+    by_hour = charts.by_hour(activity.Activity(hours, False))
     assert len(by_hour.bars) == 24 and (by_hour.bars[13].kills, by_hour.bars[0].losses) == (4, 2)
-    assert charts.by_hour(entities.Activity([], False)).is_empty
+    assert charts.by_hour(activity.Activity([], False)).is_empty
 
 
 # Rows of lists.
@@ -130,30 +133,31 @@ def test_rows_walk_through_all_killmails_and_know_kill_from_loss(settings: Any) 
     newest_first = fill(universe)
     hero = universe.demo_characters[0].character_id
     with connection():
-        seen: list[dict[str, Any]] = []
+        seen: list[KillmailSummary] = []
         after = None
         while True:
-            page = summaries.page(Filter(), 20, after, (CHARACTER, (hero,)))
+            page = summaries.page(Filter(), 20, after, Viewpoint(CHARACTER, (hero,)))
             seen += page.killmails
             if not page.has_next:
                 break
             after = cursor_of(page.killmails[-1])
-        assert [int(row["id"]) for row in seen] == newest_first
+        assert [row.killmail_id for row in seen] == newest_first
         for row in seen:
-            body = universe.body(int(row["id"]))
+            body = universe.body(row.killmail_id)
             lost = body["victim"].get("character_id") == hero
             killed = any(each.get("character_id") == hero for each in body["attackers"])
-            assert row["outcome"] == ("loss" if lost else "kill" if killed else None)
+            assert row.outcome == ("loss" if lost else "kill" if killed else None)
             pilots = sum(1 for each in body["attackers"] if each.get("character_id"))
-            assert row["npc"] == (pilots == 0)
-            assert row["solo"] == (pilots == 1 and "character_id" in body["victim"])
+            assert row.npc == (pilots == 0)
+            assert row.solo == (pilots == 1 and "character_id" in body["victim"])
             final = next(each for each in body["attackers"] if each["final_blow"])
-            shown = row["finalBlow"]["character"]
-            assert (shown and int(shown["id"])) == final.get("character_id")
+            assert row.final_blow is not None
+            shown = row.final_blow.character
+            assert (shown and shown.id) == final.get("character_id")
         for sides in (VICTIM_SIDE, ATTACKER_SIDE):
-            view = (ALLIANCE, (99_000_002,))
+            view = Viewpoint(ALLIANCE, (99_000_002,))
             page = summaries.page(Filter(alliance_id=99_000_002, sides=sides), 50, None, view)
-            assert page.killmails and {row["outcome"] for row in page.killmails} <= {"kill", "loss"}
+            assert page.killmails and {row.outcome for row in page.killmails} <= {"kill", "loss"}
 
 
 # Search.
@@ -394,7 +398,7 @@ def test_a_ticker_is_asked_for_once_a_day(settings: Any, against: Any, simulated
 
     handle = simulated(kills=(3,))
     against(handle)
-    kind = KINDS["alliance"]
+    kind = ENTITY_KINDS["alliance"]
     with connection():
         run("INSERT INTO alliance (alliance_id, name) VALUES (99000001, 'A'), (99009999, 'Unknown to ESI')")
         known, unknown = (entities.find(kind, number) for number in (99000001, 99009999))
@@ -427,8 +431,8 @@ def test_flags_are_read_in_the_order_of_a_fit() -> None:
 
 def test_equal_items_are_one_line_and_containers_stay_whole() -> None:
     def item(kind: int, flag: int, dropped: int | None = None, destroyed: int | None = None, inside: Any = ()) -> Any:
-        return {"itemType": {"id": str(kind), "name": None}, "flag": flag, "quantityDropped": dropped,
-                "quantityDestroyed": destroyed, "singleton": 0, "items": list(inside)}  # fmt: skip
+        return Item(item_type=Entity(kind), flag=flag, quantity_dropped=dropped, quantity_destroyed=destroyed,
+                    singleton=0, items=list(inside))  # fmt: skip
 
     found = sections(
         [
@@ -445,10 +449,8 @@ def test_equal_items_are_one_line_and_containers_stay_whole() -> None:
 
 
 def test_groups_of_attackers_are_alliances_or_what_stands_for_them() -> None:
-    def party(**who: int) -> dict[str, Any]:
-        return {
-            word: {"id": str(who[word])} if word in who else None for word in ("alliance", "corporation", "faction")
-        }
+    def party(**who: int) -> Attacker:
+        return Attacker(damage_done=0, final_blow=False, **{word: Entity(number) for word, number in who.items()})
 
     attackers = [
         party(alliance=1, corporation=5),
@@ -456,8 +458,8 @@ def test_groups_of_attackers_are_alliances_or_what_stands_for_them() -> None:
         party(corporation=7),
         party(faction=9),
     ]
-    assert [(word, who["id"], count) for word, who, count in groups(attackers)] == [
-        ("alliance", "1", 2), ("corporation", "7", 1), ("faction", "9", 1),
+    assert [(word, who.id, count) for word, who, count in groups(attackers)] == [
+        ("alliance", 1, 2), ("corporation", 7, 1), ("faction", 9, 1),
     ]  # fmt: skip
 
 
@@ -472,7 +474,7 @@ def test_a_filter_survives_its_address() -> None:
     alone = chosen.of_mine(False).without("corporation")
     assert (alone.query(), alone.has_party) == ("?system=30000142", False), "a side without a party means nothing"
     about = filter_address.read({"side": "kills"}, ("alliance", 99000001))
-    assert about.query() == "?side=kills" and about.view((1,)) == (ALLIANCE, (99000001,))
+    assert about.query() == "?side=kills" and about.viewpoint((1,)) == Viewpoint(ALLIANCE, (99000001,))
     assert about.rows_query() == "?about=alliance&alliance=99000001&side=kills"
     again = filter_address.read(dict(pair.split("=") for pair in about.rows_query()[1:].split("&")))
     assert again == about

@@ -13,8 +13,11 @@ import pytest
 from bench import generate
 from killsync.accounts import people
 from killsync.killmails import ledger, queries
+from killsync.killmails.cursors import cursor_of
+from killsync.killmails.filter import Filter
 from killsync.settings import Settings
 from killsync.sync import due as polling
+from killsync.sync import run_queries
 from models import connect, connection, schema
 from models.db import database
 from models.killmails import ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
@@ -115,18 +118,18 @@ def moment(month: int, day: int) -> datetime:
 
 
 FILTERS = {
-    "newest": queries.Filter(),
-    "character": queries.Filter(character_id=2_100_000_003),
-    "rare character": queries.Filter(character_id=2_100_190_003),
-    "corporation": queries.Filter(corporation_id=98_000_002),
-    "corporation's losses": queries.Filter(corporation_id=98_000_002, sides=VICTIM_SIDE),
-    "alliance's kills": queries.Filter(alliance_id=99_000_001, sides=ATTACKER_SIDE),
-    "ship type": queries.Filter(ship_type_id=501),
-    "system": queries.Filter(system_id=30_000_001),
-    "system and dates": queries.Filter(system_id=30_000_001, start=moment(7, 26), end=moment(7, 30)),
-    "character and dates": queries.Filter(character_id=2_100_000_003, start=moment(7, 26), end=moment(7, 30)),
-    "dates": queries.Filter(start=moment(7, 26), end=moment(7, 27)),
-    "mine": queries.Filter(mine=(2_100_000_003, 2_100_000_004, 2_100_000_005)),
+    "newest": Filter(),
+    "character": Filter(character_id=2_100_000_003),
+    "rare character": Filter(character_id=2_100_190_003),
+    "corporation": Filter(corporation_id=98_000_002),
+    "corporation's losses": Filter(corporation_id=98_000_002, sides=VICTIM_SIDE),
+    "alliance's kills": Filter(alliance_id=99_000_001, sides=ATTACKER_SIDE),
+    "ship type": Filter(ship_type_id=501),
+    "system": Filter(system_id=30_000_001),
+    "system and dates": Filter(system_id=30_000_001, start=moment(7, 26), end=moment(7, 30)),
+    "character and dates": Filter(character_id=2_100_000_003, start=moment(7, 26), end=moment(7, 30)),
+    "dates": Filter(start=moment(7, 26), end=moment(7, 27)),
+    "mine": Filter(mine=(2_100_000_003, 2_100_000_004, 2_100_000_005)),
 }
 
 
@@ -134,14 +137,14 @@ FILTERS = {
 def test_a_page_is_read_from_indexes(seen: Seen, name: str) -> None:
     page = queries.page(FILTERS[name], 50, None)
     if page.killmails:
-        queries.page(FILTERS[name], 50, queries.cursor_of(page.killmails[-1]))
+        queries.page(FILTERS[name], 50, cursor_of(page.killmails[-1]))
     assert seen.plans and seen.scanned_whole() == set()
     assert seen.most_rows() < STORED / 8, name
 
 
 def test_a_characters_own_figures_are_read_from_indexes(seen: Seen) -> None:
-    assert people.user_trees([5])[0]["killmailCount"] >= 0
-    people.run_page([5], 20, None)
+    assert people.user_summaries([5])[0].killmail_count >= 0
+    run_queries.run_page([5], 20, None)
     assert seen.scanned_whole() == set()
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from killsync.killmails.killmail import Attacker, Entity, Killmail, Victim
 from killsync.webhooks import formats, sender
 from killsync.webhooks.formats import Place, for_discord, for_slack
 from killsync.webhooks.sender import Answer, BadAddress, check_address, is_public, judge
@@ -22,22 +23,18 @@ from tests.support.receiver import receiving
 PLACE = Place("https://killsync.example", "https://esi.example")
 
 
-def tree(name: str) -> dict[str, Any]:
-    def thing(number: int) -> dict[str, Any]:
-        return {"id": str(number), "name": name}
-
-    party = {
-        "character": thing(1),
-        "corporation": thing(2),
-        "alliance": thing(3),
-        "faction": None,
-        "shipType": thing(4),
-    }
-    return {
-        "id": "77", "killmailHash": "ab" * 20, "killmailTime": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        "solarSystem": thing(5), "victim": {**party, "damageTaken": 5_000_000_000}, "finalBlow": party,
-        "attackers": [party], "attackerCount": 1, "solo": True, "npc": False, "items": [], "createdAt": None,
+def killmail(name: str) -> Killmail:
+    """A killmail in which everything has the same name."""
+    who = {
+        "character": Entity(1, name), "corporation": Entity(2, name), "alliance": Entity(3, name),
+        "ship_type": Entity(4, name),
     }  # fmt: skip
+    blow = Attacker(**who, damage_done=5, final_blow=True)
+    return Killmail(
+        killmail_id=77, killmail_hash="ab" * 20, killmail_time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        solar_system=Entity(5, name), victim=Victim(**who, damage_taken=5_000_000_000), final_blow=blow,
+        attackers=[blow], attacker_count=1, solo=True, created_at=datetime(2026, 1, 2, 3, 5, tzinfo=UTC),
+    )  # fmt: skip
 
 
 def unescaped(text: str) -> str:
@@ -47,7 +44,7 @@ def unescaped(text: str) -> str:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_discord_shows_a_hostile_name_as_text_and_pings_nobody(name: str) -> None:
-    message = formats.killmail("discord", tree(name), PLACE, is_loss=True, delivery_id=1)
+    message = formats.message("discord", killmail(name), PLACE, is_loss=True, delivery_id=1)
     import json
 
     sent = json.loads(message.body)
@@ -68,7 +65,7 @@ def test_discord_shows_a_hostile_name_as_text_and_pings_nobody(name: str) -> Non
 def test_slack_shows_a_hostile_name_as_text_and_pings_nobody(name: str) -> None:
     import json
 
-    sent = json.loads(formats.killmail("slack", tree(name), PLACE, is_loss=None, delivery_id=1).body)
+    sent = json.loads(formats.message("slack", killmail(name), PLACE, is_loss=None, delivery_id=1).body)
     texts = [sent["text"], sent["blocks"][0]["text"]["text"]]
     for text in texts:
         assert "<" not in text and ">" not in text, "only our own links use Slack's brackets"
@@ -89,16 +86,16 @@ def test_any_name_stays_one_line_of_text(name: str) -> None:
     assert "<" not in for_slack(name) and ">" not in for_slack(name)
 
 
-def test_what_has_no_pilot_is_told_of_all_the_same() -> None:
+def test_what_has_no_pilot_is_sent_all_the_same() -> None:
     import json
 
-    bare = tree("Fortizar")
-    bare["victim"] |= {"character": None, "alliance": None}
-    bare["finalBlow"] = {"character": None, "corporation": None, "alliance": None, "faction": None, "shipType": None}
+    bare = killmail("Fortizar")
+    bare.victim.character = bare.victim.alliance = None
+    bare.final_blow = Attacker(damage_done=0, final_blow=True)
     for kind in ("discord", "slack", "json"):
-        body = formats.killmail(kind, bare, PLACE, is_loss=False, delivery_id=5).body
+        body = formats.message(kind, bare, PLACE, is_loss=False, delivery_id=5).body
         assert json.loads(body)
-    assert b"Final blow by **Unknown**." in formats.killmail("discord", bare, PLACE, is_loss=None, delivery_id=5).body
+    assert b"Final blow by **Unknown**." in formats.message("discord", bare, PLACE, is_loss=None, delivery_id=5).body
 
 
 PRIVATE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from killsync.names.entities import DAYS, Activity
+from killsync.killmails.activity import DAYS, Activity
 
 
 @dataclass(frozen=True)

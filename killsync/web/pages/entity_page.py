@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
+from killsync.killmails import activity
+from killsync.killmails.activity import Activity, Counts
 from killsync.logging import get_logger
 from killsync.names import entities, tickers
-from killsync.names.entities import KINDS, Activity, Counts, Kind, Subject
+from killsync.names.entities import ENTITY_KINDS, EntityKind, KnownEntity
 from killsync.web import filter_address, sessions
 from killsync.web.pages import charts
 from killsync.web.pages.feed import feed
@@ -17,63 +20,64 @@ from killsync.web.pages.messages import message_page
 from killsync.web.render import page
 from killsync.web.security import check_rate
 from models import utcnow
-from models.threads import in_db, read_db
+from models.threads import in_service, read_db
 
 log = get_logger("web")
 
-#: Tickers that are being asked for, so that their tasks are not forgotten half-way.
-_asking: set[asyncio.Task[None]] = set()
+#: Requests for tickers that are under way: a task that nobody holds may be collected before it ends.
+_TICKER_TASKS: web.AppKey[set[asyncio.Task[None]]] = web.AppKey("ticker_tasks")
 
 
-def handler(kind: Kind) -> Any:
+def handler(kind: EntityKind) -> Any:
     """The handler of GET /{kind.plural}/{id}."""
 
-    async def about(request: web.Request) -> web.Response:
+    async def entity_page(request: web.Request) -> web.Response:
         check_rate(request, "page")
         number = filter_address.read_id(request.match_info["id"], kind.noun.lower())
         chosen = filter_address.read(request.query, (kind.word, number))
-        subject = await read_db(entities.find, kind, number)
-        if subject is None:
+        entity = await read_db(entities.find, kind, number)
+        if entity is None:
             await sessions.viewer_of(request)
             text = f"No stored killmail names this {kind.noun.lower()}."
             return message_page(request, 404, f"{kind.noun} {number} is not here", text, login=False)
         now = utcnow()
-        counts, activity = await read_db(_figures, subject, now)
-        if kind.has_ticker and subject.ticker is None:
-            _ask_ticker(subject)
+        counts, active = await read_db(_figures, entity, now)
+        if kind.has_ticker and entity.ticker is None:
+            _request_ticker(request.app, entity)
         return await page(
             request,
-            "about.html",
-            subject=subject,
+            "entity.html",
+            entity=entity,
             counts=counts,
-            activity=activity,
-            days=charts.by_day(activity, now),
-            hours=charts.by_hour(activity),
+            activity=active,
+            days=charts.by_day(active, now),
+            hours=charts.by_hour(active),
             feed=await feed(request, chosen),
         )
 
-    return about
+    return entity_page
 
 
-def _figures(subject: Subject, now: Any) -> tuple[Counts, Activity]:
-    return entities.counts(subject), entities.activity(subject, now)
+def _figures(entity: KnownEntity, now: datetime) -> tuple[Counts, Activity]:
+    return activity.counts(entity), activity.activity(entity, now)
 
 
-def _ask_ticker(subject: Subject) -> None:
+def _request_ticker(app: web.Application, entity: KnownEntity) -> None:
     """Send for the ticker without keeping the page waiting; it shows on a later visit."""
 
-    async def ask() -> None:
+    async def send() -> None:
         try:
-            await asyncio.wait_for(in_db(tickers.ask, subject), 10)
+            await asyncio.wait_for(in_service(tickers.ask, entity), 10)
         except Exception as error:
-            log.warning("ticker not asked for", path=subject.path, reason=type(error).__name__)
+            log.warning("ticker not asked for", path=entity.path, reason=type(error).__name__)
 
-    task = asyncio.create_task(ask())
-    _asking.add(task)
-    task.add_done_callback(_asking.discard)
+    task = asyncio.create_task(send())
+    app[_TICKER_TASKS].add(task)
+    task.add_done_callback(app[_TICKER_TASKS].discard)
 
 
 def setup(app: web.Application) -> None:
     """Add the routes."""
-    for kind in KINDS.values():
+    app[_TICKER_TASKS] = set()
+    for kind in ENTITY_KINDS.values():
         app.router.add_get(f"/{kind.plural}/{{id}}", handler(kind))

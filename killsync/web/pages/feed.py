@@ -7,9 +7,11 @@ from typing import Any
 from aiohttp import web
 
 from killsync.killmails import summaries
-from killsync.killmails.queries import BadCursor
-from killsync.names import entities
-from killsync.names.entities import KINDS
+from killsync.killmails.cursors import BadCursor
+from killsync.killmails.killmail import KillmailSummary
+from killsync.killmails.summaries import SummaryPage
+from killsync.names.entities import ENTITY_KINDS
+from killsync.names.wanted import names_of
 from killsync.web import filter_address, sessions
 from killsync.web.filter_address import BadAddress, Chosen, read_id
 from killsync.web.render import json, page
@@ -20,7 +22,7 @@ from models.threads import read_db
 ROWS = 50
 MOST_IDS = 100
 #: Name tables by the words that templates use.
-_TABLES = {word: kind.table for word, kind in KINDS.items()} | {"type": "item_type", "faction": "faction"}
+_TABLES = {word: kind.table_name for word, kind in ENTITY_KINDS.items()} | {"type": "item_type", "faction": "faction"}
 
 
 async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
@@ -33,20 +35,17 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
     mine = viewer.character_ids if viewer else None
     after = filter_address.read_after(request.query)
     needs_login = chosen.is_mine and mine is None
-    found: list[dict[str, Any]] = []
-    has_next = False
-    if not needs_login:
-        found, has_next = await _page(chosen, mine, after)
+    found = SummaryPage([], has_next=False) if needs_login else await _page(chosen, mine, after)
     chips = [(word, number) for word, number in chosen.ids.items() if word != chosen.about]
-    names = await read_db(entities.names_of, [(_TABLES[word], number) for word, number in chips]) if chips else {}
+    names = await read_db(names_of, [(_TABLES[word], number) for word, number in chips]) if chips else {}
     return {
-        "kills": found,
-        "has_next": has_next,
+        "kills": found.killmails,
+        "has_next": found.has_next,
         "chosen": chosen,
         "is_newest": after is None,
         "needs_login": needs_login,
         "chips": [
-            (word, names.get((_TABLES[word], number)) or f"{KINDS[word].noun} {number}", chosen.without(word))
+            (word, names.get((_TABLES[word], number)) or f"{ENTITY_KINDS[word].noun} {number}", chosen.without(word))
             for word, number in chips
         ],
         # `mine` without a login is no subscription: the server would refuse it.
@@ -61,14 +60,16 @@ async def rows(request: web.Request) -> web.Response:
         chosen = filter_address.read(request.query)
         viewer = await sessions.viewer_of(request)
         mine = viewer.character_ids if viewer else None
+        kills: list[KillmailSummary]
         has_next = False
         if "ids" in request.query:
             ids = [read_id(text, "killmail") for text in request.query["ids"].split(",")[:MOST_IDS]]
-            kills = await read_db(summaries.of, ids, chosen.view(mine))
+            kills = await read_db(summaries.summaries, ids, chosen.viewpoint(mine))
         elif chosen.is_mine and mine is None:
             raise web.HTTPForbidden(text="Log in to see your own killmails.\n")
         else:
-            kills, has_next = await _page(chosen, mine, filter_address.read_after(request.query))
+            found = await _page(chosen, mine, filter_address.read_after(request.query))
+            kills, has_next = found.killmails, found.has_next
     except BadAddress as error:
         raise web.HTTPBadRequest(text=f"{error}\n") from None
     response = await page(request, "rows.html", kills=kills)
@@ -76,12 +77,11 @@ async def rows(request: web.Request) -> web.Response:
     return response
 
 
-async def _page(chosen: Chosen, mine: tuple[int, ...] | None, after: str | None) -> tuple[list[dict[str, Any]], bool]:
+async def _page(chosen: Chosen, mine: tuple[int, ...] | None, after: str | None) -> SummaryPage:
     try:
-        found = await read_db(summaries.page, chosen.filter(mine), ROWS, after, chosen.view(mine))
+        return await read_db(summaries.page, chosen.filter(mine), ROWS, after, chosen.viewpoint(mine))
     except BadCursor:
         raise BadAddress("This address is not whole.") from None
-    return found.killmails, found.has_next
 
 
 async def names(request: web.Request) -> web.Response:
@@ -92,6 +92,6 @@ async def names(request: web.Request) -> web.Response:
         word, _, number = text.partition(":")
         if word in _TABLES and number.isascii() and number.isdigit() and len(number) <= 18:
             wanted.append((word, int(number)))
-    found = await read_db(entities.names_of, [(_TABLES[word], number) for word, number in wanted]) if wanted else {}
+    found = await read_db(names_of, [(_TABLES[word], number) for word, number in wanted]) if wanted else {}
     known = [(word, number) for word, number in wanted if (_TABLES[word], number) in found]
     return json({f"{word}:{number}": found[_TABLES[word], number] for word, number in known})

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from killsync.killmails import queries
 from killsync.killmails.fitting_slots import Section, section
-from killsync.names import entities
+from killsync.killmails.killmail import Attacker, Entity, Item, Killmail
 from killsync.web import sessions
 from killsync.web.filter_address import read_id
 from killsync.web.pages.messages import message_page
@@ -31,7 +31,7 @@ class Line:
     `is_vague`: ESI does not say how many there were or what became of some.
     """
 
-    thing: dict[str, Any]
+    item_type: Entity
     is_copy: bool
     dropped: int = 0
     destroyed: int = 0
@@ -42,10 +42,9 @@ class Line:
 async def killmail(request: web.Request) -> web.Response:
     """GET /killmails/{id}."""
     number = read_id(request.match_info["id"], "killmail")
-    tree = await read_db(queries.killmail, number)
-    if tree is None:
-        listed = await read_db(entities.last_listed, number)
-        if listed is None:
+    found = await read_db(queries.killmail, number)
+    if found is None:
+        if await read_db(queries.first_listed, number) is None:
             viewer = await sessions.viewer_of(request)
             text = "Killsync has not stored it. It knows killmails of players who logged in, of the last 90 days and since."
             return message_page(request, 404, f"Killmail {number} is not here", text, login=viewer is None)
@@ -55,20 +54,20 @@ async def killmail(request: web.Request) -> web.Response:
     return await page(
         request,
         "killmail.html",
-        kill=tree,
-        esi=f"{settings.esi_url}/killmails/{tree['id']}/{tree['killmailHash']}",
-        sections=sections(tree["items"]),
-        **attackers(tree),
+        kill=found,
+        esi=f"{settings.esi_url}/killmails/{found.killmail_id}/{found.killmail_hash}",
+        sections=sections(found.items),
+        **attackers(found),
     )
 
 
-def attackers(tree: dict[str, Any]) -> dict[str, Any]:
+def attackers(killmail: Killmail) -> dict[str, Any]:
     """The attackers as the page shows them: most damage first, with the ones to mark and the groups they came in."""
-    ordered = sorted(tree["attackers"], key=lambda attacker: -attacker["damageDone"])
-    total = sum(attacker["damageDone"] for attacker in ordered)
-    top = ordered[0] if ordered and ordered[0]["damageDone"] > 0 else None
+    ordered = sorted(killmail.attackers, key=lambda attacker: -attacker.damage_done)
+    total = sum(attacker.damage_done for attacker in ordered)
+    top = ordered[0] if ordered and ordered[0].damage_done > 0 else None
     return {
-        "attackers": [(attacker, _share(attacker["damageDone"], total)) for attacker in ordered],
+        "attackers": [(attacker, _share(attacker.damage_done, total)) for attacker in ordered],
         "first_attackers": FIRST_ATTACKERS,
         "top": top,
         "groups": groups(ordered) if len(ordered) > 3 else [],
@@ -82,37 +81,38 @@ def _share(damage: int, total: int) -> str:
     return "under 0.1 %" if 0 < share < 0.05 else f"{share:.1f} %"
 
 
-def groups(attackers: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any], int]]:
+def groups(attackers: list[Attacker]) -> list[tuple[str, Entity, int]]:
     """(word, who, how many) of the largest groups: alliances, and corporations or factions where there is none."""
-    counted: Counter[tuple[str, str]] = Counter()
-    parties: dict[tuple[str, str], dict[str, Any]] = {}
+    counted: Counter[tuple[str, int]] = Counter()
+    entities: dict[tuple[str, int], Entity] = {}
     for attacker in attackers:
         for word in ("alliance", "corporation", "faction"):
-            if attacker[word]:
-                key = (word, attacker[word]["id"])
+            entity: Entity | None = getattr(attacker, word)
+            if entity is not None:
+                key = (word, entity.id)
                 counted[key] += 1
-                parties[key] = attacker[word]
+                entities[key] = entity
                 break
-    return [(key[0], parties[key], number) for key, number in counted.most_common(MOST_GROUPS)]
+    return [(key[0], entities[key], number) for key, number in counted.most_common(MOST_GROUPS)]
 
 
-def sections(items: list[dict[str, Any]]) -> list[tuple[Section, list[Line]]]:
+def sections(items: list[Item]) -> list[tuple[Section, list[Line]]]:
     """What was carried, by place in the order of a fit, and inside a place by slot."""
-    places: dict[Section, list[dict[str, Any]]] = {}
-    for item in sorted(items, key=lambda item: int(item["flag"])):
-        places.setdefault(section(item["flag"]), []).append(item)
+    places: dict[Section, list[Item]] = {}
+    for item in sorted(items, key=lambda item: item.flag):
+        places.setdefault(section(item.flag), []).append(item)
     return [(place, lines(places[place])) for place in sorted(places, key=lambda place: place.position)]
 
 
-def lines(items: list[dict[str, Any]]) -> list[Line]:
+def lines(items: list[Item]) -> list[Line]:
     """Items as lines; equal ones are one line. A container is a line of its own, with its lines inside."""
     made: dict[Any, Line] = {}
     for position, item in enumerate(items):
-        dropped, destroyed = item["quantityDropped"] or 0, item["quantityDestroyed"] or 0
-        key = position if item["items"] else (item["itemType"]["id"], item["singleton"])
-        line = made.setdefault(key, Line(item["itemType"], item["singleton"] == 2))
+        dropped, destroyed = item.quantity_dropped or 0, item.quantity_destroyed or 0
+        key = position if item.items else (item.item_type.id, item.singleton)
+        line = made.setdefault(key, Line(item.item_type, item.singleton == 2))
         line.is_vague = line.is_vague or not (dropped or destroyed)
         line.dropped += dropped
         line.destroyed += destroyed
-        line.inside.extend(lines(item["items"]))
+        line.inside.extend(lines(item.items))
     return list(made.values())

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
 
 from aiohttp import web
 from dramatiq.errors import ConnectionError as BrokerConnectionError
 
 from killsync.accounts import accounts, people
+from killsync.accounts.people import UserSummary
 from killsync.settings import CORPORATION_SCOPE
 from killsync.sso.refresh import revoke
+from killsync.sync import run_queries
 from killsync.sync.characters import request_sync
+from killsync.sync.run_queries import RunSummary
 from killsync.web import sessions
 from killsync.web.filter_address import BadAddress, read_id
 from killsync.web.render import page
 from killsync.web.security import check_rate, same_origin
 from killsync.web.sessions import Viewer
-from models.threads import in_db, read_db
-from models.users import ACTIVE, DISABLED, User
+from models.threads import in_db, in_service, read_db
+from models.users import ACTIVE, DISABLED, NEEDS_LOGIN, User
 
-#: Runs that the page tells of.
+#: Runs that the page shows.
 RUNS = 12
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """One of the reader's characters with its newest run."""
+
+    user: UserSummary
+    has_corporation: bool
+    run: dict[str, str | int | None] | None
 
 
 async def me(request: web.Request) -> web.Response:
@@ -28,39 +41,41 @@ async def me(request: web.Request) -> web.Response:
     viewer = await sessions.viewer_of(request)
     if viewer is None:
         return await page(request, "me.html", pilots=[], runs=[])
-    runs, _ = await read_db(people.run_page, viewer.user_ids, RUNS, None)
-    names = {str(user.character_id): user.character_name for user in viewer.users}
-    return await page(
-        request,
-        "me.html",
-        pilots=await pilots(viewer),
-        runs=[{**run, "name": names.get(run["characterId"], "")} for run in runs],
-    )
+    found = await read_db(run_queries.run_page, viewer.user_ids, RUNS, None)
+    names = {user.id: user.character_name for user in viewer.users}
+    runs = [(run, names.get(run.user_id, "")) for run in found.runs]
+    return await page(request, "me.html", pilots=await pilots(viewer), runs=runs)
 
 
-async def pilots(viewer: Viewer) -> list[dict[str, Any]]:
+async def pilots(viewer: Viewer) -> list[Pilot]:
     """The reader's characters with their newest run: what `_pilots.html` shows. First those that need something."""
-    users = await read_db(people.user_trees, viewer.user_ids)
-    scopes = {str(user.character_id): user.scopes.split() for user in viewer.users}
-    runs = await read_db(people.newest_runs, viewer.user_ids)
+    users = await read_db(people.user_summaries, viewer.user_ids)
+    scopes = {user.id: user.scopes.split() for user in viewer.users}
+    runs = await read_db(run_queries.newest_runs, viewer.user_ids)
     return [
-        {
-            **user,
-            "hasCorporation": CORPORATION_SCOPE in scopes[user["characterId"]],
-            "run": _told(runs.get(user["id"])),
-        }
-        for user in sorted(users, key=lambda user: user["status"] != "NEEDS_LOGIN")
+        Pilot(user, CORPORATION_SCOPE in scopes[user.id], _script_run(runs.get(user.id)))
+        for user in sorted(users, key=lambda user: user.status != NEEDS_LOGIN)
     ]
 
 
-def _told(run: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What the script shows of a run, with GraphQL's names, so that it paints it like one it is told of later."""
+def _script_run(run: RunSummary | None) -> dict[str, str | int | None] | None:
+    """A run for the page's script, as GraphQL gives it: the script shows it like one that a subscription brings later."""
     if run is None:
         return None
     return {
-        name: run[name]
-        for name in ("characterId", "status", "found", "saved", "skipped", "errors", "finishedAt", "error")
+        "characterId": str(run.character_id),
+        "status": run.status.upper(),
+        "found": run.found,
+        "saved": run.saved,
+        "skipped": run.skipped,
+        "errors": run.errors,
+        "finishedAt": _text(run.finished_at),
+        "error": run.error,
     }
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 async def sync(request: web.Request) -> web.Response:
@@ -69,7 +84,7 @@ async def sync(request: web.Request) -> web.Response:
     if user.status != ACTIVE:
         raise web.HTTPConflict(text=f"{user.character_name} needs to log in again first.\n")
     try:
-        await in_db(request_sync, user.id, "asked for")
+        await in_service(request_sync, user.id, "asked for")
     except BrokerConnectionError:
         raise web.HTTPServiceUnavailable(text="No worker can be told now; the next sync comes by itself.\n") from None
     raise web.HTTPSeeOther("/me")
@@ -79,7 +94,7 @@ async def disconnect(request: web.Request) -> web.Response:
     """POST /me/disconnect with `character`: revoke and forget its tokens. Its killmails stay."""
     user = await _own(request)
     if user.status != DISABLED:
-        await in_db(revoke, user.id)
+        await in_service(revoke, user.id)
         await in_db(accounts.disconnect, user.id)
     raise web.HTTPSeeOther("/me")
 

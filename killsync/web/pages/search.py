@@ -8,7 +8,7 @@ from aiohttp import web
 
 from killsync.killmails import summaries
 from killsync.names import search
-from killsync.names.entities import Subject
+from killsync.names.entities import KnownEntity
 from killsync.web import filter_address
 from killsync.web.filter_address import Chosen
 from killsync.web.render import json, page, wants_page
@@ -27,7 +27,7 @@ async def find(request: web.Request) -> web.Response:
     chosen = filter_address.read(request.query)
     is_page = wants_page(request)
     found = await read_db(search.find, text, ON_PAGE if is_page else BELOW_BOX) if text else []
-    results = [_result(subject, chosen if for_feed else None) for subject in found]
+    results = [_result(entity, chosen if for_feed else None) for entity in found]
     if not for_feed and text.isascii() and text.isdigit() and len(text) < 19:
         results = await _killmail(int(text)) + results
     if not is_page:
@@ -37,12 +37,12 @@ async def find(request: web.Request) -> web.Response:
     return await page(request, "search.html", q=text, for_feed=for_feed, chosen=chosen, groups=groups)
 
 
-def _result(subject: Subject, chosen: Chosen | None) -> dict[str, Any]:
-    href = subject.path if chosen is None else "/" + chosen.with_id(subject.kind.word, subject.id).query()
-    return {"name": subject.label, "noun": subject.kind.noun, "ticker": subject.ticker, "href": href}
+def _result(entity: KnownEntity, chosen: Chosen | None) -> dict[str, Any]:
+    href = entity.path if chosen is None else "/" + chosen.with_id(entity.kind.word, entity.id).query()
+    return {"name": entity.label, "noun": entity.kind.noun, "ticker": entity.ticker, "href": href}
 
 
 async def _killmail(number: int) -> list[dict[str, Any]]:
-    if not await read_db(summaries.of, [number]):
+    if not await read_db(summaries.summaries, [number]):
         return []
     return [{"name": f"Killmail {number}", "noun": "Killmail", "ticker": None, "href": f"/killmails/{number}"}]

@@ -8,12 +8,13 @@ from dramatiq.errors import ConnectionError as BrokerConnectionError
 
 from graphql_api.context import Ask, active, one_user
 from graphql_api.errors import BadInput, Unavailable
-from killsync.accounts import accounts, people
+from killsync.accounts import accounts
 from killsync.esi.errors import EsiError
 from killsync.killmails import queries
 from killsync.killmails.esi_url import BadLink, read_link
 from killsync.killmails.fetch import KillmailRefused, submit
 from killsync.sso.refresh import revoke
+from killsync.sync import run_queries
 from killsync.sync.characters import request_sync
 from models.threads import in_db
 from models.users import DISABLED
@@ -28,7 +29,7 @@ async def sync_my_killmails(_parent: Any, arguments: Tree, ask: Ask, _info: Any)
         run_id = await in_db(request_sync, user.id, "asked for")
     except BrokerConnectionError:
         raise Unavailable("the message broker does not answer: the next scheduled sync comes by itself") from None
-    return await in_db(people.run_tree, run_id)
+    return await in_db(run_queries.run_tree, run_id)
 
 
 async def submit_killmail(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> Tree | None:

@@ -13,6 +13,7 @@ from killsync.accounts import people
 from killsync.broker.connection import BrokerAway
 from killsync.broker.figures import queue_stats
 from killsync.killmails import queries
+from killsync.sync import run_queries
 from models.threads import read_db
 
 Tree = dict[str, Any]
@@ -59,7 +60,7 @@ async def sync_runs(_parent: Any, arguments: Tree, ask: Ask, _info: Any) -> Tree
     users = viewer.user_ids if wanted is None else (one_user(viewer, wanted).id,)
     after = arguments.get("after")
     before = None if after is None else _run_cursor(after)
-    trees, has_next = await read_db(people.run_page, users, size, before)
+    trees, has_next = await read_db(run_queries.run_page, users, size, before)
     return _connection([{"cursor": f"run-{tree['id']}", "node": tree} for tree in trees], has_next)
 
 

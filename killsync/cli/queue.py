@@ -10,8 +10,7 @@ from killsync.broker.connection import BrokerAway, ping
 from killsync.broker.queues import USER_KILLMAILS
 from killsync.settings import Settings
 from killsync.startup import broker_away
-from killsync.sync import corporations
-from killsync.sync import directors as feeds
+from killsync.sync import corporation_polls, corporations
 from killsync.sync.characters import send_user
 from models import User, connection
 from models.users import ACTIVE
@@ -44,7 +43,7 @@ def queue_users(settings: Settings, character_ids: list[int], console: Console, 
             say(f"   Queued: {user.character_name} (ID: {user.character_id})")
         with connection():
             for user in users:
-                if (corporation_id := feeds.read_by(user.id)) is not None:
+                if (corporation_id := corporation_polls.read_by(user.id)) is not None:
                     corporations.send(corporation_id)
                     say(f"   Queued: the list of corporation {corporation_id}, read by {user.character_name}")
     except (BrokerAway, BrokerConnectionError):

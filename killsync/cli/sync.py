@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from killsync.cli.inprocess import choose_memory_broker, worker
 from killsync.settings import Settings
-from killsync.sync import runs
+from killsync.sync import run_queries
 from models import User, connection
 from models.sync import FAILED, WAITING
 from models.users import ACTIVE
@@ -54,7 +54,7 @@ def _watch(run_id: int, name: str, console: Console) -> dict[str, object]:
         task = progress.add_task(name, total=None)
         while True:
             with connection():
-                row = runs.run_row(run_id) or {}
+                row = run_queries.run_row(run_id) or {}
             found = int(row["found"])
             done = int(row["saved"]) + int(row["skipped"]) + int(row["errors"])
             waits = f" ({row['error']})" if row["status"] == WAITING else ""

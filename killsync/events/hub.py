@@ -19,10 +19,10 @@ from typing import Any
 import psycopg2
 from aiohttp import web
 
-from killsync.accounts import people
 from killsync.killmails import queries
 from killsync.logging import get_logger
 from killsync.settings import Settings
+from killsync.sync import run_queries
 from models.db import connection, open_listener
 from models.errors import is_away
 from models.events import KILLMAIL_SAVED, SYNC_PROGRESS
@@ -265,7 +265,7 @@ class Hub:
         if not events or not any(subscriber.kind == SYNC_PROGRESS for subscriber in self._subscribers):
             return
         for run_id in events:
-            tree = await read_db(people.run_tree, run_id)
+            tree = await read_db(run_queries.run_tree, run_id)
             if tree is not None:
                 self._offer(SYNC_PROGRESS, tree)
 

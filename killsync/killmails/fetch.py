@@ -70,7 +70,7 @@ def _take_in(refs: dict[int, ledger.Pending], details: list[Detail]) -> None:
     if new:
         delivery.announce_soon()
     _note({detail.killmail_id: detail.outcome for detail in details if isinstance(detail.outcome, errors.EsiError)})
-    progress.touch(_costs(refs, details))
+    progress.shared().add(_costs(refs, details))
 
 
 def _note(refused: dict[int, errors.EsiError]) -> None:

@@ -15,7 +15,8 @@ from killsync.esi.rate_limit.circuit_breaker import CircuitBreaker
 from killsync.esi.rate_limit.token_bucket import TokenBucket
 from killsync.killmails import ledger
 from killsync.observability import counters, diagnosis
-from killsync.sync import directors
+from killsync.scheduling import leader
+from killsync.sync import corporation_polls
 from models import connection, utcnow
 from models.fields import from_any
 from models.sql import rows, sql_now
@@ -56,7 +57,7 @@ def gather(*, exact: bool = True) -> dict[str, Any]:
             "rates": rates(counters.since(utcnow() - timedelta(minutes=61)), utcnow()),
             "last_runs": _runs(),
             "corporations": _corporations(),
-            "corporation_lists": directors.counts(),
+            "corporation_lists": corporation_polls.counts(),
             "webhooks": _webhooks(),
             "scheduler_seen_seconds": _scheduler(),
         }
@@ -129,10 +130,8 @@ def _corporations() -> list[dict[str, Any]]:
         {
             **feed,
             "works": bool(feed["works"]),
-            "last_sync_at": from_any(feed["last_sync_at"]),
-            "next_sync_at": from_any(feed["next_sync_at"]),
         }
-        for feed in directors.overview()
+        for feed in corporation_polls.overview()
     ]
 
 
@@ -153,10 +152,8 @@ def _webhooks() -> dict[str, Any]:
 
 def _scheduler() -> int | None:
     """Seconds since a scheduler last said that it ticks; None when none ever did."""
-    found = rows("SELECT until FROM lease WHERE name = 'scheduler'")
-    moment = from_any(found[0][0]) if found else None
-    # The lease runs on for a while after each tick.
-    return None if moment is None else max(0, round((utcnow() - moment).total_seconds() + 15))
+    seconds = leader.seconds_since_tick()
+    return None if seconds is None else round(seconds)
 
 
 def _budgets() -> dict[str, Any]:

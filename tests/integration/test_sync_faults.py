@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from killsync.sync import due as polling
-from killsync.sync import runs
+from killsync.sync import run_queries, user_polls
 from killsync.sync.characters import request_sync
 from models import connection
 from models.fields import to_text, utcnow
@@ -60,7 +59,7 @@ class Place:
         deadline = time.monotonic() + seconds
         while True:
             with connection():
-                row = runs.run_row(run_id) or {}
+                row = run_queries.run_row(run_id) or {}
             if holds(row):
                 return row
             assert time.monotonic() < deadline, row
@@ -206,7 +205,7 @@ async def test_a_sync_that_waits_is_not_sent_a_second_time(place: Place) -> None
             'SELECT claimed_until, claimed_until > %s FROM "user"', (to_text(utcnow() + timedelta(seconds=600)),)
         )[0]
         assert claimed is not None and waits, "longer than the message stays away"
-        assert polling.claim_due_users(5, 900) == []
+        assert user_polls.claim_due_users(5, 900) == []
     place.handle.call(lambda simulator: setattr(simulator, "is_down", False))
     await place.until(row["id"], lambda row: row["finished_at"] is not None, 60)
     with connection():

@@ -10,6 +10,7 @@ from dramatiq.errors import ConnectionError as BrokerConnectionError
 from killsync.accounts import accounts, people
 from killsync.settings import CORPORATION_SCOPE
 from killsync.sso.refresh import revoke
+from killsync.sync import run_queries
 from killsync.sync.characters import request_sync
 from killsync.web import sessions
 from killsync.web.filter_address import BadAddress, read_id
@@ -28,7 +29,7 @@ async def me(request: web.Request) -> web.Response:
     viewer = await sessions.viewer_of(request)
     if viewer is None:
         return await page(request, "me.html", pilots=[], runs=[])
-    runs, _ = await read_db(people.run_page, viewer.user_ids, RUNS, None)
+    runs, _ = await read_db(run_queries.run_page, viewer.user_ids, RUNS, None)
     names = {str(user.character_id): user.character_name for user in viewer.users}
     return await page(
         request,
@@ -42,7 +43,7 @@ async def pilots(viewer: Viewer) -> list[dict[str, Any]]:
     """The reader's characters with their newest run: what `_pilots.html` shows. First those that need something."""
     users = await read_db(people.user_trees, viewer.user_ids)
     scopes = {str(user.character_id): user.scopes.split() for user in viewer.users}
-    runs = await read_db(people.newest_runs, viewer.user_ids)
+    runs = await read_db(run_queries.newest_runs, viewer.user_ids)
     return [
         {
             **user,

@@ -25,15 +25,16 @@ def worker() -> Iterator[None]:
 
     import actors  # noqa: F401 - makes the broker and declares the actors
     from killsync import http_session
-    from killsync.broker.figures import memory_consumers
-    from killsync.broker.queues import QUEUES
+    from killsync.broker.memory import MemoryBroker
 
-    running = dramatiq.Worker(dramatiq.get_broker(), worker_timeout=100, worker_threads=THREADS)
+    broker = dramatiq.get_broker()
+    assert isinstance(broker, MemoryBroker)
+    running = dramatiq.Worker(broker, worker_timeout=100, worker_threads=THREADS)
     running.start()
-    memory_consumers.update(dict.fromkeys(QUEUES, THREADS))
+    broker.worker_threads = THREADS
     try:
         yield
     finally:
-        memory_consumers.clear()
+        broker.worker_threads = 0
         running.stop(timeout=10_000)
         http_session.close()

@@ -95,10 +95,11 @@ def test_a_character_on_anothers_fresh_killmail_is_polled_sooner(settings: Any) 
             enter(2, due=1, polled=600),
             enter(3, due=5 * 3600),
         )
-        assert evidence.seen(killmail(60, 9001, 9002, 777)) == 1
+        fresh = killmail(60, 9001, 9002, 777)
+        assert evidence.seen(fresh) == 1
         assert planned(quiet) < 900 and planned(soon) < 2 and planned(elsewhere) > 4 * 3600
         before = planned(quiet)
-        assert evidence.seen(killmail(60, 9001, 9002, 777)) == 0, "the same evidence again moves nothing"
+        assert evidence.seen(fresh) == 0, "the same evidence again moves nothing"
         assert planned(quiet) == pytest.approx(before, abs=2)
 
 

@@ -29,6 +29,16 @@ def now(offset_seconds: float = 0.0) -> ColumnBase:
     return moved
 
 
+def within(seconds: int) -> Node:
+    """A moment of the next *seconds* by the database's clock, chosen at random for each row."""
+    if is_postgres():
+        moment: Node = fn.statement_timestamp() + fn.make_interval(0, 0, 0, 0, 0, 0, fn.random() * seconds)
+        return moment
+    offset = fn.printf("+%d seconds", fn.abs(fn.random()) % seconds)
+    moved: Node = fn.strftime("%Y-%m-%d %H:%M:%f000+00:00", "now", offset)
+    return moved
+
+
 def at(moment: datetime) -> ColumnBase:
     """*moment*, read from this host's clock, on the database's clock."""
     return now((moment - utcnow()).total_seconds())

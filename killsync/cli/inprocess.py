@@ -16,8 +16,7 @@ import dramatiq
 from aiohttp import web
 
 from killsync import http_session
-from killsync.broker.figures import memory_consumers
-from killsync.broker.queues import QUEUES
+from killsync.broker.memory import MemoryBroker
 from killsync.settings import Settings
 
 #: Worker threads of this process: enough to keep ESI's latency from mattering, few enough for SQLite.
@@ -29,13 +28,15 @@ def worker() -> Iterator[None]:
     """Workers on every queue while the block runs. What they leave behind is in the ledger, not in memory."""
     import actors  # noqa: F401 - makes the broker of the settings and declares the actors
 
-    running = dramatiq.Worker(dramatiq.get_broker(), worker_timeout=100, worker_threads=THREADS)
+    broker = dramatiq.get_broker()
+    assert isinstance(broker, MemoryBroker)
+    running = dramatiq.Worker(broker, worker_timeout=100, worker_threads=THREADS)
     running.start()
-    memory_consumers.update(dict.fromkeys(QUEUES, THREADS))
+    broker.worker_threads = THREADS
     try:
         yield
     finally:
-        memory_consumers.clear()
+        broker.worker_threads = 0
         running.stop(timeout=10_000)
         http_session.close()
 

@@ -12,7 +12,7 @@ from killsync import process, startup
 from killsync.cli.console import complain, console, say
 from killsync.cli.inprocess import worker
 from killsync.settings import Settings
-from killsync.sync import runs
+from killsync.sync import run_queries
 from killsync.sync.characters import request_sync
 from models import User, connection
 from models.sync import FAILED, WAITING
@@ -57,7 +57,7 @@ def _watch(run_id: int, name: str) -> dict[str, Any]:
         task = progress.add_task(name, total=None)
         while True:
             with connection():
-                row = runs.run_row(run_id) or {}
+                row = run_queries.run_row(run_id) or {}
             found = int(row["found"])
             done = int(row["saved"]) + int(row["skipped"]) + int(row["errors"])
             waits = f" ({row['error']})" if row["status"] == WAITING else ""

@@ -65,7 +65,7 @@ def _handle(refs: Mapping[int, Pending], details: list[Detail]) -> None:
     new, names_wanted = _save(refs, bodies)
     _notify(new, names_wanted)
     _record_refused(refused)
-    progress.touch(_costs(refs, details))
+    progress.shared().add(_costs(refs, details))
 
 
 def _sort(details: list[Detail]) -> tuple[list[Mapping[str, Any]], dict[int, errors.EsiError]]:

@@ -16,7 +16,7 @@ from killsync.observability import counters, diagnosis, queries
 from killsync.observability.counters import Figure
 from killsync.observability.figures import Overview, Rates
 from killsync.process import OnePerProcess
-from killsync.sync import directors
+from killsync.sync import corporation_polls
 from models import connection, utcnow
 
 LISTS = ("character killmails", "corporation killmails")
@@ -83,7 +83,7 @@ def gather(*, exact: bool = True) -> Overview:
             rates=rates(counters.since(utcnow() - timedelta(minutes=61)), utcnow()),
             last_runs=queries.last_runs(),
             corporations=queries.corporations(),
-            corporation_lists=directors.counts(),
+            corporation_lists=corporation_polls.counts(),
             webhooks=queries.webhooks(),
             scheduler_seen_seconds=queries.scheduler_seen_seconds(),
             broker_in_memory=settings_module.current().uses_memory_broker,

@@ -26,14 +26,14 @@ from killsync.observability.figures import (
     Users,
     Webhooks,
 )
-from killsync.scheduling.scheduler import LEADER_SECONDS
-from killsync.sync import directors
+from killsync.scheduling import leader
+from killsync.sync import corporation_polls
 from models.db import database, in_transaction
 from models.esi import EsiBucket, EsiUsage
 from models.expressions import locked, now
 from models.fields import UtcDateTimeField, utcnow
 from models.killmails import Killmail
-from models.sync import Lease, SyncRun
+from models.sync import SyncRun
 from models.users import ACTIVE, User
 from models.webhooks import ACTIVE as WEBHOOK_ACTIVE
 from models.webhooks import Webhook, WebhookDelivery
@@ -139,7 +139,7 @@ def corporations() -> list[Corporation]:
                 "next_sync_at": moment(each["next_sync_at"]),
             }
         )
-        for each in directors.overview()
+        for each in corporation_polls.overview()
     ]
 
 
@@ -168,9 +168,8 @@ def webhooks() -> Webhooks:
 
 def scheduler_seen_seconds() -> int | None:
     """Seconds since a scheduler last said that it ticks; None when none ever did."""
-    until = Lease.select(Lease.until).where(Lease.name == "scheduler").scalar()
-    # The lease runs on for a while after each tick.
-    return None if until is None else max(0, round((utcnow() - until).total_seconds() + LEADER_SECONDS))
+    seconds = leader.seconds_since_tick()
+    return None if seconds is None else round(seconds)
 
 
 def budgets() -> list[Budget]:

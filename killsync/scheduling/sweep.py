@@ -1,4 +1,4 @@
-"""The broom: whatever a crash, a wiped broker or a lost message left behind is picked up here, by what the tables say."""
+"""The sweep: what a crash, a wiped broker or a lost message left behind is picked up here, by what the tables say."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ SAMPLE_SECONDS = 20.0
 
 
 def sweep() -> None:
-    """Send due killmails again, ask for wanted names, end runs that only lack their end, tell webhooks, drop what is old."""
+    """Send due killmails again, ask for wanted names, end runs that only lack their end, notify webhooks, drop what is old."""
     sent = dispatch()
     if wanted.is_wanted():
         lookup.schedule_lookup()
-    progress.settle(runs.unsettled_runs())
+    progress.shared().settle(runs.unsettled_runs())
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
         counters.record_snapshot()
         in_transaction(_prune)

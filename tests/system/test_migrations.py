@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from models import connection, schema
+from models import WebSession, connection, schema, utcnow
 from models.db import database
 from models.sql import rows, run
 from tests.support.deployment import wait_until
@@ -76,6 +76,22 @@ def test_a_filled_database_of_the_first_version_comes_forward_whole(
         schema.check()
         assert {table: rows(f"SELECT {columns[table]} FROM {table} ORDER BY 1") for table in OLD_ROWS} == before
     end()
+
+
+def test_what_the_version_before_writes_is_taken_after_migration_006(settings: Any) -> None:
+    now = "'2026-08-18 11:00:00.000000+00:00'"
+    with connection():
+        run(f"INSERT INTO account (created_at) VALUES ({now})")
+        run(
+            "INSERT INTO web_session (id_hash, account_id, created_at, last_seen_at, expires_at) "
+            f"VALUES ('before', 1, {now}, {now}, {now})"
+        )
+        run("INSERT INTO mail_list (user_id, kind, subject_id, next_page) VALUES (1, 'character', 90000001, 1)")
+        WebSession.create(id_hash="now", account_id=1, expires_at=utcnow())
+        assert rows("SELECT id_hash, last_seen_at IS NULL FROM web_session ORDER BY 1") in (
+            [("before", False), ("now", True)],
+            [("before", 0), ("now", 1)],
+        )
 
 
 async def test_migrating_while_workers_run_stops_none_of_them(deployment: Any, next_version: Path) -> None:

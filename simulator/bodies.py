@@ -80,9 +80,17 @@ def _attackers(universe: Universe, kill: Kill, rng: random.Random) -> list[dict[
             found.append(npc)
     if kill.kind == "structure":
         found[0]["damage_done"] += BIG_DAMAGE + rng.randrange(10**9)
-    rng.choice(found)["final_blow"] = True
+    _final_blow(kill, found, rng)["final_blow"] = True
     found.sort(key=lambda attacker: -attacker["damage_done"])
     return found
+
+
+def _final_blow(kill: Kill, found: list[dict[str, Any]], rng: random.Random) -> dict[str, Any]:
+    """Who has the final blow: whom the kill is credited to, or now and then an NPC that was there."""
+    npcs = [attacker for attacker in found if "character_id" not in attacker]
+    if kill.credited_id is None or (npcs and rng.random() < 0.3):
+        return rng.choice(npcs)
+    return next(attacker for attacker in found if attacker.get("character_id") == kill.credited_id)
 
 
 def _victim(universe: Universe, kill: Kill, rng: random.Random, damage: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, TypeVar
 
-from peewee import Node, fn
+from peewee import Expression, Node, fn
 
 from models.db import is_postgres
 from models.fields import utcnow
@@ -40,3 +40,8 @@ def locked(query: Q, *, skip: bool = False) -> Q:
     selected: Any = query
     locking: Q = selected.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE")
     return locking
+
+
+def differs(one: Node, other: Node) -> Expression:
+    """Whether two values are not the same, where nothing is a value like any other."""
+    return Expression(one, "IS DISTINCT FROM" if is_postgres() else "IS NOT", other)

@@ -10,7 +10,7 @@ STATEMENTS = (
     "CREATE TABLE region (region_id BIGINT PRIMARY KEY, name TEXT)",
     "CREATE TABLE constellation (constellation_id BIGINT PRIMARY KEY, name TEXT, region_id BIGINT NOT NULL)",
     "CREATE TABLE stargate (system_id BIGINT NOT NULL, destination_id BIGINT NOT NULL, PRIMARY KEY (system_id, destination_id))",
-    "CREATE TABLE static_data_build (id INTEGER PRIMARY KEY, build_number BIGINT, released_at {time}, loaded_at {time}, "
+    "CREATE TABLE static_data_build (id BIGINT PRIMARY KEY, build_number BIGINT, released_at {time}, loaded_at {time}, "
     "newest_build_number BIGINT, checked_at {time})",
     *(
         f"ALTER TABLE {table} ADD COLUMN {column}"

@@ -5,7 +5,7 @@ Types and systems themselves are in `models.names`, beside the other things that
 
 from __future__ import annotations
 
-from peewee import BigIntegerField, CompositeKey, IntegerField, TextField
+from peewee import BigIntegerField, CompositeKey, TextField
 
 from models.fields import BaseModel, UtcDateTimeField
 
@@ -83,7 +83,7 @@ class Stargate(BaseModel):
 class StaticDataBuild(BaseModel):
     """The build that is loaded, and the newest one that CCP was heard of: one row, `id` 1."""
 
-    id = IntegerField(primary_key=True)
+    id = BigIntegerField(primary_key=True)
     build_number = BigIntegerField(null=True)
     released_at = UtcDateTimeField(null=True)
     loaded_at = UtcDateTimeField(null=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from simulator import names
+from simulator import catalog, names
 from simulator.headers import public
 from simulator.refusal import Refused
 
@@ -122,14 +122,22 @@ class Public:
         known = self._simulator.universe.name_of(number)
         if known is None or known[0] != "inventory_type":
             raise Refused(404, "Type not found!")
-        body = {"description": "", "group_id": 25, "name": known[1], "published": True, "type_id": number}
+        body = {
+            "description": "",
+            "group_id": catalog.TYPES[number][1],
+            "name": known[1],
+            "published": True,
+            "type_id": number,
+        }
         return public(request, orjson.dumps(body), now, 86_400.0)
 
     async def _system(self, request: web.Request, now: float) -> web.Response:
-        name = self._known(names.SYSTEMS, request, "Solar system not found")
+        name, constellation, _region, security, x, y, z = self._known(
+            catalog.SYSTEMS, request, "Solar system not found"
+        )
         body = {
-            "constellation_id": 20_000_020, "name": name, "position": {"x": 1.0, "y": 2.0, "z": 3.0},
-            "security_status": 0.9, "system_id": int(request.match_info["id"]),
+            "constellation_id": constellation, "name": name, "position": {"x": x, "y": y, "z": z},
+            "security_status": security, "system_id": int(request.match_info["id"]),
         }  # fmt: skip
         return public(request, orjson.dumps(body), now, 86_400.0)
 
@@ -144,7 +152,7 @@ class Public:
     async def _prices(self, request: web.Request, now: float) -> web.Response:
         body = [
             {"type_id": number, "average_price": number * 10.5, "adjusted_price": number * 10.0}
-            for number in names.ITEMS
+            for number in catalog.TYPES
         ]
         return public(request, orjson.dumps(body), now, 3600.0)
 

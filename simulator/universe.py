@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator import names
+from simulator import catalog, names
 from simulator.bodies import make_body
 from simulator.config import SimulatorConfig
 
@@ -75,13 +75,16 @@ class Universe:
             self.alliances[99_000_000 + number] = names.alliance_name(number)
         for number in range(1, 11):
             alliance = 99_000_001 + number % 4 if number % 4 < 3 else None
-            self.corporations[98_000_000 + number] = (names.corporation_name(number), alliance)
+            self.corporations[98_000_000 + number] = (
+                names.corporation_name(number, hostile=self.config.hostile_names),
+                alliance,
+            )
         for number in range(self.config.characters):
             character_id = 2_112_000_001 + number * 17
             corporation = 98_000_001 if number < 6 else 98_000_001 + self._rng.randrange(10)
             self.characters[character_id] = Character(
                 character_id,
-                names.character_name(self._rng, number),
+                names.character_name(self._rng, number, hostile=self.config.hostile_names),
                 corporation,
                 hashlib.sha1(f"owner:{self.config.seed}:{character_id}".encode(), usedforsecurity=False).hexdigest(),
                 is_director=number in (0, 2),
@@ -183,16 +186,12 @@ class Universe:
             return "corporation", self.corporations[entity_id][0]
         if entity_id in self.alliances:
             return "alliance", self.alliances[entity_id]
-        for category, table in (
-            ("corporation", names.NPC_CORPORATIONS),
-            ("faction", names.FACTIONS),
-            ("solar_system", names.SYSTEMS),
-            ("inventory_type", names.SHIPS),
-            ("inventory_type", names.WEAPONS),
-            ("inventory_type", names.ITEMS),
-            ("inventory_type", names.CONTAINERS),
-            ("inventory_type", names.NPC_SHIPS),
-        ):
-            if entity_id in table:
-                return category, table[entity_id]
+        if entity_id in names.NPC_CORPORATIONS:
+            return "corporation", names.NPC_CORPORATIONS[entity_id]
+        if entity_id in names.FACTIONS:
+            return "faction", names.FACTIONS[entity_id]
+        if entity_id in catalog.SYSTEMS:
+            return "solar_system", catalog.SYSTEMS[entity_id][0]
+        if entity_id in catalog.TYPES:
+            return "inventory_type", catalog.name_of(entity_id)
         return None

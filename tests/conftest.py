@@ -30,7 +30,7 @@ def simulated() -> Iterator[Simulated]:
     started: list[simulator.Handle] = []
 
     def start(**config: Any) -> simulator.Handle:
-        started.append(simulator.run_in_thread(simulator.SimulatorConfig(**config)))
+        started.append(simulator.run_in_thread(simulator.SimulatorConfig(**{"hostile_names": True, **config})))
         return started[-1]
 
     yield start

@@ -45,7 +45,9 @@ def site(folder: Path, **config: Any) -> Iterator[Site]:
     from killsync.killmails.store import known_ids
     from models import connect, schema
 
-    handle = run_in_thread(SimulatorConfig(**{"list_cache_seconds": 0.5, "new_kill_interval": 0.0, **config}))
+    handle = run_in_thread(
+        SimulatorConfig(**{"hostile_names": True, "list_cache_seconds": 0.5, "new_kill_interval": 0.0, **config})
+    )
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     values = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -121,12 +122,22 @@ def record_newest(build_number: int) -> None:
     in_transaction(lambda: _record(newest_build_number=build_number, checked_at=now()))
 
 
-def status() -> tuple[Build | None, datetime | None, int | None, datetime | None]:
-    """(the build that is loaded, when it was loaded, the newest build that CCP was heard of, when that was)."""
+@dataclass(frozen=True)
+class Status:
+    """Which build is loaded and since when; the newest build that CCP was heard of, and when that was."""
+
+    build: Build | None = None
+    loaded_at: datetime | None = None
+    newest: int | None = None
+    checked_at: datetime | None = None
+
+
+def status() -> Status:
+    """How the static data stands."""
     row = StaticDataBuild.get_or_none(StaticDataBuild.id == _BUILD)
     if row is None:
-        return None, None, None, None
-    return loaded(), row.loaded_at, row.newest_build_number, row.checked_at
+        return Status()
+    return Status(loaded(), row.loaded_at, row.newest_build_number, row.checked_at)
 
 
 def _record(**values: Any) -> None:

@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     esi_url: str = Field(REAL_ESI, description="Origin of the ESI API.")
     sso_url: str = Field(REAL_SSO, description="Origin of EVE SSO; its metadata document names everything else.")
     esi_compatibility_date: str = Field("2026-08-18", description="Sent as `X-Compatibility-Date` with each request.")
+    static_data_url: str = Field(
+        "https://developers.eveonline.com/static-data/tranquility",
+        description="Where CCP's static data export lies: `latest.jsonl` and the archives of its builds.",
+    )
     esi_user_agent: str = Field(
         "",
         description="Sent to ESI and the SSO, such as `Killsync/1.0 (admin@example.org)`. Required with the real ESI.",
@@ -140,7 +144,7 @@ class Settings(BaseSettings):
             raise ValueError("use amqp://user:password@host:5672/ or memory://")
         return value
 
-    @field_validator("esi_url", "sso_url")
+    @field_validator("esi_url", "sso_url", "static_data_url")
     @classmethod
     def _origin(cls, value: str) -> str:
         parts = urlsplit(value)

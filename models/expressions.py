@@ -115,3 +115,8 @@ def hour_number(column: Any) -> Any:
         return fn.floor(fn.date_part("epoch", column) / 3600).cast("bigint")
     # Julian days are fractions: a third of a second keeps a whole hour from being taken for the end of the one before.
     return ((fn.julianday(column) - 2440587.5) * 24 + 0.0001).cast("integer")
+
+
+def differs(one: Node, other: Node) -> Expression:
+    """Whether two values are not the same, where nothing is a value like any other."""
+    return Expression(one, "IS DISTINCT FROM" if is_postgres() else "IS NOT", other)

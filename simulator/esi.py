@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from simulator.answers import Refused, cache_headers, cacheable
 from simulator.buckets import Limits, cost
-from simulator.headers import etag_of
+from simulator.headers import cache_headers, etag_of, public
 from simulator.public import Public
+from simulator.refusal import Refused
 from simulator.sso import KILLMAIL_SCOPES
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Esi:
         self._cache: dict[tuple[str, int, int], Cached] = {}
         self._asked: dict[tuple[str, int, int], float] = {}
         self._bodies: dict[int, tuple[bytes, str]] = {}
+        self._public = Public(simulator)
         #: How often each kind of request came and how it was answered, such as ("killmail", 200).
         self.answers: Counter[tuple[str, int]] = Counter()
         self.tokens: Counter[str] = Counter()
@@ -53,25 +54,18 @@ class Esi:
         self.early_requests = 0
 
     def add_routes(self, app: web.Application) -> None:
-        public = Public(self._simulator.universe)
         for path, group, handler in (
             (r"/characters/{id:\d+}/killmails/recent", "char-killmail", self._character_list),
             (r"/corporations/{id:\d+}/killmails/recent", "corp-killmail", self._corporation_list),
             (r"/killmails/{id:\d+}/{hash}", "killmail", self._killmail),
-            ("/status", "status", public.status),
             (r"/characters/{id:\d+}/roles", None, self._roles),
-            (r"/characters/{id:\d+}", None, public.character),
-            (r"/corporations/{id:\d+}", None, public.corporation),
-            (r"/alliances/{id:\d+}", None, public.alliance),
-            (r"/universe/types/{id:\d+}", None, public.type),
-            (r"/universe/systems/{id:\d+}", None, public.system),
-            ("/universe/factions", None, public.factions),
-            ("/markets/prices", None, public.prices),
+            *self._public.looked_up(),
         ):
             for spelling in (path, f"{path}/"):
                 app.router.add_get(spelling, self._route(path, group, handler))
-        app.router.add_post("/universe/names", self._route("/universe/names", None, public.names))
-        app.router.add_post("/universe/names/", self._route("/universe/names", None, public.names))
+        for path, handler in self._public.posted():
+            for spelling in (path, f"{path}/"):
+                app.router.add_post(spelling, self._route(path, None, handler))
 
     def _route(self, path: str, group: str | None, work: Callable[..., Any]) -> Callable[..., Any]:
         kind = group or path.split("/")[-1] if "{" not in path.split("/")[-1] else group or path.split("/")[1]
@@ -87,7 +81,10 @@ class Esi:
             if group is not None:
                 bucket = self.limits.bucket(group, await self._subject(request, group, address))
                 if self.limits.is_enforced and bucket.is_empty(now):
-                    headers = {**self._bucket_headers(group, bucket, now), "Retry-After": str(bucket.retry_after(now))}
+                    headers = {
+                        **self._bucket_headers(group, bucket, now, 0),
+                        "Retry-After": str(bucket.retry_after(now)),
+                    }
                     return self._answer(kind, 429, {"error": "Too many requests"}, headers)
             try:
                 forced = self._simulator.forced_status(request.path)
@@ -100,7 +97,7 @@ class Esi:
             if bucket is not None:
                 bucket.spend(now, cost(response.status))
                 self.tokens[group or ""] += cost(response.status)
-                response.headers.update(self._bucket_headers(group or "", bucket, now))
+                response.headers.update(self._bucket_headers(group or "", bucket, now, cost(response.status)))
             else:
                 if response.status >= 400:
                     errors.errors += 1
@@ -129,13 +126,13 @@ class Esi:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         return self._simulator.sso.verify(token) if scheme.lower() == "bearer" else None
 
-    def _bucket_headers(self, group: str, bucket: Any, now: float) -> dict[str, str]:
+    def _bucket_headers(self, group: str, bucket: Any, now: float, spent: int) -> dict[str, str]:
         used = bucket.used(now)
         return {
             "X-Ratelimit-Group": group,
             "X-Ratelimit-Limit": f"{bucket.limit}/15m",
             "X-Ratelimit-Remaining": str(max(0, bucket.limit - used)),
-            "X-Ratelimit-Used": str(used),
+            "X-Ratelimit-Used": str(spent),
         }
 
     def _error_headers(self, address: str, now: float) -> dict[str, str]:
@@ -162,7 +159,9 @@ class Esi:
         corporation_id = int(request.match_info["id"])
         claims = self._authorized(request, KILLMAIL_SCOPES[1])
         character = self._simulator.universe.characters[int(claims["sub"].rsplit(":", 1)[1])]
-        if character.corporation_id != corporation_id or not character.is_director:
+        if character.corporation_id != corporation_id:
+            raise Refused(403, "Character is not in the corporation")
+        if not character.is_director:
             raise Refused(403, "Character does not have required role(s)")
         return self._list(request, "corporation", corporation_id, now)
 
@@ -214,7 +213,7 @@ class Esi:
         if kill is None or kill.killmail_hash != request.match_info["hash"]:
             raise Refused(422, "Invalid killmail_id and/or killmail_hash")
         body, etag = self._bodies.get(killmail_id) or self._make_body(killmail_id)
-        return cacheable(request, body, now, 30 * 86_400.0, etag)
+        return public(request, body, now, 30 * 86_400.0, etag)
 
     def _make_body(self, killmail_id: int) -> tuple[bytes, str]:
         """A killmail never changes: it is made once, so that a benchmark measures its client and not this."""
@@ -229,4 +228,4 @@ class Esi:
         character = self._simulator.universe.characters[int(request.match_info["id"])]
         if claims["sub"] != f"CHARACTER:EVE:{character.character_id}":
             raise Refused(403, "the token is of another character")
-        return cacheable(request, orjson.dumps({"roles": ["Director"] if character.is_director else []}), now, 3600.0)
+        return public(request, orjson.dumps({"roles": ["Director"] if character.is_director else []}), now, 3600.0)

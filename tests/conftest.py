@@ -29,7 +29,7 @@ def simulated() -> Iterator[Simulated]:
     started: list[Handle] = []
 
     def start(**config: Any) -> Handle:
-        started.append(run_in_thread(SimulatorConfig(**config)))
+        started.append(run_in_thread(SimulatorConfig(**{"hostile_names": True, **config})))
         return started[-1]
 
     yield start

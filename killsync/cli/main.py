@@ -11,7 +11,8 @@ from typing import Any
 
 import typer
 
-from killsync.cli import backup, dead_letters, doctor, embedded, keys, ledger, migrate, queue, simulator, status, sync
+from killsync.cli import backup, dead_letters, doctor, embedded, keys, ledger, migrate, queue, simulator,
+    static_data, status, sync
 
 app = typer.Typer(
     name="killsync",
@@ -21,6 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 queue_app = typer.Typer(help="Put work into the queues.", no_args_is_help=True)
+static_data_app = typer.Typer(
+    help="CCP's static data: names, ship classes, regions, security, gates.", no_args_is_help=True
+)
 letters_app = typer.Typer(help="Messages that no worker could do: look, send again, drop.", no_args_is_help=True)
 
 app.command("migrate")(migrate.migrate)
@@ -41,6 +45,9 @@ app.add_typer(letters_app, name="dead-letters")
 letters_app.command("list")(dead_letters.list_dead_letters)
 letters_app.command("retry")(dead_letters.retry_dead_letters)
 letters_app.command("drop")(dead_letters.drop_dead_letters)
+app.add_typer(static_data_app, name="static-data")
+static_data_app.command("update")(static_data.update)
+static_data_app.command("status")(static_data.status)
 
 
 def main() -> Any:

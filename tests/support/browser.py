@@ -36,7 +36,9 @@ class Site:
 @contextlib.contextmanager
 def site(folder: Path, **config: Any) -> Iterator[Site]:
     """Everything of `make run` but its scheduler, on a database of its own, with nobody logged in."""
-    handle = run_in_thread(SimulatorConfig(**{"list_cache_seconds": 0.5, "new_kill_interval": 0.0, **config}))
+    handle = run_in_thread(
+        SimulatorConfig(**{"hostile_names": True, "list_cache_seconds": 0.5, "new_kill_interval": 0.0, **config})
+    )
     admin = handle.simulator.universe.demo_characters[0].character_id
     settings = begin(
         settings_for(

@@ -11,8 +11,20 @@ from typing import Any
 
 import typer
 
-from killsync.cli import backup, dead_letters, doctor, embedded, keys, ledger, migrate, queue, simulator,
-    static_data, status, sync
+from killsync.cli import (
+    backup,
+    dead_letters,
+    doctor,
+    embedded,
+    keys,
+    ledger,
+    migrate,
+    queue,
+    simulator,
+    static_data,
+    status,
+    sync,
+)
 
 app = typer.Typer(
     name="killsync",

@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from killsync import http_session, startup
-from killsync.cli.console import console, problems, stop
+from killsync.cli.console import console, errors, say, stop
 from killsync.static_data import download, store
 from killsync.static_data.update import UpdateFailed
 from killsync.static_data.update import update as load
@@ -46,13 +46,13 @@ def status() -> None:
         with connection():
             store.record_newest(newest.number)
     except download.DownloadFailed as error:
-        problems.print(f"The newest build is not known: {error}", style="yellow", markup=False, soft_wrap=True)
+        errors.print(f"The newest build is not known: {error}", style="yellow", markup=False, soft_wrap=True)
     finally:
         http_session.close()
     with connection():
         found = store.status()
     if found.build is None:
-        console.print("No static data is loaded: run `killsync static-data update`.", markup=False)
+        say("No static data is loaded: run `killsync static-data update`.")
     else:
         console.print(
             f"Build {found.build.number} is loaded, since {found.loaded_at:%Y-%m-%d %H:%M} UTC.", markup=False

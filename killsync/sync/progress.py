@@ -9,7 +9,7 @@ from functools import cache
 
 from killsync.logging import get_logger
 from killsync.observability import metrics
-from killsync.sync import run_queries, runs
+from killsync.sync import run_queries, runs, store
 from models import in_transaction
 
 log = get_logger("sync")
@@ -39,8 +39,8 @@ class RunProgress:
             self._recounted.update(dict.fromkeys(turns, now))
 
         def work() -> tuple[set[int], list[int]]:
-            runs.add_costs(spent)
-            due = turns.union(runs.settled([run_id for run_id in spent if run_id not in turns]))
+            store.add_costs(spent)
+            due = turns.union(store.settled([run_id for run_id in spent if run_id not in turns]))
             return due, runs.recount(list(due)) if due else []
 
         self._report(*in_transaction(work))

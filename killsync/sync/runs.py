@@ -5,9 +5,9 @@ Each change is written with an event, so that whoever watches a run sees it. How
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from peewee import Case, Expression, Select, fn
+from peewee import Expression, Select, fn
 
 from killsync.events.store import emit, emit_each
 from models.db import in_transaction
@@ -64,19 +64,6 @@ def add_to_run(run_id: int, **amounts: int) -> None:
         in_transaction(SyncRun.update(**changes).where(SyncRun.id == run_id).execute)
 
 
-def add_costs(costs: Mapping[int, tuple[int, int]]) -> None:
-    """Add (requests, tokens) spent at ESI to the counters of several runs, by run id."""
-    requests = Case(SyncRun.id, [(run_id, spent) for run_id, (spent, _) in costs.items()], 0)
-    tokens = Case(SyncRun.id, [(run_id, spent) for run_id, (_, spent) in costs.items()], 0)
-    changes = {"esi_requests": SyncRun.esi_requests + requests, "esi_tokens": SyncRun.esi_tokens + tokens}
-
-    def work() -> None:
-        _lock(list(costs))
-        SyncRun.update(**changes).where(SyncRun.id.in_(list(costs))).execute()
-
-    in_transaction(work)
-
-
 def _lock(run_ids: Sequence[int]) -> None:
     """Lock runs in order of id, so that two workers never wait for each other."""
     if len(run_ids) > 1:
@@ -116,14 +103,6 @@ def recount(run_ids: Sequence[int]) -> list[int]:
         return [run.id for run in ended]
 
     return in_transaction(work)
-
-
-def settled(run_ids: Sequence[int]) -> list[int]:
-    """Those unfinished runs of *run_ids* that have nothing open any more. Cheap: asked after every message."""
-    if not run_ids:
-        return []
-    found = SyncRun.select(SyncRun.id).where(SyncRun.id.in_(list(run_ids)) & _UNFINISHED & _SETTLED)
-    return [run.id for run in found.namedtuples()]
 
 
 def fail(run_id: int, user_id: int, reason: str) -> None:

@@ -53,20 +53,20 @@ def _watch(data: dict[str, Any], *, as_json: bool) -> None:
                 _print(data, as_json=False)
             time.sleep(EVERY_SECONDS)
             data = gather(exact=False).as_dict()
-    with Live(_screen(data), console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+    with Live(screen(data), console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
         while True:
             time.sleep(EVERY_SECONDS)
-            live.update(_screen(gather(exact=False).as_dict()), refresh=True)
+            live.update(screen(gather(exact=False).as_dict()), refresh=True)
 
 
 def _print(data: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(data, default=_text, indent=2))
     else:
-        console.print(_screen(data))
+        console.print(screen(data))
 
 
-def _screen(data: dict[str, Any]) -> Group:
+def screen(data: dict[str, Any]) -> Group:
     """Everything, what needs a look first."""
     rates = data["rates"]
     users = new_table("Users", "Token health", "Users")

@@ -29,8 +29,8 @@ from models import connection, utcnow
 from models.db import database
 from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
 from models.sql import rows, run
+from tests.support.killmails import STACK, TOP_DAMAGE, fight
 from tests.support.player import Player
-from tests.support.stories import STACK, TOP_DAMAGE, fight
 from tests.support.web_server import fill, new_universe, served
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

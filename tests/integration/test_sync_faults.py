@@ -24,9 +24,9 @@ from models.fields import to_text, utcnow
 from models.sql import rows, run
 from simulator import Handle
 from simulator.faults import Fault
+from tests.support.embedded import embedded
 from tests.support.player import Player
 from tests.support.process import change_settings
-from tests.system.test_main_job import embedded
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

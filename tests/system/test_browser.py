@@ -13,9 +13,9 @@ import pytest
 
 from simulator.faults import Fault
 from tests.support.browser import DESKTOP, PHONE, WAIT_MS, Site, chromium, log_in, site
+from tests.support.killmails import STACK, TOP_DAMAGE, fight
 from tests.support.npm import JS, npm_packages
 from tests.support.resources import PROJECT
-from tests.support.stories import STACK, TOP_DAMAGE, fight
 
 FIGHT = 990_000_001
 #: Where the pictures of the documentation go, when they are asked for by KILLSYNC_PICTURES=1.

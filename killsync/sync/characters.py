@@ -15,10 +15,9 @@ from killsync.killmails import ledger
 from killsync.logging import bind_context, get_logger
 from killsync.sso.refresh import usable_until
 from killsync.sync import corporation_polls, corporations, runs, schedule, user_polls
+from killsync.sync.list_owner import ListOwner, ListRead
 from killsync.sync.list_sync import (
     IN_FLIGHT_SECONDS,
-    ListOwner,
-    ListRead,
     Outcome,
     lease_list,
     retry_when_free,

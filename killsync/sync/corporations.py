@@ -19,10 +19,9 @@ from killsync.logging import get_logger
 from killsync.settings import CORPORATION_SCOPE
 from killsync.sso.refresh import usable_until
 from killsync.sync import corporation_polls, directors, run_queries, runs, schedule, user_polls
+from killsync.sync.list_owner import ListOwner, ListRead
 from killsync.sync.list_sync import (
     IN_FLIGHT_SECONDS,
-    ListOwner,
-    ListRead,
     Outcome,
     lease_list,
     retry_when_free,

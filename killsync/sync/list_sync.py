@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from typing import Any, NoReturn
@@ -29,6 +29,7 @@ from killsync.observability import metrics
 from killsync.sso.errors import Disabled, NeedsLogin, SsoAway, VaultError
 from killsync.sso.refresh import access_token
 from killsync.sync import lists, progress, runs
+from killsync.sync.list_owner import ListOwner, ListRead
 from killsync.sync.lists import LeaseAttempt, LeasedList, PageState
 from killsync.sync.pagination import Walk, begin
 from models import in_transaction, utcnow
@@ -54,40 +55,6 @@ class Outcome(Enum):
     COMPLETED = "completed"
     FAILED = "failed"
     TAKEN_OVER = "taken over"
-
-
-@dataclass(frozen=True)
-class ListRead:
-    """What a sync that read all its pages brought.
-
-    Attributes:
-        news: ids new to the list, history not counted.
-        page_one_expires: ESI's `Expires` of page 1.
-    """
-
-    news: int
-    page_one_expires: datetime | None
-
-
-@dataclass(frozen=True)
-class ListOwner:
-    """What differs between a character's own list and a corporation's.
-
-    Attributes:
-        record: enter a page's (id, hash) pairs for this owner, with the fetch priority of those that are new.
-        schedule_next: schedule the next poll after a sync that read its pages.
-        hold: nobody else sends a message for the list for so many seconds.
-        poll_in: schedule the next poll in so many seconds, after a sync that failed.
-        cured_by_refresh: errors that a fresh token may cure, since a token may be revoked before its time.
-        on_forbidden: what a 403 means, where it is an answer rather than a fault: notes it, gives the reason the run fails.
-    """
-
-    record: Callable[[list[tuple[int, str]], int], ledger.Recorded]
-    schedule_next: Callable[[ListRead], None]
-    hold: Callable[[float], None]
-    poll_in: Callable[[float], None]
-    cured_by_refresh: tuple[type[errors.EsiError], ...] = (errors.TokenRejected,)
-    on_forbidden: Callable[[], str] | None = None
 
 
 class TakenOver(Exception):

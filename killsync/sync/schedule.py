@@ -25,7 +25,7 @@ from killsync.settings import Settings
 HOUR = 3600.0
 DAY = 24 * HOUR
 
-#: The time spans whose killmails tell what comes next, seconds; each tells an equal part.
+#: The time spans whose killmails count for what comes next, seconds; each counts for an equal part.
 SPANS = (HOUR, DAY, 7 * DAY, 60 * DAY)
 #: Beside what it brought, a list is expected to bring one killmail in as long as it has been quiet, and this, seconds: the
 #: longer nothing happens, the less will.
@@ -165,7 +165,7 @@ def early_poll_delay(age: Any, shared_by: Any, phase: Any, limits: PollLimits) -
     """Seconds from now within which a user who is on a killmail of *age* is polled, if not scheduled sooner anyway.
 
     Several of our users on one killmail are spread, by their *phase* between 0 and 1, over an interval that grows with
-    their number: all of their lists name the same, so one poll now and then tells most of what a fight brings.
+    their number: all of their lists name the same, so one poll now and then brings most of what a fight does.
     """
     weighing = weight(shared_by)
     return phase * interval(expected_rate([decayed(age, span, weighing) for span in SPANS], age), 0.0 * age, limits)

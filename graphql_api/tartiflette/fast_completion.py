@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 from tartiflette.language.ast import FieldNode, InlineFragmentNode, VariableNode
@@ -62,36 +61,29 @@ def complete(result: Any, graphql_type: Any, field_nodes: list[Any], context: An
 
 
 def _plan(graphql_type: Any, field_nodes: list[Any], context: Any) -> Complete:
-    is_required = graphql_type.is_non_null_type
-    if is_required:
-        graphql_type = graphql_type.wrapped_type
+    """How a value of a type is completed. What may not be null raises on None, each in its own way."""
+    if graphql_type.is_non_null_type:
+        return _not_null(graphql_type.wrapped_type, field_nodes, context)
+    if hasattr(graphql_type, "implemented_fields"):
+        fields = _fields(graphql_type, field_nodes, context)
+        return lambda value: (
+            None if value is None else {key: inner(getattr(value, attribute)) for key, attribute, inner in fields}
+        )
+    inner = _not_null(graphql_type, field_nodes, context)
+    return lambda value: None if value is None else inner(value)
+
+
+def _not_null(graphql_type: Any, field_nodes: list[Any], context: Any) -> Complete:
     if graphql_type.is_list_type:
-        inner = _list(_plan(graphql_type.wrapped_type, field_nodes, context))
-    elif hasattr(graphql_type, "implemented_fields"):
-        inner = _object(graphql_type, field_nodes, context)
-    elif hasattr(graphql_type, "coerce_output"):
-        inner = _SCALARS.get(graphql_type.name) or graphql_type.coerce_output
-    elif hasattr(graphql_type, "get_value"):
-        inner = partial(_enum, graphql_type)
-    else:
-        raise NotPlain
-    return _required(inner) if is_required else _nullable(inner)
-
-
-def _required(inner: Complete) -> Complete:
-    def required(value: Any) -> Any:
-        if value is None:
-            raise NotPlain
-        return inner(value)
-
-    return required
-
-
-def _nullable(inner: Complete) -> Complete:
-    def nullable(value: Any) -> Any:
-        return None if value is None else inner(value)
-
-    return nullable
+        return _list(_plan(graphql_type.wrapped_type, field_nodes, context))
+    if hasattr(graphql_type, "implemented_fields"):
+        fields = _fields(graphql_type, field_nodes, context)
+        return lambda value: {key: inner(getattr(value, attribute)) for key, attribute, inner in fields}
+    if hasattr(graphql_type, "coerce_output"):
+        return _SCALARS.get(graphql_type.name) or _scalar(graphql_type.coerce_output)
+    if hasattr(graphql_type, "get_value"):
+        return _enum(graphql_type)
+    raise NotPlain
 
 
 def _id(value: Any) -> str:
@@ -112,15 +104,33 @@ def _boolean(value: Any) -> bool:
     raise NotPlain
 
 
+def _int(value: Any) -> int:
+    if type(value) is int:
+        return value
+    raise NotPlain
+
+
 #: Scalars whose values need next to nothing: most fields of a page are of these.
-_SCALARS: dict[str, Complete] = {"ID": _id, "String": _string, "Boolean": _boolean}
+_SCALARS: dict[str, Complete] = {"ID": _id, "String": _string, "Boolean": _boolean, "Int": _int}
 
 
-def _enum(enum_type: Any, value: Any) -> str:
-    name = enum_value(value)
-    if enum_type.get_value(name) is None:
-        raise NotPlain
-    return name
+def _scalar(coerce: Complete) -> Complete:
+    def scalar(value: Any) -> Any:
+        if value is None:
+            raise NotPlain
+        return coerce(value)
+
+    return scalar
+
+
+def _enum(enum_type: Any) -> Complete:
+    def enum(value: Any) -> str:
+        name = enum_value(value)
+        if enum_type.get_value(name) is None:
+            raise NotPlain
+        return name
+
+    return enum
 
 
 def _list(inner: Complete) -> Complete:
@@ -132,35 +142,27 @@ def _list(inner: Complete) -> Complete:
     return items
 
 
-def _object(object_type: Any, field_nodes: list[Any], context: Any) -> Complete:
+def _fields(object_type: Any, field_nodes: list[Any], context: Any) -> list[tuple[str, str, Complete]]:
+    """(key of the answer, attribute, how it is completed) of each field that is selected on an object."""
     selected: dict[str, list[Any]] = {}
     seen: set[str] = set()
     for node in field_nodes:
         if node.selection_set:
             collect(node.selection_set, object_type.name, context, selected, seen)
-    plans: list[tuple[str, Complete]] = []
-    attributes: list[str] = []
+    fields: list[tuple[str, str, Complete]] = []
     for key, nodes in selected.items():
         name = nodes[0].name.value
         if name == "__typename":
-            # Any attribute will do: what stands there is the same for every object.
-            plans.append((key, lambda _: object_type.name))
-            attributes.append("__class__")
+            fields.append((key, "__class__", lambda _: object_type.name))
             continue
         field = object_type.find_field(name)
         if field.raw_resolver is not None:
             raise NotPlain
-        plans.append((key, _plan(field.graphql_type, nodes, context)))
-        attributes.append(attribute_of(object_type.name, name))
-    read = attrgetter(*attributes)
-    if len(plans) == 1:
-        ((only_key, only_plan),) = plans
-        return lambda value: {only_key: only_plan(read(value))}
-
-    def whole(value: Any) -> Any:
-        return {key: complete(found) for (key, complete), found in zip(plans, read(value), strict=True)}
-
-    return whole
+        fields.append((key, attribute_of(object_type.name, name), _plan(field.graphql_type, nodes, context)))
+    if all(attribute == "__class__" for _, attribute, _ in fields):
+        # Every value has a class, None as well: whether it may be None has to be looked at.
+        raise NotPlain
+    return fields
 
 
 def collect(selection_set: Any, type_name: str, context: Any, into: dict[str, list[Any]], seen: set[str]) -> None:

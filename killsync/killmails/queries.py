@@ -20,7 +20,6 @@ from models import killmails as tables
 from models.expressions import one_of
 from models.fields import moment, to_text
 from models.killmails import Involvement, KillmailRef
-from models.names import ItemType
 from models.sql import fetch
 
 #: The most killmails of a page.
@@ -145,7 +144,7 @@ def _killmail(row: dict[str, Any], names: EntityNames) -> Killmail:
         killmail_id=row["killmail_id"],
         killmail_hash=row["killmail_hash"],
         killmail_time=moment(row["killmail_time"]),
-        solar_system=names.system(row["solar_system_id"]),
+        solar_system=names.systems[row["solar_system_id"]],
         moon_id=row["moon_id"],
         war_id=row["war_id"],
         victim=victim,
@@ -160,7 +159,7 @@ def _add_attackers(found: dict[int, Killmail], names: EntityNames) -> None:
     for row in fetch(query):
         attacker = Attacker(
             **names.party(row),
-            weapon_type=names.maybe(ItemType, row["weapon_type_id"]),
+            weapon_type=names.types[row["weapon_type_id"]],
             damage_done=row["damage_done"],
             final_blow=bool(row["final_blow"]),
             security_status=row["security_status"],
@@ -184,7 +183,7 @@ def _add_items(found: dict[int, Killmail], names: EntityNames) -> None:
     by_row: dict[int, Item] = {}
     for row in fetch(query):
         item = by_row[row["id"]] = Item(
-            item_type=names.of(ItemType, row["item_type_id"]),
+            item_type=names.types[row["item_type_id"]],
             flag=row["flag"],
             quantity_dropped=row["quantity_dropped"],
             quantity_destroyed=row["quantity_destroyed"],

@@ -76,7 +76,7 @@ def _summary(row: dict[str, Any], names: EntityNames) -> KillmailSummary:
     return KillmailSummary(
         killmail_id=row["killmail_id"],
         killmail_time=moment(row["killmail_time"]),
-        solar_system=names.system(row["solar_system_id"]),
+        solar_system=names.systems[row["solar_system_id"]],
         victim=party(row, names),
         attacker_count=row["attacker_count"],
     )

@@ -115,12 +115,18 @@ def postgres_parameters(url: str) -> dict[str, Any]:
 
 
 def open_listener(settings: Settings) -> Any:
-    """A psycopg2 connection of its own, in autocommit, for LISTEN: past a PgBouncer if the settings name a way."""
+    """A psycopg2 connection of its own that listens to `killsync`: past a PgBouncer if the settings name a way."""
     url = settings.database_listen_url or settings.database_url
     name = urlsplit(url).path.lstrip("/") or "postgres"
     listener = psycopg2.connect(dbname=name, **{**ALIVE, **postgres_parameters(url)})
     listener.autocommit = True
+    listener.cursor().execute("LISTEN killsync")
     return listener
+
+
+def probe(listener: Any) -> None:
+    """Ask a listener's connection for an answer; it raises where the connection is broken without a sign of it."""
+    listener.cursor().execute("SELECT 1")
 
 
 def is_postgres() -> bool:

@@ -17,6 +17,11 @@ UNIX_EPOCH_AS_JULIAN_DAY = 2_440_587.5
 T = TypeVar("T")
 
 
+def either(*, postgres: T, sqlite: T) -> T:
+    """The one that the database of the models understands."""
+    return postgres if is_postgres() else sqlite
+
+
 def now(offset_seconds: float = 0.0) -> ColumnBase:
     """The database's own clock, moved by an offset: hosts whose clocks differ still agree on what is due.
 
@@ -31,12 +36,12 @@ def now(offset_seconds: float = 0.0) -> ColumnBase:
 
 def within(seconds: int) -> Node:
     """A moment of the next *seconds* by the database's clock, chosen at random for each row."""
-    if is_postgres():
-        moment: Node = fn.statement_timestamp() + fn.make_interval(0, 0, 0, 0, 0, 0, fn.random() * seconds)
-        return moment
     offset = fn.printf("+%d seconds", fn.abs(fn.random()) % seconds)
-    moved: Node = fn.strftime("%Y-%m-%d %H:%M:%f000+00:00", "now", offset)
-    return moved
+    moment: Node = either(
+        postgres=fn.statement_timestamp() + fn.make_interval(0, 0, 0, 0, 0, 0, fn.random() * seconds),
+        sqlite=fn.strftime("%Y-%m-%d %H:%M:%f000+00:00", "now", offset),
+    )
+    return moment
 
 
 def at(moment: datetime) -> ColumnBase:
@@ -51,8 +56,7 @@ def evaluate(expression: Node) -> Any:
 
 def lift_time_limit() -> None:
     """In a transaction: let its statements take as long as they take, as maintenance of large tables must."""
-    if is_postgres():
-        evaluate(fn.set_config("statement_timeout", "0", True))
+    evaluate(either(postgres=fn.set_config("statement_timeout", "0", True), sqlite=Value(None)))
 
 
 def locked(query: Q, *, skip: bool = False) -> Q:
@@ -67,17 +71,12 @@ def locked(query: Q, *, skip: bool = False) -> Q:
     return locking
 
 
-def either(*, postgres: T, sqlite: T) -> T:
-    """The one that the database of the models understands."""
-    return postgres if is_postgres() else sqlite
-
-
 def epoch_of(column: Node) -> Any:
     """The moment in *column* as seconds since 1970, to the millisecond."""
     return either(
         postgres=fn.date_part("epoch", column),
         # Julian days are fractions, which the rounding makes whole milliseconds again.
-        sqlite=fn.round((fn.julianday(fn.substr(column, 1, 23)) - 2440587.5) * 86_400, 3),
+        sqlite=fn.round((fn.julianday(fn.substr(column, 1, 23)) - UNIX_EPOCH_AS_JULIAN_DAY) * 86_400, 3),
     )
 
 
@@ -93,7 +92,7 @@ def one_of(column: Any, values: Iterable[int]) -> Node:
 
 def folded(column: Any) -> Any:
     """A name without regard to case, as the index for searching has it; also the order of that index."""
-    return fn.lower(column).collate('"C"') if is_postgres() else column.collate("NOCASE")
+    return either(postgres=fn.lower(column).collate('"C"'), sqlite=column.collate("NOCASE"))
 
 
 def has_text(column: Any, text: str, *, at_start: bool = False) -> Node:
@@ -111,12 +110,13 @@ def has_text(column: Any, text: str, *, at_start: bool = False) -> Node:
 
 def hour_number(column: Any) -> Any:
     """The hours since 1970 of a moment: a number groups faster than a moment does."""
-    if is_postgres():
-        return fn.floor(fn.date_part("epoch", column) / 3600).cast("bigint")
-    # Julian days are fractions: a third of a second keeps a whole hour from being taken for the end of the one before.
-    return ((fn.julianday(column) - 2440587.5) * 24 + 0.0001).cast("integer")
+    return either(
+        postgres=fn.floor(fn.date_part("epoch", column) / 3600).cast("bigint"),
+        # Julian days are fractions: a third of a second keeps a whole hour from being taken for the end of the one before.
+        sqlite=((fn.julianday(column) - UNIX_EPOCH_AS_JULIAN_DAY) * 24 + 0.0001).cast("integer"),
+    )
 
 
 def differs(one: Node, other: Node) -> Expression:
     """Whether two values are not the same, where nothing is a value like any other."""
-    return Expression(one, "IS DISTINCT FROM" if is_postgres() else "IS NOT", other)
+    return Expression(one, either(postgres="IS DISTINCT FROM", sqlite="IS NOT"), other)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-from datetime import datetime
 from typing import Any
 
 import peewee
 
 from models.db import database, is_postgres
-from models.fields import utcnow
 
 
 def rows(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
@@ -47,11 +45,6 @@ def sql_now(offset_seconds: float = 0.0) -> str:
         moved = f" + interval '1 second' * {float(offset_seconds)!r}" if offset_seconds else ""
         return f"(statement_timestamp(){moved})"
     return f"strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now', '{float(offset_seconds):+.3f} seconds')"
-
-
-def sql_moment(moment: datetime) -> str:
-    """SQL for *moment*, read from this host's clock, on the database's clock."""
-    return sql_now((moment - utcnow()).total_seconds())
 
 
 def insert_rows(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]], suffix: str = "") -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import orjson
+import msgspec
 from aiohttp import web
 
 from simulator.buckets import Limits, cost
@@ -203,7 +203,7 @@ class Esi:
             {"killmail_hash": digest, "killmail_id": number}
             for number, digest in listed[(page - 1) * size : page * size]
         ]
-        body = orjson.dumps(items)
+        body = msgspec.json.encode(items)
         return Cached(body, etag_of(body), now, self._simulator.forced_pages or pages, page > pages)
 
     async def _killmail(self, request: web.Request, now: float) -> web.Response:
@@ -219,7 +219,7 @@ class Esi:
         """A killmail never changes: it is made once, so that a benchmark measures its client and not this."""
         if len(self._bodies) >= MOST_BODIES:
             self._bodies.clear()
-        body = orjson.dumps(self._simulator.universe.body(killmail_id))
+        body = msgspec.json.encode(self._simulator.universe.body(killmail_id))
         made = self._bodies[killmail_id] = body, etag_of(body)
         return made
 
@@ -228,4 +228,6 @@ class Esi:
         character = self._simulator.universe.characters[int(request.match_info["id"])]
         if claims["sub"] != f"CHARACTER:EVE:{character.character_id}":
             raise Refused(403, "the token is of another character")
-        return public(request, orjson.dumps({"roles": ["Director"] if character.is_director else []}), now, 3600.0)
+        return public(
+            request, msgspec.json.encode({"roles": ["Director"] if character.is_director else []}), now, 3600.0
+        )

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import orjson
+import msgspec
 from aiohttp import web
 
 from simulator import catalog, names
@@ -45,8 +45,8 @@ class Public:
     async def _ids(self, request: web.Request) -> list[int]:
         """The ids of a bulk look-up's body."""
         try:
-            ids = orjson.loads(await request.read())
-        except orjson.JSONDecodeError:
+            ids = msgspec.json.decode(await request.read())
+        except msgspec.DecodeError:
             raise Refused(400, "the body is not JSON") from None
         if not isinstance(ids, list) or not 1 <= len(ids) <= 1000 or any(type(number) is not int for number in ids):
             raise Refused(400, "1 to 1000 ids are needed")
@@ -63,7 +63,7 @@ class Public:
             entry = {"character_id": character.character_id, "corporation_id": character.corporation_id}
             alliance = universe.corporations.get(character.corporation_id, ("", None))[1]
             found.append(entry if alliance is None else {**entry, "alliance_id": alliance})
-        return public(request, orjson.dumps(found), now, 3600.0)
+        return public(request, msgspec.json.encode(found), now, 3600.0)
 
     async def _names(self, request: web.Request, now: float) -> web.Response:
         ids = await self._ids(request)
@@ -82,7 +82,7 @@ class Public:
             "start_time": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "vip": False,
         }
-        return public(request, orjson.dumps(body), now, 30.0)
+        return public(request, msgspec.json.encode(body), now, 30.0)
 
     async def _character(self, request: web.Request, now: float) -> web.Response:
         character = self._known(self._simulator.universe.characters, request, "Character not found")
@@ -93,7 +93,7 @@ class Public:
         alliance = self._simulator.universe.corporations[character.corporation_id][1]
         if alliance is not None:
             body["alliance_id"] = alliance
-        return public(request, orjson.dumps(body), now, 86_400.0)
+        return public(request, msgspec.json.encode(body), now, 86_400.0)
 
     async def _corporation(self, request: web.Request, now: float) -> web.Response:
         name, alliance = self._known(self._simulator.universe.corporations, request, "Corporation not found")
@@ -106,7 +106,7 @@ class Public:
         }  # fmt: skip
         if alliance is not None:
             body["alliance_id"] = alliance
-        return public(request, orjson.dumps(body), now, 3600.0)
+        return public(request, msgspec.json.encode(body), now, 3600.0)
 
     async def _alliance(self, request: web.Request, now: float) -> web.Response:
         name = self._known(self._simulator.universe.alliances, request, "Alliance not found")
@@ -115,7 +115,7 @@ class Public:
             "creator_corporation_id": 98_000_001, "creator_id": ceo, "date_founded": "2016-06-26T21:00:00Z",
             "name": name, "ticker": f"A{int(request.match_info['id']) % 100}",
         }  # fmt: skip
-        return public(request, orjson.dumps(body), now, 3600.0)
+        return public(request, msgspec.json.encode(body), now, 3600.0)
 
     async def _type(self, request: web.Request, now: float) -> web.Response:
         number = int(request.match_info["id"])
@@ -129,7 +129,7 @@ class Public:
             "published": True,
             "type_id": number,
         }
-        return public(request, orjson.dumps(body), now, 86_400.0)
+        return public(request, msgspec.json.encode(body), now, 86_400.0)
 
     async def _system(self, request: web.Request, now: float) -> web.Response:
         name, constellation, _region, security, x, y, z = self._known(
@@ -139,7 +139,7 @@ class Public:
             "constellation_id": constellation, "name": name, "position": {"x": x, "y": y, "z": z},
             "security_status": security, "system_id": int(request.match_info["id"]),
         }  # fmt: skip
-        return public(request, orjson.dumps(body), now, 86_400.0)
+        return public(request, msgspec.json.encode(body), now, 86_400.0)
 
     async def _factions(self, request: web.Request, now: float) -> web.Response:
         body = [
@@ -147,14 +147,14 @@ class Public:
              "station_count": 10, "station_system_count": 5}
             for number, name in names.FACTIONS.items()
         ]  # fmt: skip
-        return public(request, orjson.dumps(body), now, 86_400.0)
+        return public(request, msgspec.json.encode(body), now, 86_400.0)
 
     async def _prices(self, request: web.Request, now: float) -> web.Response:
         body = [
             {"type_id": number, "average_price": number * 10.5, "adjusted_price": number * 10.0}
             for number in catalog.TYPES
         ]
-        return public(request, orjson.dumps(body), now, 3600.0)
+        return public(request, msgspec.json.encode(body), now, 3600.0)
 
     def _known(self, table: dict[int, Any], request: web.Request, text: str) -> Any:
         found = table.get(int(request.match_info["id"]))

@@ -13,11 +13,11 @@ from typing import Any
 
 from peewee import EXCLUDED, fn
 
+from killsync.killmails.store import enter_new
 from models.db import in_transaction
 from models.expressions import locked, now, one_of
 from models.fields import LONG_AGO, to_text, utcnow
 from models.killmails import FETCHED, INVALID, PENDING, KillmailRef
-from models.sql import insert_rows
 
 #: Fetch priorities, most urgent first: a killmail that just happened goes before history, a priority user's before another's.
 FRESH_PRIORITY, FRESH, BACKLOG_PRIORITY, BACKLOG = 0, 1, 2, 3
@@ -73,12 +73,12 @@ def _record(
     owner_id: int, run_id: int | None, unique: list[tuple[int, str]], fetch_priority: int, of_corporation: bool
 ) -> Recorded:
     discovered = to_text(utcnow())
-    entered = _enter(
+    entered = enter_new(
         "killmail_ref",
         ("killmail_id", "killmail_hash", "state", "attempts", "discovered_at", "lane", "due_at", "run_id"),
         [(number, digest, PENDING, 0, discovered, fetch_priority, LONG_AGO, run_id) for number, digest in unique],
     )
-    named = _enter(
+    named = enter_new(
         "corporation_killmail" if of_corporation else "user_killmail",
         ("corporation_id" if of_corporation else "user_id", "killmail_id"),
         [(owner_id, number) for number, _ in unique],
@@ -86,13 +86,6 @@ def _record(
     if len(entered) < len(unique):
         _reconsider(dict(unique), entered, named, fetch_priority)
     return Recorded(new_to_list=len(named), new_to_ledger=len(entered))
-
-
-def _enter(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> set[int]:
-    """Insert the rows that are not there yet; their killmail ids."""
-    # Text: a page has up to 1,000 ids, which Peewee takes 20 ms to write down and text 1 ms.
-    entered = insert_rows(table, columns, values, "ON CONFLICT DO NOTHING RETURNING killmail_id")
-    return {killmail_id for (killmail_id,) in entered.fetchall()}
 
 
 def _reconsider(listed: dict[int, str], entered: set[int], new_to_list: set[int], fetch_priority: int) -> None:

@@ -218,3 +218,10 @@ def _item_ids(count: int) -> Iterator[int]:
     sequences: Any = Table("sqlite_sequence", ("name", "seq")).bind(database)
     last = sequences.select(sequences.seq).where(sequences.name == "killmail_item").scalar()
     return itertools.count((last or 0) + 1)
+
+
+def enter_new(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> set[int]:
+    """Insert the rows that are not there yet; their killmail ids."""
+    # Text: a page has up to 1,000 ids, which Peewee takes 20 ms to write down and text 1 ms.
+    entered = insert_rows(table, columns, values, "ON CONFLICT DO NOTHING RETURNING killmail_id")
+    return {killmail_id for (killmail_id,) in entered.fetchall()}

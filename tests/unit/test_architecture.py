@@ -13,13 +13,13 @@ import pytest
 from tests.support.resources import PROJECT
 
 #: Lines of a module: about so many, and never more than so many.
-ABOUT, MOST_LINES = 300, 350
+ABOUT, MOST_LINES = 300, 330
 #: Modules that are longer than `ABOUT`.
-MOST_LONG_MODULES = 3
+MOST_LONG_MODULES = 2
 #: Statements written as SQL text, in the whole project outside migrations.
-MOST_SQL_TEXTS = 220
+MOST_SQL_TEXTS = 40
 #: Calls of `is_postgres()`.
-MOST_IS_POSTGRES = 40
+MOST_IS_POSTGRES = 12
 #: SQL text stands in `models/`, in files of these names ...
 SQL_FILES = {"queries.py", "store.py"}
 #: ... and in these, each with its reason.
@@ -27,7 +27,7 @@ SQL_ELSEWHERE = {
     "killsync/cli/backup.py": "looks into a file of SQLite that is not the connected database",
 }
 #: Texts that stand anywhere else.
-MOST_SQL_OUT_OF_PLACE = 180
+MOST_SQL_OUT_OF_PLACE = 0
 #: The functions that take texts, themselves.
 SQL_FUNCTIONS = "models/sql.py"
 

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from killsync.esi.clock import Clock
 from killsync.esi.rate_limit.circuit_breaker import CircuitBreaker
 from killsync.esi.rate_limit.token_bucket import TokenBucket
-from models.db import connection, in_transaction, is_postgres
+from models.db import connection, in_transaction
 from models.esi import EsiBucket
-from models.expressions import locked, now
+from models.expressions import either, locked, now
 from models.fields import from_any
 from models.sql import rows, run, sql_now
 
@@ -124,7 +124,7 @@ def _seconds(moment: datetime | str) -> float:
 
 
 def _lock_text() -> str:
-    return _POSTGRES_LOCK if is_postgres() else _SQLITE_LOCK
+    return either(postgres=_POSTGRES_LOCK, sqlite=_SQLITE_LOCK)
 
 
 def _write(name: str, text: str) -> None:

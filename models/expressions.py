@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from peewee import OP, Expression, Node, Value, fn
+from peewee import OP, Expression, Node, fn
 
 from models.db import is_postgres
 from models.fields import utcnow
@@ -41,16 +40,6 @@ def locked(query: Q, *, skip: bool = False) -> Q:
     selected: Any = query
     locking: Q = selected.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE")
     return locking
-
-
-def one_of(column: Any, values: Iterable[int]) -> Node:
-    """That *column* is one of *values*. PostgreSQL gets them as one array, which costs less to write down than a list."""
-    wanted = list(values)
-    if len(wanted) != 1 and is_postgres():
-        condition: Node = column == fn.ANY(Value(wanted, unpack=False))
-        return condition
-    single: Node = column == wanted[0] if len(wanted) == 1 else column.in_(wanted)
-    return single
 
 
 def folded(column: Any) -> Any:

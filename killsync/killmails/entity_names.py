@@ -65,6 +65,7 @@ class EntityNames:
 
     def fill(self) -> None:
         """Read the names of all that was given out."""
+        # In the order of NAMED.
         given = (self.characters, self.corporations, self.alliances, self.factions, self.types, self.systems)
         wanted = [[entity_id for entity_id in entities if entity_id is not None] for entities in given]
         for row in _NAMES.fetch(*wanted):

@@ -20,7 +20,7 @@ from models.prepared import Ids, Prepared
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """Whose kills and losses a list tells apart: the ids of one kind of involvement, such as a reader's characters."""
+    """Whose kills and losses a list marks: the ids of one kind of involvement, such as a reader's characters."""
 
     kind: int
     ids: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What a client is told when something goes wrong: known errors with a code, all others with an id that is in the log."""
+"""What a client gets when something goes wrong: known errors with a code, all others with an id that is in the log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_CHARACTERS = 400
 
 
 class ApiError(TartifletteError):
-    """An error that a client may see as it is; `code` tells programs what it is."""
+    """An error that a client may see as it is; `code` says what it is to programs."""
 
     code = "BAD_REQUEST"
 

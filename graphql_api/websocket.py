@@ -69,7 +69,7 @@ async def talk(request: web.Request, api: Api) -> web.StreamResponse:
 
 
 async def close_all(app: web.Application) -> None:
-    """Tell every client to come back: this process stops."""
+    """Ask every client to come back: this process stops."""
     open_sockets = app[_OPEN]
     for socket in tuple(open_sockets):
         with contextlib.suppress(Exception):
@@ -153,7 +153,7 @@ class _Conversation:
         self._operations[number] = task
 
     async def _operate(self, number: str, query: str, name: str | None, variables: dict[str, Any] | None) -> None:
-        """Run one operation to its end and tell the client of it."""
+        """Run one operation to its end and say so to the client."""
         try:
             await self._results(number, query, name, variables)
             await self._send({"id": number, "type": "complete"})

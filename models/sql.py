@@ -16,13 +16,12 @@ def rows(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
     return cursor.fetchall() if cursor.description else []
 
 
-def fetch(query: Any) -> list[dict[str, Any]]:
-    """All rows of a Peewee query by column, as the database gives them: a moment is text on SQLite (`from_any` reads it).
+def all_rows(cursor: Any) -> list[dict[str, Any]]:
+    """All rows of a cursor by column, as the database gives them: a moment is text on SQLite (`from_any` reads it).
 
     For pages of killmails, which have thousands of values that need no conversion: Peewee's own rows take three times
     as long there.
     """
-    cursor = database.execute(query)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 

@@ -9,12 +9,25 @@ from typing import Any
 from peewee import Value
 
 from killsync.killmails.killmail import Entity, Party
-from models.expressions import one_of
-from models.names import Alliance, Character, Corporation, Faction, ItemType, SolarSystem
-from models.sql import fetch
+from models.names import NAMED
+from models.prepared import Ids, Prepared
 
 #: Columns of a party, as `victim` and `attacker` both have them.
 PARTY_COLUMNS = ("character_id", "corporation_id", "alliance_id", "faction_id", "ship_type_id")
+
+
+def _names(*ids: Ids) -> Any:
+    """(position in NAMED, id, name) of the named ones among the ids, given for each table of NAMED."""
+    selects = []
+    table: Any
+    for position, (table, wanted) in enumerate(zip(NAMED, ids, strict=True)):
+        key = table._meta.primary_key
+        named = table.select(Value(position).alias("position"), key.alias("id"), table.name)
+        selects.append(named.where(wanted.have(key) & table.name.is_null(False)))
+    return reduce(add, selects)
+
+
+_NAMES = Prepared(_names, lists=len(NAMED))
 
 
 class _Entities(dict[int | None, Any]):
@@ -52,23 +65,11 @@ class EntityNames:
 
     def fill(self) -> None:
         """Read the names of all that was given out."""
-        given: tuple[tuple[Any, _Entities], ...] = (
-            (Character, self.characters),
-            (Corporation, self.corporations),
-            (Alliance, self.alliances),
-            (Faction, self.factions),
-            (ItemType, self.types),
-            (SolarSystem, self.systems),
-        )
-        selects = []
-        for position, (table, entities) in enumerate(given):
-            ids = [entity_id for entity_id in entities if entity_id is not None]
-            if ids:
-                key = table._meta.primary_key
-                named = table.select(Value(position).alias("position"), key.alias("id"), table.name)
-                selects.append(named.where(one_of(key, ids) & table.name.is_null(False)))
-        for row in fetch(reduce(add, selects)) if selects else ():
-            given[row["position"]][1][row["id"]].name = row["name"]
+        # In the order of NAMED.
+        given = (self.characters, self.corporations, self.alliances, self.factions, self.types, self.systems)
+        wanted = [[entity_id for entity_id in entities if entity_id is not None] for entities in given]
+        for row in _NAMES.fetch(*wanted):
+            given[row["position"]][row["id"]].name = row["name"]
 
 
 def party(row: dict[str, Any], names: EntityNames) -> Party:

@@ -17,10 +17,9 @@ from killsync.killmails.entity_names import PARTY_COLUMNS, EntityNames
 from killsync.killmails.filter import BOTH_SIDES, Filter
 from killsync.killmails.killmail import Attacker, Item, Killmail, Position, Victim
 from models import killmails as tables
-from models.expressions import one_of
 from models.fields import moment, to_text
 from models.killmails import Involvement, KillmailRef
-from models.sql import fetch
+from models.prepared import Ids, Prepared
 
 #: The most killmails of a page.
 MOST = 100
@@ -49,7 +48,8 @@ def page_ids(chosen: Filter, limit: int, after: Place | None) -> list[int]:
     parties = chosen.parties
     #: The table whose index gives the killmails in the order of the page.
     source: Any = Involvement if parties else tables.Killmail
-    query = source.select(source.killmail_id, source.killmail_time)
+    # Distinct rows are ordered by what they have: the moment is selected for that alone.
+    query = source.select(source.killmail_id, source.killmail_time.coerce(False))
     if parties:
         kind, ids = parties[0]
         query = query.where(_involves(source, kind, ids, chosen.sides))
@@ -70,13 +70,17 @@ def page_ids(chosen: Filter, limit: int, after: Place | None) -> list[int]:
         place = Tuple(to_text(after.killmail_time), after.killmail_id)
         query = query.where(Tuple(source.killmail_time, source.killmail_id) < place)
     query = query.order_by(source.killmail_time.desc(), source.killmail_id.desc()).limit(limit)
-    return [row["killmail_id"] for row in fetch(query)]
+    return [row["killmail_id"] for row in query.dicts()]
 
 
 def _involves(involvement: Any, kind: int, ids: Sequence[int], sides: int) -> Any:
     """That a row of *involvement* is of one of the parties, on one of the sides."""
-    condition = (involvement.kind == kind) & one_of(involvement.entity_id, ids)
+    condition = (involvement.kind == kind) & _is_one_of(involvement.entity_id, ids)
     return condition if sides == BOTH_SIDES else condition & (involvement.sides.bin_and(sides) != 0)
+
+
+def _is_one_of(column: Any, ids: Sequence[int]) -> Any:
+    return column == ids[0] if len(ids) == 1 else column.in_(ids)
 
 
 def _also_involved(source: Any, kind: int, ids: Sequence[int], sides: int) -> Any:
@@ -90,13 +94,31 @@ def columns(table: Any, *names: str) -> list[Any]:
     return [getattr(table, name) for name in names]
 
 
-_KILLMAIL = columns(tables.Killmail, "killmail_id", "killmail_hash", "killmail_time", "solar_system_id", "moon_id", "war_id",
-                    "attacker_count", "created_at")  # fmt: skip
-_VICTIM = columns(tables.Victim, *PARTY_COLUMNS, "damage_taken", "position_x", "position_y", "position_z")
-_ATTACKER = columns(tables.Attacker, "killmail_id", *PARTY_COLUMNS, "weapon_type_id", "damage_done", "final_blow",
-                    "security_status")  # fmt: skip
-_ITEM = columns(tables.KillmailItem, "killmail_id", "id", "parent_id", "item_type_id", "flag", "quantity_dropped",
-                "quantity_destroyed", "singleton")  # fmt: skip
+def _killmail_rows(ids: Ids) -> Any:
+    table, victim = tables.Killmail, tables.Victim
+    mail = columns(table, "killmail_id", "killmail_hash", "killmail_time", "solar_system_id", "moon_id", "war_id",
+                   "attacker_count", "created_at")  # fmt: skip
+    lost = columns(victim, *PARTY_COLUMNS, "damage_taken", "position_x", "position_y", "position_z")
+    query: Any = table.select(*mail, *lost).join(victim, on=victim.killmail_id == table.killmail_id)
+    return query.where(ids.have(table.killmail_id)).order_by(table.killmail_time.desc(), table.killmail_id.desc())
+
+
+def _attacker_rows(ids: Ids) -> Any:
+    table = tables.Attacker
+    wanted = columns(
+        table, "killmail_id", *PARTY_COLUMNS, "weapon_type_id", "damage_done", "final_blow", "security_status"
+    )
+    return table.select(*wanted).where(ids.have(table.killmail_id)).order_by(table.id)
+
+
+def _item_rows(ids: Ids) -> Any:
+    table = tables.KillmailItem
+    wanted = columns(table, "killmail_id", "id", "parent_id", "item_type_id", "flag", "quantity_dropped",
+                     "quantity_destroyed", "singleton")  # fmt: skip
+    return table.select(*wanted).where(ids.have(table.killmail_id)).order_by(table.id)
+
+
+_KILLMAILS, _ATTACKERS, _ITEMS = Prepared(_killmail_rows), Prepared(_attacker_rows), Prepared(_item_rows)
 
 
 def killmails(ids: Sequence[int], *, items: bool = True) -> list[Killmail]:
@@ -104,14 +126,7 @@ def killmails(ids: Sequence[int], *, items: bool = True) -> list[Killmail]:
     if not ids:
         return []
     names = EntityNames()
-    table = tables.Killmail
-    newest = (
-        table.select(*_KILLMAIL, *_VICTIM)
-        .join(tables.Victim, on=tables.Victim.killmail_id == table.killmail_id)
-        .where(one_of(table.killmail_id, ids))
-        .order_by(table.killmail_time.desc(), table.killmail_id.desc())
-    )
-    found = {row["killmail_id"]: _killmail(row, names) for row in fetch(newest)}
+    found = {row["killmail_id"]: _killmail(row, names) for row in _KILLMAILS.fetch(ids)}
     _add_attackers(found, names)
     for each in found.values():
         _classify(each)
@@ -154,9 +169,7 @@ def _killmail(row: dict[str, Any], names: EntityNames) -> Killmail:
 
 
 def _add_attackers(found: dict[int, Killmail], names: EntityNames) -> None:
-    table = tables.Attacker
-    query = table.select(*_ATTACKER).where(one_of(table.killmail_id, found)).order_by(table.id)
-    for row in fetch(query):
+    for row in _ATTACKERS.fetch(found):
         attacker = Attacker(
             **names.party(row),
             weapon_type=names.types[row["weapon_type_id"]],
@@ -178,10 +191,8 @@ def _classify(killmail: Killmail) -> None:
 
 
 def _add_items(found: dict[int, Killmail], names: EntityNames) -> None:
-    table = tables.KillmailItem
-    query = table.select(*_ITEM).where(one_of(table.killmail_id, found)).order_by(table.id)
     by_row: dict[int, Item] = {}
-    for row in fetch(query):
+    for row in _ITEMS.fetch(found):
         item = by_row[row["id"]] = Item(
             item_type=names.types[row["item_type_id"]],
             flag=row["flag"],

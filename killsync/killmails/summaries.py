@@ -13,15 +13,14 @@ from killsync.killmails.entity_names import PARTY_COLUMNS, EntityNames, party
 from killsync.killmails.filter import Filter
 from killsync.killmails.killmail import KillmailSummary
 from killsync.killmails.queries import columns, page_ids
-from models.expressions import one_of
 from models.fields import moment
 from models.killmails import VICTIM_SIDE, Attacker, Involvement, Killmail, Victim
-from models.sql import fetch
+from models.prepared import Ids, Prepared
 
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """Whose kills and losses a list tells apart: the ids of one kind of involvement, such as a reader's characters."""
+    """Whose kills and losses a list marks: the ids of one kind of involvement, such as a reader's characters."""
 
     kind: int
     ids: tuple[int, ...]
@@ -45,9 +44,25 @@ def page(chosen: Filter, first: int, after: str | None, viewpoint: Viewpoint | N
     return SummaryPage(summaries(ids[:first], viewpoint), has_next=len(ids) > first)
 
 
-_KILLMAIL = columns(Killmail, "killmail_id", "killmail_time", "solar_system_id", "attacker_count")
-_VICTIM = columns(Victim, *PARTY_COLUMNS)
-_FINAL_BLOW = columns(Attacker, "killmail_id", *PARTY_COLUMNS)
+def _summary_rows(ids: Ids) -> Any:
+    mail = columns(Killmail, "killmail_id", "killmail_time", "solar_system_id", "attacker_count")
+    query: Any = Killmail.select(*mail, *columns(Victim, *PARTY_COLUMNS))
+    query = query.join(Victim, on=Victim.killmail_id == Killmail.killmail_id).where(ids.have(Killmail.killmail_id))
+    return query.order_by(Killmail.killmail_time.desc(), Killmail.killmail_id.desc())
+
+
+def _pilot_counts(ids: Ids) -> Any:
+    pilots = fn.COUNT(Attacker.character_id).alias("pilots")
+    of_ids = Attacker.select(Attacker.killmail_id, pilots).where(ids.have(Attacker.killmail_id))
+    return of_ids.group_by(Attacker.killmail_id)
+
+
+def _final_blow_rows(ids: Ids) -> Any:
+    blows = Attacker.select(*columns(Attacker, "killmail_id", *PARTY_COLUMNS))
+    return blows.where(ids.have(Attacker.killmail_id) & Attacker.final_blow).order_by(Attacker.id)
+
+
+_SUMMARIES, _PILOTS, _FINAL_BLOWS = Prepared(_summary_rows), Prepared(_pilot_counts), Prepared(_final_blow_rows)
 
 
 def summaries(ids: Sequence[int], viewpoint: Viewpoint | None = None) -> list[KillmailSummary]:
@@ -55,16 +70,9 @@ def summaries(ids: Sequence[int], viewpoint: Viewpoint | None = None) -> list[Ki
     if not ids:
         return []
     names = EntityNames()
-    newest = (
-        Killmail.select(*_KILLMAIL, *_VICTIM)
-        .join(Victim, on=Victim.killmail_id == Killmail.killmail_id)
-        .where(one_of(Killmail.killmail_id, ids))
-        .order_by(Killmail.killmail_time.desc(), Killmail.killmail_id.desc())
-    )
-    found = {row["killmail_id"]: _summary(row, names) for row in fetch(newest)}
+    found = {row["killmail_id"]: _summary(row, names) for row in _SUMMARIES.fetch(ids)}
     _add_classes(found)
-    blows = Attacker.select(*_FINAL_BLOW).where(one_of(Attacker.killmail_id, ids) & Attacker.final_blow)
-    for row in fetch(blows.order_by(Attacker.id)):
+    for row in _FINAL_BLOWS.fetch(ids):
         found[row["killmail_id"]].final_blow = party(row, names)
     names.fill()
     if viewpoint is not None and viewpoint.ids and found:
@@ -84,12 +92,7 @@ def _summary(row: dict[str, Any], names: EntityNames) -> KillmailSummary:
 
 def _add_classes(found: dict[int, KillmailSummary]) -> None:
     """`npc` and `solo`, by the rule of `killsync.killmails.queries`."""
-    pilots = (
-        Attacker.select(Attacker.killmail_id, fn.COUNT(Attacker.character_id).alias("pilots"))
-        .where(one_of(Attacker.killmail_id, found))
-        .group_by(Attacker.killmail_id)
-    )
-    for row in fetch(pilots):
+    for row in _PILOTS.fetch(found):
         summary = found[row["killmail_id"]]
         summary.npc = row["pilots"] == 0
         summary.solo = row["pilots"] == 1 and summary.victim.character is not None
@@ -97,14 +100,14 @@ def _add_classes(found: dict[int, KillmailSummary]) -> None:
 
 def _add_outcomes(found: dict[int, KillmailSummary], viewpoint: Viewpoint) -> None:
     times = [summary.killmail_time for summary in found.values()]
-    involved = Involvement.select(Involvement.killmail_id, Involvement.sides).where(
+    involved: Any = Involvement.select(Involvement.killmail_id, Involvement.sides).where(
         (Involvement.kind == viewpoint.kind)
-        & one_of(Involvement.entity_id, viewpoint.ids)
+        & Involvement.entity_id.in_(viewpoint.ids)
         & (Involvement.killmail_time >= min(times))
         & (Involvement.killmail_time <= max(times))
-        & one_of(Involvement.killmail_id, found)
+        & Involvement.killmail_id.in_(list(found))
     )
-    for row in fetch(involved):
+    for row in involved.dicts():
         summary = found[row["killmail_id"]]
         # Who shot at their own lost as well, and that is what they look for.
         if summary.outcome != "loss":

@@ -71,7 +71,7 @@ class Chosen:
         return given
 
     def viewpoint(self, mine: tuple[int, ...] | None) -> Viewpoint | None:
-        """Whose kills and losses are told apart: the one party's that the list is about, else the reader's."""
+        """Whose kills and losses are marked: the one party's that the list is about, else the reader's."""
         involved = ((ENTITY_KINDS[word].involvement, number) for word, number in self.ids.items())
         parties = [(kind, number) for kind, number in involved if kind is not None]
         if len(parties) == 1 and not self.is_mine:

@@ -71,7 +71,9 @@ def failure(error: Exception) -> web.Response:
     """The answer for what nobody expected, which is logged; a database that is away is nobody's fault and passes."""
     if isinstance(error, Busy) or is_away(error):
         log.warning("not answered", reason=type(error).__name__)
-        text = "The database does not answer. Please try again in a moment.\n"
+        text = (
+            f"{error}\n" if isinstance(error, Busy) else "The database does not answer. Please try again in a moment.\n"
+        )
         return web.Response(status=503, text=text, headers={"Retry-After": "5"})
     error_id = secrets.token_hex(6)
     log.error("internal error", error_id=error_id, exc_info=error)

@@ -15,6 +15,7 @@ from graphql_api.tartiflette import lexer
 from graphql_api.tartiflette.engine import Api
 from models.db import database
 from simulator.universe import Universe
+from tests.support.player import Player
 from tests.support.resources import PROJECT
 from tests.support.web_server import fill, new_universe, served
 
@@ -283,6 +284,7 @@ async def test_the_limit_and_the_cost_are_in_the_error(endpoint: Reader) -> None
 @pytest.mark.parametrize(
     ("body", "status"),
     [
+        (b"[" * 100_000, 400), (b'{"a":' * 20_000, 400), (b"9" * 100_000, 400), (b'"\xff"', 400),
         (b"", 400), (b"{", 400), (b"[]", 400), (b'[{"query": "{ me { id } }"}]', 400), (b'"{ me { id } }"', 400),
         (b"\xff\xfe{}", 400), (b'{"query": "\xff"}', 400), (b'{"query": 7}', 400), (b'{"query": null}', 400),
         (b'{"query": "{ me { id } }", "variables": []}', 400), (b'{"query": "{ me { id } }", "variables": "x"}', 400),
@@ -411,3 +413,29 @@ async def test_the_fast_completion_answers_as_tartiflette_does(reader: Reader, m
     monkeypatch.setattr(fast_completion, "complete", never)
     assert [await reader.ask(query) for query in queries] == fast
     assert all("errors" not in answer for answer in fast)
+
+
+async def test_the_fast_completion_answers_as_tartiflette_does_for_what_is_ones_own(
+    against: Any, simulated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graphql_api.tartiflette import fast_completion
+
+    queries = [
+        "{ me { id characterId characterName status lastKillmailSyncAt nextSyncAt killmailCount } }",
+        "{ myCharacters { __typename } workerStatus { queueName messageCount consumerCount delayedCount deadCount } }",
+        "{ syncRuns { edges { cursor node { id characterId status startedAt finishedAt pages found saved skipped errors esiRequests "
+        "esiTokens error } } pageInfo { hasNextPage endCursor } } }",
+        '{ __type(name: "UserStatus") { kind enumValues { name } } }',
+    ]
+    handle = simulated(kills=(3,))
+    async with served(against(handle)) as url, Player(url) as player:
+        await player.log_in(handle.simulator.universe.demo_characters[0].character_id)
+        fast = [await player.data(query) for query in queries]
+        assert fast[0]["me"]["status"] == "ACTIVE" and fast[0]["me"]["id"] == "1"
+        assert fast[2]["syncRuns"]["edges"][0]["node"]["status"] == "QUEUED"
+
+        def never(*_: Any) -> Any:
+            raise fast_completion.NotPlain
+
+        monkeypatch.setattr(fast_completion, "complete", never)
+        assert [await player.data(query) for query in queries] == fast

@@ -98,6 +98,31 @@ def test_what_has_no_pilot_is_sent_all_the_same() -> None:
     assert b"Final blow by **Unknown**." in formats.message("discord", bare, PLACE, is_loss=None, delivery_id=5).body
 
 
+def test_the_json_message_has_the_documented_names_and_ids_as_text() -> None:
+    import json
+
+    lost = killmail("Rifter")
+    lost.victim.faction = Entity(500_001)
+    lost.war_id = 9
+    body = json.loads(formats.message("json", lost, PLACE, is_loss=None, delivery_id=5).body)
+    named = [{"id": str(number), "name": "Rifter"} for number in range(1, 6)]
+    attacker = {
+        "character": named[0], "corporation": named[1], "alliance": named[2], "faction": None, "factionId": None,
+        "shipType": named[3], "weaponType": None, "damageDone": 5, "finalBlow": True, "securityStatus": None,
+    }  # fmt: skip
+    assert (body["event"], body["deliveryId"]) == ("killmail", "5")
+    assert body["killmail"] == {
+        "id": "77", "killmailHash": "ab" * 20, "killmailTime": "2026-01-02T03:04:05+00:00", "solarSystem": named[4],
+        "victim": {
+            "character": named[0], "corporation": named[1], "alliance": named[2],
+            "faction": {"id": "500001", "name": None}, "factionId": "500001", "shipType": named[3],
+            "damageTaken": 5_000_000_000, "position": None,
+        },
+        "attackers": [attacker], "attackerCount": 1, "finalBlow": attacker, "solo": True, "npc": False, "warId": "9",
+        "moonId": None, "createdAt": "2026-01-02T03:05:00+00:00",
+    }  # fmt: skip
+
+
 PRIVATE = (
     "127.0.0.1", "127.8.8.8", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
     "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1", "fc00::1",

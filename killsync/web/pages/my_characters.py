@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aiohttp import web
-from dramatiq.errors import ConnectionError as BrokerConnectionError
+from dramatiq.errors import BrokerConnectionError
 
 from killsync.accounts import accounts, people
 from killsync.accounts.people import UserSummary

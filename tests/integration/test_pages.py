@@ -448,7 +448,7 @@ def test_flags_are_read_in_the_order_of_a_fit() -> None:
     order = [27, 19, 11, 92, 125, 164, 87, 159, 158, 5, 155, 89, 9_999]
     positions = [section(flag).position for flag in order]
     assert positions == sorted(positions) and len(set(positions)) == len(positions)
-    assert section(34).title == "High slots" and section(5).title == "Cargo" and section(9_999).title == "Place 9999"
+    assert section(34).title == "High slots" and section(5).title == "Cargo" and section(9_999).title == "Flag 9999"
 
 
 def test_equal_items_are_one_line_and_containers_stay_whole() -> None:

@@ -44,8 +44,8 @@ def main() -> None:
     make_broker(settings)
     try:
         ping()
-    except BrokerAway:
-        log.warning("serving without the broker until it answers", reason=startup.broker_away(settings))
+    except BrokerAway as error:
+        log.warning("serving without the broker until it answers", reason=startup.broker_away(settings, error))
     asyncio.run(serve(settings))
 
 

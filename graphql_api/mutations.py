@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dramatiq.errors import ConnectionError as BrokerConnectionError
+from dramatiq.errors import BrokerConnectionError
 
 from graphql_api.context import Context, active, one_user
 from graphql_api.errors import BadInput, Unavailable

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from killsync.hints import runnable
+
 REAL_ESI = "https://esi.evetech.net"
 REAL_SSO = "https://login.eveonline.com"
 KILLMAIL_SCOPE = "esi-killmails.read_killmails.v1"
@@ -27,6 +29,16 @@ Need = Literal["database", "broker", "esi", "sso", "secrets"]
 
 class SettingsError(Exception):
     """A setting is missing or wrong; the text names it and says what to do. Never carries the value of a secret."""
+
+
+def _check_port(url: str) -> None:
+    """Raise ValueError for an address whose port is no number from 1 to 65535."""
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError("its port has to be a number from 1 to 65535")
 
 
 class Settings(BaseSettings):
@@ -135,6 +147,7 @@ class Settings(BaseSettings):
             raise ValueError("write sqlite:///relative/path or sqlite:////absolute/path")
         if scheme not in {"sqlite", "postgresql"} or "://" not in value:
             raise ValueError("use sqlite:///path or postgresql://user:password@host:5432/name")
+        _check_port(value)
         return value
 
     @field_validator("broker_url")
@@ -142,6 +155,7 @@ class Settings(BaseSettings):
     def _broker_url(cls, value: str) -> str:
         if value != "memory://" and not value.startswith(("amqp://", "amqps://")):
             raise ValueError("use amqp://user:password@host:5672/ or memory://")
+        _check_port(value)
         return value
 
     @field_validator("esi_url", "sso_url", "static_data_url")
@@ -150,6 +164,7 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("use an address such as https://esi.evetech.net")
+        _check_port(value)
         return value.rstrip("/")
 
     @field_validator("sso_callback_url")
@@ -158,6 +173,7 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path != "/auth/callback":
             raise ValueError("use the address of this web server followed by /auth/callback")
+        _check_port(value)
         return value
 
     @field_validator("esi_compatibility_date")
@@ -299,7 +315,7 @@ def load(*needs: Need) -> Settings:
 
 def refuse(reason: str) -> NoReturn:
     """End the process with one clear line on standard error and exit code 2."""
-    print(f"killsync: {reason}", file=sys.stderr, flush=True)
+    print(f"killsync: {runnable(reason)}", file=sys.stderr, flush=True)
     raise SystemExit(2)
 
 

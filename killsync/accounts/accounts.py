@@ -113,7 +113,7 @@ def disconnect(user_id: int) -> None:
 
 
 def delete_account(account_id: int) -> None:
-    """Delete everything that belongs to a person. Killmails are public records of the game and stay."""
+    """Delete everything that belongs to a person. Killmails stay: they belong to everybody who is on them."""
 
     def work() -> None:
         users = [

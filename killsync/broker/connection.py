@@ -13,7 +13,39 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 
 class BrokerAway(Exception):
-    """The broker does not answer; the text names its host, never its password."""
+    """The broker cannot be used; the text names its host, never its password.
+
+    Attributes:
+        is_refusal: it answers, and does not let us in: user, password or vhost are wrong.
+    """
+
+    is_refusal = False
+
+
+class BrokerRefused(BrokerAway):
+    """The broker answers and does not let us in."""
+
+    is_refusal = True
+
+
+#: What RabbitMQ's refusals are in pika: it closes the connection of who may not come in, with or without a word.
+_REFUSALS = (
+    pika.exceptions.AuthenticationError, pika.exceptions.ProbableAuthenticationError,
+    pika.exceptions.ProbableAccessDeniedError,
+)  # fmt: skip
+#: AMQP reply codes of a vhost that does not exist or is not for this user: access-refused, not-found, not-allowed.
+_REFUSING_CODES = {403, 404, 530}
+
+
+def _cause(error: BaseException) -> str:
+    is_login = isinstance(error, pika.exceptions.AuthenticationError | pika.exceptions.ProbableAuthenticationError)
+    return "wrong user or password" if is_login else "its vhost does not exist, or is not for this user"
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return isinstance(error, _REFUSALS) or (
+        isinstance(error, pika.exceptions.ConnectionClosedByBroker) and error.reply_code in _REFUSING_CODES
+    )
 
 
 @contextmanager
@@ -34,6 +66,8 @@ def _connection(broker: RabbitmqBroker) -> Iterator[pika.BlockingConnection]:
     try:
         connection = pika.BlockingConnection(broker.parameters)
     except (pika.exceptions.AMQPError, OSError) as error:
+        if _is_refusal(error):
+            raise BrokerRefused(f"RabbitMQ at {where(broker)} does not let us in: {_cause(error)}") from None
         raise BrokerAway(f"RabbitMQ at {where(broker)} does not answer ({type(error).__name__})") from None
     try:
         yield connection
@@ -49,7 +83,7 @@ def where(broker: Broker) -> str:
     if not isinstance(broker, RabbitmqBroker):
         return "memory"
     parameters = broker.parameters[0] if isinstance(broker.parameters, list) else broker.parameters
-    return f"{parameters.host}:{parameters.port}{parameters.virtual_host}"
+    return f"{parameters.host}:{parameters.port}/{parameters.virtual_host.removeprefix('/')}"
 
 
 def ping() -> None:

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 from rich.console import Console
 
-console = Console(highlight=False)
+from killsync.hints import runnable
+
+#: Columns where nobody's window ends the line, as in a file or a pipe.
+PIPE_COLUMNS = 160
+
+
+def _console() -> Console:
+    found = Console(highlight=False)
+    if found.is_terminal or os.environ.get("COLUMNS"):
+        return found
+    return Console(highlight=False, width=PIPE_COLUMNS)
+
+
+console = _console()
 errors = Console(stderr=True, highlight=False)
 
 
 def say(text: str = "") -> None:
     """Print a line as it is: no markup, and not broken at the width of the terminal."""
-    console.print(text, markup=False, soft_wrap=True)
+    console.print(runnable(text), markup=False, soft_wrap=True)
 
 
 def complain(reason: str) -> None:
     """Print one line on standard error."""
-    errors.print(f"killsync: {reason}", markup=False, soft_wrap=True)
+    errors.print(f"killsync: {runnable(reason)}", markup=False, soft_wrap=True)
 
 
 def stop(reason: str, code: int = 1) -> typer.Exit:
     """Print *reason* as one line on standard error; raise what this returns to end with *code*."""
-    errors.print(f"killsync: {reason}", style="red", markup=False, soft_wrap=True)
+    errors.print(f"killsync: {runnable(reason)}", style="red", markup=False, soft_wrap=True)
     return typer.Exit(code)

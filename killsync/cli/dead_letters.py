@@ -77,8 +77,8 @@ def _rabbitmq(queue: str | None) -> Iterator[None]:
         raise stop(f"there is no queue {queue}: use one of {', '.join(QUEUES)}", 2)
     try:
         yield
-    except BrokerAway:
-        raise stop(broker_away(settings)) from None
+    except BrokerAway as error:
+        raise stop(broker_away(settings, error)) from None
 
 
 def _chosen(ids: list[str] | None, *, everything: bool) -> Collection[str] | None:

@@ -18,8 +18,8 @@ from killsync.settings import Settings
 from killsync.sso.errors import SsoAway, VaultError
 from killsync.sso.metadata import Directory, SsoAnswer
 from killsync.sso.vault import Vault
-from killsync.startup import broker_away, database_away
-from models import User, connect, connection, database, schema
+from killsync.startup import broker_away, connect_models, database_away
+from models import User, connection, database, schema
 
 
 def doctor() -> None:
@@ -56,7 +56,7 @@ def _examine() -> int:
 
 
 def _database(settings: Settings) -> str | None:
-    connect(settings)
+    connect_models(settings)
     try:
         with connection():
             peewee.Select(columns=[peewee.Value(1)]).bind(database).scalar()
@@ -93,8 +93,8 @@ def _broker(settings: Settings) -> str | None:
     make_broker(settings)
     try:
         ping()
-    except BrokerAway:
-        return broker_away(settings)
+    except BrokerAway as error:
+        return broker_away(settings, error)
     return None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -24,11 +25,17 @@ from killsync.cli.progress import DemoProgress
 from killsync.logging import setup_logging
 from killsync.settings import Settings
 from killsync.sso.vault import generate_key
-from models import connect, schema
+from killsync.startup import connect_models
+from models import EsiBucket, in_transaction, schema
 
 DATA = Path("data")
 CLIENT_ID = "killsync-demo"
-PortOption = Annotated[int | None, typer.Option(help="Port of the web page; WEB_PORT or 8080.")]
+PortOption = Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the web page; WEB_PORT or 8080.")]
+#: Seconds between two polls of a demo character that stays busy. ESI gives a character 30 tokens a quarter of an hour; a poll
+#: with news reads two pages for four, and the first walk of the longest list costs fourteen: this pace holds for ever.
+POLL_SECONDS = 180
+#: Seconds between two kills that arrive by themselves.
+KILL_SECONDS = 30.0
 
 
 def run(port: PortOption = None) -> None:
@@ -53,15 +60,17 @@ def _start(port: int | None, *, ends: bool) -> int:
     secret = secrets.token_urlsafe(24)
     # New kills show that they arrive while it runs; the demo's figures must stand still to be compared.
     config = simulator.SimulatorConfig(
-        seed=1, new_kill_interval=0.0 if ends else 30.0, list_cache_seconds=300.0 if ends else 20.0,
+        seed=1, new_kill_interval=0.0 if ends else KILL_SECONDS, list_cache_seconds=300.0 if ends else 20.0,
         clients={CLIENT_ID: secret},
     )  # fmt: skip
     simulated = simulator.run_in_thread(config, "127.0.0.1", 0)
     try:
         settings = process.begin(_settings(folder, simulated.url, secret, port, ends=ends))
         setup_logging(settings)
-        connect(settings)
+        connect_models(settings)
         schema.migrate()
+        # The simulator starts with full buckets; what is remembered of an earlier one's says nothing about them.
+        in_transaction(EsiBucket.delete().execute)
         stopped = stop_signal()
         with worker(), web_server(settings), contextlib.nullcontext() if ends else ticks(settings):
             address = f"http://{settings.web_host}:{settings.web_port}"
@@ -87,14 +96,17 @@ def _settings(folder: Path, simulated: str, secret: str, port: int | None, *, en
             sso_callback_url="http://127.0.0.1/auth/callback",
             esi_user_agent="Killsync/1.0 (demo@localhost)",
             secret_keys=_keys(folder),
-            sync_interval_seconds=300 if ends else 20,
+            sync_interval_seconds=300 if ends else POLL_SECONDS,
             # Progress is printed; the log is for what goes wrong.
             log_level=os.environ.get("LOG_LEVEL") or "WARNING",
         )
     except settings_module.SettingsError as error:
         settings_module.refuse(str(error))
     host, web_port = settings.web_host, port if port is not None else settings.web_port
-    if not _is_free(host, web_port):
+    problem = _bind_problem(host, web_port)
+    if problem is not None and problem.errno != errno.EADDRINUSE:
+        settings_module.refuse(f"{host}:{web_port} cannot be bound ({problem.strerror}): correct WEB_HOST or WEB_PORT")
+    if problem is not None:
         if not ends:
             settings_module.refuse(f"port {web_port} on {host} is taken: set WEB_PORT to another")
         web_port = _free_port(host)
@@ -111,19 +123,22 @@ def _keys(folder: Path) -> str:
     return path.read_text().strip()
 
 
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+def _bind_problem(host: str, port: int) -> OSError | None:
+    """Why the web server could not listen there; None when it could."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error
+    return None
 
 
 def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family) as probe:
+        probe.bind(address)
         return int(probe.getsockname()[1])
 
 

@@ -6,11 +6,20 @@ missing or wrong; 130 ended by Ctrl-C.
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any
+import traceback
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, NoReturn
 
+import peewee
+import psycopg2
 import typer
+from dramatiq.errors import BrokerConnectionError
 
+from killsync import settings as settings_module
+from killsync import startup
+from killsync.broker.connection import BrokerAway
 from killsync.cli import (
     backup,
     dead_letters,
@@ -25,6 +34,9 @@ from killsync.cli import (
     status,
     sync,
 )
+from killsync.cli.console import complain
+from killsync.logging import redact
+from models.errors import DatabaseAway, is_away
 
 app = typer.Typer(
     name="killsync",
@@ -32,12 +44,36 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Rich's frames break lines in mid-word at 80 columns.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 queue_app = typer.Typer(help="Put work into the queues.", no_args_is_help=True)
 static_data_app = typer.Typer(
     help="CCP's static data: names, ship classes, regions, security, gates.", no_args_is_help=True
 )
 letters_app = typer.Typer(help="Messages that no worker could do: look, send again, drop.", no_args_is_help=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        found = version("killsync")
+    except PackageNotFoundError:
+        found = "(not installed)"
+    print(f"killsync {found}")
+    raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and end.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Fetches EVE Online killmails for logged-in players straight from ESI."""
+
 
 app.command("migrate")(migrate.migrate)
 app.command("generate-key")(keys.generate_key)
@@ -68,6 +104,29 @@ def main() -> Any:
         return app()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, such as `head`; nothing may be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    """End the command for an error that it did not expect: with one line, and the traceback for who asked for details."""
+    if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
+        traceback.print_exception(error)
+    settings = settings_module.current()
+    if isinstance(error, peewee.PeeweeException | psycopg2.Error | DatabaseAway) and is_away(error):
+        complain(startup.database_away(settings))
+    elif isinstance(error, BrokerAway | BrokerConnectionError):
+        complain(startup.broker_away(settings, error))
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        complain(f"{where}{error.strerror or redact(str(error))}")
+    else:
+        complain(f"this should not happen: {type(error).__name__}: {redact(str(error))} (LOG_LEVEL=DEBUG shows where)")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

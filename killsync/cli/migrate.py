@@ -5,8 +5,8 @@ from __future__ import annotations
 from killsync import settings as settings_module
 from killsync.cli.console import console, stop
 from killsync.logging import setup_logging
-from killsync.startup import database_away
-from models import connect, schema
+from killsync.startup import connect_models, database_away
+from models import schema
 from models.errors import is_away, is_locked
 
 
@@ -15,7 +15,7 @@ def migrate() -> None:
     settings = settings_module.load("database")
     setup_logging(settings)
     # Straight to PostgreSQL where a pooler stands in between: what keeps two migrations apart belongs to the connection.
-    connect(settings.model_copy(update={"database_url": settings.database_listen_url or settings.database_url}))
+    connect_models(settings.model_copy(update={"database_url": settings.database_listen_url or settings.database_url}))
     try:
         done = schema.migrate()
     except Exception as error:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import peewee
 import typer
-from dramatiq.errors import ConnectionError as BrokerConnectionError
+from dramatiq.errors import BrokerConnectionError
 
 from killsync import startup
 from killsync.broker.connection import BrokerAway, ping
@@ -47,8 +47,8 @@ def _queue(settings: Settings, character_ids: list[int]) -> int:
     try:
         ping()
         _send(users)
-    except (BrokerAway, BrokerConnectionError):
-        complain(broker_away(settings))
+    except (BrokerAway, BrokerConnectionError) as error:
+        complain(broker_away(settings, error))
         return 1
     say(f"\n✅ Successfully queued {len(users)} user(s)!\n")
     say("💡 Now run the worker to process them:\n   dramatiq actors")

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.columns import Columns
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,7 @@ from killsync import startup
 from killsync.broker.setup import make_broker
 from killsync.cli.console import console
 from killsync.cli.tables import new_table
+from killsync.hints import runnable
 from killsync.observability.overview import gather
 
 #: Seconds between two looks of `--watch`.
@@ -53,10 +55,28 @@ def _watch(data: dict[str, Any], *, as_json: bool) -> None:
                 _print(data, as_json=False)
             time.sleep(EVERY_SECONDS)
             data = gather(exact=False).as_dict()
-    with Live(screen(data), console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+    with Live(_fitted(data), console=console, auto_refresh=False, screen=True) as live:
+        live.refresh()
         while True:
             time.sleep(EVERY_SECONDS)
-            live.update(screen(gather(exact=False).as_dict()), refresh=True)
+            live.update(_fitted(gather(exact=False).as_dict()), refresh=True)
+
+
+def _fitted(data: dict[str, Any]) -> Group:
+    """As much as the window has room for, whole parts alone, the most important first; the last line names what is left out."""
+    room = console.height - 1
+    shown: list[RenderableType] = []
+    left_out: list[str] = []
+    for name, part in _parts(data):
+        lines = len(console.render_lines(part, console.options.update(height=None)))
+        if lines <= room and (name == "verdict" or not left_out or lines <= 8):
+            shown.append(part)
+            room -= lines
+        else:
+            left_out.append(name)
+    if left_out:
+        shown.append(Text(f"Not shown, for want of room: {', '.join(left_out)}.", style="dim", no_wrap=True))
+    return Group(*shown)
 
 
 def _print(data: dict[str, Any], *, as_json: bool) -> None:
@@ -68,6 +88,11 @@ def _print(data: dict[str, Any], *, as_json: bool) -> None:
 
 def screen(data: dict[str, Any]) -> Group:
     """Everything, what needs a look first."""
+    return Group(*(part for _, part in _parts(data)))
+
+
+def _parts(data: dict[str, Any]) -> list[tuple[str, RenderableType]]:
+    """The parts by name, the most important first."""
     rates = data["rates"]
     users = new_table("Users", "Token health", "Users")
     for name, number in data["users"].items():
@@ -83,15 +108,22 @@ def screen(data: dict[str, Any]) -> Group:
         hooks.add_row(
             name, _bad(data["webhooks"][name]) if name in ("failing", "disabled") else str(data["webhooks"][name])
         )
-    return Group(
-        *_verdict(data),
-        _queues(data),
-        Columns([users, ledgers, hooks], padding=(0, 2)),
-        *([_corporations(data)] if data["corporations"] else []),
-        _budget(data),
-        Columns([_asked(data), _errors(rates)], padding=(0, 2)),
-        _last(data),
-    )
+    parts: list[tuple[str, RenderableType]] = [
+        ("verdict", Group(*_verdict(data))),
+        ("queues", _spaced(_queues(data))),
+        ("users, killmails, webhooks", _spaced(Columns([users, ledgers, hooks], padding=(0, 4)))),
+        ("last syncs", _spaced(_last(data))),
+        ("ESI budget", _spaced(_budget(data))),
+        ("last hour", _spaced(_errors(rates))),
+        ("ESI requests", _spaced(_asked(data))),
+    ]
+    if data["corporations"]:
+        parts.insert(5, ("corporation lists", _spaced(_corporations(data))))
+    return parts
+
+
+def _spaced(part: RenderableType) -> RenderableType:
+    return Padding(part, (0, 0, 1, 0))
 
 
 def _corporations(data: dict[str, Any]) -> Table:
@@ -111,7 +143,7 @@ def _verdict(data: dict[str, Any]) -> list[Text]:
     lines = []
     for problem in problems:
         line = Text(f"✗ {problem['text']} ", style="bold red" if problem["severity"] == "bad" else "bold yellow")
-        lines.append(line.append(problem["what_to_do"], style="not bold default"))
+        lines.append(line.append(runnable(problem["what_to_do"]), style="not bold default"))
     return [*lines, Text()]
 
 

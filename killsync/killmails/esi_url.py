@@ -1,4 +1,4 @@
-"""Reading the address of a killmail at ESI, in any spelling it ever had. Pure; nothing is ever fetched from the address."""
+"""Reading links to killmails: addresses at ESI in any spelling they ever had, and the game's own. Pure; fetches nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from killsync.settings import REAL_ESI
 _PATH = re.compile(r"(?:/(?:v[0-9]{1,3}|latest|legacy|dev))?/killmails/([0-9]{1,19})/([0-9a-fA-F]{40})/?")
 
 
+#: What the game copies from a kill report, alone or as the link of a chat or note: `<url=killReport:1:abc...>Kill: ...</url>`.
+_IN_GAME = re.compile(r"(?:<url=)?killReport:([0-9]{1,19}):([0-9a-fA-F]{40})(?:>[^<]*(?:</url>)?)?", re.IGNORECASE)
+
+
 class BadUrl(ValueError):
-    """It is not the address of a killmail at ESI; the text says what one looks like."""
+    """It is no link to a killmail; the text says what one looks like."""
 
 
 class EsiKillmail(NamedTuple):
@@ -23,7 +27,7 @@ class EsiKillmail(NamedTuple):
 
 
 def parse(url: str, esi_url: str) -> EsiKillmail:
-    """The killmail that an address at ESI names: with or without version, trailing slash and query.
+    """The killmail that an address at ESI names, with or without version, trailing slash and query, or a link of the game's.
 
     Args:
         url: what a person pasted.
@@ -33,6 +37,9 @@ def parse(url: str, esi_url: str) -> EsiKillmail:
         BadUrl: another host, or another kind of address.
     """
     text = url.strip()
+    in_game = _IN_GAME.fullmatch(text) if len(text) <= 500 else None
+    if in_game is not None and int(in_game[1]) < 2**63:
+        return EsiKillmail(int(in_game[1]), in_game[2].lower())
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         host = (parts.hostname or "", parts.port)

@@ -1,7 +1,8 @@
 """Where an item was when the ship died: ESI's `flag` numbers as places with words, in the order players read a fit.
 
 The numbers and their meaning are CCP's: `eve_glue/location_flag.py` of https://github.com/esi/eve-glue (its enumerations
-PersonalLocationFlagEnumV4 and CorporationLocationFlagEnumV4). Pure: no database, no request.
+PersonalLocationFlagEnumV4 and CorporationLocationFlagEnumV4); those from 185 on, and names that differ from it, are those of
+the static data and of the game's own windows in 2026. Pure: no database, no request.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SECTIONS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("Low slots", tuple(range(11, 19))),
     ("Rigs", tuple(range(92, 100))),
     ("Subsystems", tuple(range(125, 133))),
-    ("Services", tuple(range(164, 172))),
+    ("Service slots", tuple(range(164, 172))),
     ("Drone bay", (87,)),
     ("Fighter tubes", tuple(range(159, 164))),
     ("Fighter bay", (158,)),
@@ -35,9 +36,9 @@ _SECTIONS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("Fuel bay", (133,)),
     ("Structure fuel", (172,)),
     ("Ammunition hold", (143,)),
-    ("Ore hold", (134,)),
+    ("Mining hold", (134,)),
     ("Ice hold", (181,)),
-    ("Asteroid hold", (182,)),
+    ("Mining hold (asteroids)", (182,)),
     ("Gas hold", (135,)),
     ("Mineral hold", (136,)),
     ("Salvage hold", (137,)),
@@ -49,17 +50,21 @@ _SECTIONS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("Command center hold", (148,)),
     ("Planetary commodities hold", (149,)),
     ("Material bay", (151,)),
+    ("Moon material bay", (186,)),
+    ("Infrastructure hangar", (185,)),
+    ("Expedition hold", (188,)),
     ("Mobile depot hold", (183,)),
     ("Quafe bay", (154,)),
     ("Booster bay", (176,)),
     ("Subsystem bay", (177,)),
-    ("Structure deed bay", (180,)),
+    ("Core room", (180,)),
     ("Corpse bay", (174,)),
     ("Implants", (89,)),
     ("Boosters", (88,)),
     ("Hangar", (4, 1000)),
     ("Corporation hangar", tuple(range(115, 122))),
     ("Deliveries", (62, 173, 184)),
+    ("Capsuleer deliveries", (187,)),
     ("Asset safety", (36,)),
     ("Wardrobe", (3,)),
     ("Skills", (7,)),
@@ -74,7 +79,7 @@ _BY_FLAG = {flag: Section(position, title) for position, (title, flags) in enume
 
 def section(flag: int) -> Section:
     """The section of a flag; flags that CCP adds later each have their own behind the known ones, by number."""
-    return _BY_FLAG.get(flag) or Section(1000 + flag, f"Place {flag}")
+    return _BY_FLAG.get(flag) or Section(1000 + flag, f"Flag {flag}")
 
 
 #: Slots whose modules and charges count as fitted: high, mid and low slots, rigs, subsystems, services and fighter tubes.

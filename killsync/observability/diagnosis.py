@@ -13,11 +13,16 @@ WEBHOOK_SECONDS = 600
 PENDING_SECONDS = 6 * 3600
 NEEDS_LOGIN_SHARE, NEEDS_LOGIN_LEAST = 0.25, 3
 FAILURE_SHARE, FAILURE_LEAST = 0.2, 10
+#: Shares of a board beyond which what befalls single lists is the board's trouble: of lists whose sync failed, of lists that
+#: wait, of users that are late. On a board of five one is enough, on one of thousands single ones are every day's.
+FAILING_SHARE, WAITING_SHARE, LATE_SHARE = 0.2, 1 / 3, 0.02
+#: A single user who waits for longer than this is worth a look on any board, seconds.
+LATE_SECONDS = 3600
 
 
 def problems(overview: Overview) -> list[Problem]:
     """What the overview says is wrong, the worst first."""
-    checks = (_broker, _processes, _esi, _users, _leftovers, _webhooks)
+    checks = (_broker, _processes, _esi, _syncs, _users, _leftovers, _webhooks)
     found = [problem for check in checks for problem in check(overview)]
     return sorted(found, key=lambda problem: problem.severity != "bad")
 
@@ -103,7 +108,8 @@ def _esi(overview: Overview) -> list[Problem]:
     ]
     rates = overview.rates
     requests, failures = rates.requests_last_quarter, rates.failures_last_quarter
-    if requests >= FAILURE_LEAST and failures / requests > FAILURE_SHARE:
+    is_share = failures > FAILURE_SHARE * requests
+    if is_share and (requests >= FAILURE_LEAST or (failures > 1 and 2 * failures >= requests)):
         found.append(
             Problem(
                 "warn",
@@ -125,9 +131,44 @@ def _esi(overview: Overview) -> list[Problem]:
     return found
 
 
+def _syncs(overview: Overview) -> list[Problem]:
+    syncs, budgets = overview.syncs, overview.character_budgets
+    found = []
+    if syncs.failing and syncs.failing >= FAILING_SHARE * syncs.looked_at:
+        found.append(
+            Problem(
+                "bad" if 2 * syncs.failing >= syncs.looked_at else "warn",
+                "syncs failing",
+                f"The last sync of {syncs.failing} of {syncs.looked_at} lists failed: {syncs.failing_reason}.",
+                "Mend what the reason names; they are tried again within the hour, or at once by Sync now.",
+            )
+        )
+    blocked = max(budgets.empty, budgets.blocked)
+    if syncs.waiting and syncs.waiting >= WAITING_SHARE * syncs.looked_at:
+        found.append(
+            Problem(
+                "warn",
+                "syncs waiting",
+                f"{syncs.waiting} of {syncs.looked_at} lists wait: {syncs.waiting_reason}.",
+                "They go on by themselves. If it happens again and again, raise SYNC_INTERVAL_SECONDS.",
+            )
+        )
+    elif blocked and blocked >= WAITING_SHARE * budgets.known:
+        found.append(
+            Problem(
+                "warn",
+                "characters blocked",
+                f"{blocked} of {budgets.known} characters have spent what ESI allows them in a quarter of an hour.",
+                "They go on by themselves. If it happens again and again, raise SYNC_INTERVAL_SECONDS.",
+            )
+        )
+    return found
+
+
 def _users(overview: Overview) -> list[Problem]:
     found = []
-    if overview.late_users:
+    is_many = overview.late_users >= LATE_SHARE * overview.users.active
+    if overview.late_users and (is_many or (overview.latest_seconds or 0) > LATE_SECONDS):
         found.append(
             Problem(
                 "warn",
@@ -138,7 +179,8 @@ def _users(overview: Overview) -> list[Problem]:
         )
     tokens = overview.users
     known = tokens.active + tokens.needs_login
-    if tokens.needs_login >= NEEDS_LOGIN_LEAST and tokens.needs_login / known > NEEDS_LOGIN_SHARE:
+    is_share = tokens.needs_login > NEEDS_LOGIN_SHARE * known
+    if is_share and (tokens.needs_login >= NEEDS_LOGIN_LEAST or 2 * tokens.needs_login >= known):
         found.append(
             Problem(
                 "warn",

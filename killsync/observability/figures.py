@@ -107,6 +107,16 @@ class Run(Struct):
     error: str | None
 
 
+class Syncs(Struct):
+    """How the newest sync of each list stands, of the lists synced lately: how many failed or wait for long, and mostly why."""
+
+    looked_at: int = 0
+    failing: int = 0
+    failing_reason: str = ""
+    waiting: int = 0
+    waiting_reason: str = ""
+
+
 class Corporation(Struct):
     """A corporation whose list is read."""
 
@@ -158,6 +168,7 @@ class Overview(Struct, kw_only=True):
     esi_spent: list[Spent] = []
     rates: Rates = field(default_factory=Rates)
     last_runs: list[Run] = []
+    syncs: Syncs = field(default_factory=Syncs)
     corporations: list[Corporation] = []
     corporation_lists: dict[str, int] = field(default_factory=dict)
     webhooks: Webhooks = field(default_factory=Webhooks)

@@ -82,6 +82,7 @@ def gather(*, exact: bool = True) -> Overview:
             esi_spent=queries.esi_spent(),
             rates=rates(counters.since(utcnow() - timedelta(minutes=61)), utcnow()),
             last_runs=queries.last_runs(),
+            syncs=queries.syncs(),
             corporations=queries.corporations(),
             corporation_lists=corporation_polls.counts(),
             webhooks=queries.webhooks(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from killsync.observability.figures import (
     OldestPending,
     Run,
     Spent,
+    Syncs,
     Users,
     Webhooks,
 )
@@ -33,7 +34,7 @@ from models.esi import EsiBucket, EsiUsage
 from models.expressions import locked, now
 from models.fields import UtcDateTimeField, utcnow
 from models.killmails import Killmail
-from models.sync import SyncRun
+from models.sync import FAILED, WAITING, SyncRun
 from models.users import ACTIVE, User
 from models.webhooks import ACTIVE as WEBHOOK_ACTIVE
 from models.webhooks import Webhook, WebhookDelivery
@@ -42,6 +43,10 @@ from models.webhooks import Webhook, WebhookDelivery
 KEEP_HOURS_SECONDS = 2 * 86_400.0
 #: The hour under which everything older is summed up.
 ROLLED_UP = datetime(2000, 1, 1, tzinfo=UTC)
+#: Newest runs that are looked at to say how syncs stand.
+MOST_RUNS = 500
+#: A sync that has taken less than this may wait for a moment without anybody minding, seconds.
+WAITING_SECONDS = 60.0
 #: Buckets of characters that are looked at, those used last.
 MOST_BUCKETS = 500
 
@@ -125,6 +130,32 @@ def last_runs() -> list[Run]:
         .limit(12)
     )
     return [Run(**run) for run in found.dicts()]
+
+
+def syncs() -> Syncs:
+    """How the newest sync of each list stands that was synced in the last day, of the newest MOST_RUNS runs."""
+    newest: dict[tuple[int, str], Any] = {}
+    runs: Any = (
+        SyncRun.select(SyncRun.user_id, SyncRun.kind, SyncRun.status, SyncRun.error, SyncRun.started_at)
+        .order_by(SyncRun.id.desc())
+        .limit(MOST_RUNS)
+        .namedtuples()
+    )
+    now = utcnow()
+    for run in runs:
+        if now - run.started_at < timedelta(days=1):
+            newest.setdefault((run.user_id, run.kind), run)
+    failing = [run.error or "no reason is known" for run in newest.values() if run.status == FAILED]
+    waiting = [
+        run.error or "no reason is known"
+        for run in newest.values()
+        if run.status == WAITING and now - run.started_at > timedelta(seconds=WAITING_SECONDS)
+    ]
+    return Syncs(len(newest), len(failing), _commonest(failing), len(waiting), _commonest(waiting))
+
+
+def _commonest(reasons: list[str]) -> str:
+    return Counter(reasons).most_common(1)[0][0] if reasons else ""
 
 
 def corporations() -> list[Corporation]:

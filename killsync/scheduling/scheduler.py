@@ -17,7 +17,7 @@ import peewee
 import psycopg2
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
-from dramatiq.errors import ConnectionError as BrokerConnectionError
+from dramatiq.errors import BrokerConnectionError
 
 from killsync.broker.messages import send
 from killsync.broker.setup import make_broker

@@ -28,7 +28,7 @@ from killsync.logging import get_logger
 from killsync.observability import metrics
 from killsync.sso.errors import Disabled, NeedsLogin, SsoAway, VaultError
 from killsync.sso.refresh import access_token
-from killsync.sync import lists, progress, runs
+from killsync.sync import lists, progress, runs, waiting
 from killsync.sync.list_owner import ListOwner, ListRead
 from killsync.sync.lists import LeaseAttempt, LeasedList, PageState
 from killsync.sync.pagination import Walk, begin
@@ -139,7 +139,7 @@ class _ListSync:
             self._count(error.cost)
             return self._interrupted(error)
         except SsoAway as error:
-            self._wait(error.retry_after, str(error))
+            self._wait(error.retry_after, error)
         except (NeedsLogin, Disabled) as error:
             return self._failed(str(error), self._log.warning, "sync stopped")
         except VaultError as error:
@@ -257,11 +257,11 @@ class _ListSync:
     def _interrupted(self, error: errors.EsiError) -> Outcome:
         """Wait for what passes; end the run for what does not."""
         if error.transient:
-            self._wait(error.retry_after or 15.0, str(error))
+            self._wait(error.retry_after or 15.0, error)
         if isinstance(error, errors.Malformed):
             number = self._message.increment(_MALFORMED)
             if number <= MOST_MALFORMED:
-                self._wait(10.0 * number, str(error))
+                self._wait(10.0 * number, error)
         if isinstance(error, errors.Forbidden) and self._owner.on_forbidden is not None:
             return self._failed(self._owner.on_forbidden(), self._log.info, "list refused")
         self._owner.poll_in(FAILED_SECONDS)
@@ -274,14 +274,14 @@ class _ListSync:
         write(event, reason=reason)
         return Outcome.FAILED
 
-    def _wait(self, seconds: float, reason: str) -> NoReturn:
+    def _wait(self, seconds: float, error: Exception) -> NoReturn:
         """Send the message back: no thread sleeps out a missing token.
 
         Raises:
             Retry: always.
         """
         delay = seconds + random.uniform(0.0, min(3.0, 0.1 * seconds + 0.2))  # noqa: S311
-        runs.set_status(self._run_id, self._user.id, WAITING, reason)
+        runs.set_status(self._run_id, self._user.id, WAITING, waiting.words(error, delay, utcnow()))
         self._owner.hold(delay + IN_FLIGHT_SECONDS)
-        self._log.info("sync waits", reason=reason, retry_in=round(delay, 1), next_page=self._leased.next_page)
+        self._log.info("sync waits", reason=str(error), retry_in=round(delay, 1), next_page=self._leased.next_page)
         raise Retry(delay=int(delay * 1000))

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from peewee import JOIN, fn
 
-from models.sync import SyncRun
+from models.sync import CHARACTER_LIST, SyncRun
 from models.users import User
 
 
@@ -34,6 +34,8 @@ class RunSummary(msgspec.Struct, kw_only=True):
     esi_requests: int
     esi_tokens: int
     error: str | None
+    #: Whose list it read: character or corporation.
+    kind: str = CHARACTER_LIST
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def _select() -> Any:
     columns = (
         SyncRun.id, SyncRun.user_id, SyncRun.status, SyncRun.started_at, SyncRun.finished_at, SyncRun.pages,
         SyncRun.found, SyncRun.saved, SyncRun.skipped, SyncRun.errors, SyncRun.esi_requests, SyncRun.esi_tokens,
-        SyncRun.error, User.character_id,
+        SyncRun.error, SyncRun.kind, User.character_id,
     )  # fmt: skip
     return SyncRun.select(*columns).join(User, on=User.id == SyncRun.user_id).objects(RunSummary)
 
@@ -71,11 +73,12 @@ def run_page(user_ids: Sequence[int], first: int, before: int | None) -> RunPage
 
 
 def newest_runs(user_ids: Sequence[int]) -> dict[int, RunSummary]:
-    """The newest run of each user that ever had one, by the user's id."""
+    """The newest run of each user's own list, if there ever was one, by the user's id; not of a corporation's they read."""
     if not user_ids:
         return {}
     # One look at the end of the index for each user: grouping would read all their runs.
-    newest = [SyncRun.select(fn.MAX(SyncRun.id)).where(SyncRun.user_id == user_id) for user_id in user_ids]
+    is_own = SyncRun.kind == CHARACTER_LIST
+    newest = [SyncRun.select(fn.MAX(SyncRun.id)).where((SyncRun.user_id == user_id) & is_own) for user_id in user_ids]
     return {run.user_id: run for run in _select().where(SyncRun.id.in_(reduce(add, newest)))}
 
 

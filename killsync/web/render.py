@@ -27,8 +27,11 @@ PATHS = {word: f"/{kind.plural}/" for word, kind in ENTITY_KINDS.items()}
 #: CCP's image server: path and variation by word (https://developers.eveonline.com/docs/services/image-server/).
 IMAGES = {
     "character": ("characters", "portrait"), "corporation": ("corporations", "logo"), "alliance": ("alliances", "logo"),
-    "ship": ("types", "render"), "type": ("types", "icon"),
+    "faction": ("corporations", "logo"), "ship": ("types", "render"), "type": ("types", "icon"), "bpc": ("types", "bpc"),
 }  # fmt: skip
+#: The server answers 400 for a variation that a type does not have, and says nowhere which it has: a page's script tries these
+#: in turn. Blueprints have no icon, relics neither, and SKINs have no picture at all.
+IMAGE_FALLBACKS = {"ship": "icon bp", "type": "bp relic render", "bpc": "bp icon"}
 
 
 async def page(request: web.Request, template: str, status: int = 200, **context: Any) -> web.Response:
@@ -96,7 +99,7 @@ def setup(app: web.Application) -> None:
         lstrip_blocks=True,
     )
     environment.filters.update(moment=moment, number=number, json_text=json_text, cursor=cursor_of)
-    environment.globals.update(image=image, NOUNS=NOUNS, PATHS=PATHS)
+    environment.globals.update(image=image, NOUNS=NOUNS, PATHS=PATHS, IMAGE_FALLBACKS=IMAGE_FALLBACKS)
     app.router.add_static("/static", HERE / "static")
     libraries = HERE / "assets" / "lib"
     libraries.mkdir(parents=True, exist_ok=True)

@@ -82,6 +82,11 @@ def known_viewer(request: web.Request) -> Viewer | None:
     return viewer
 
 
+def is_known(request: web.Request) -> bool:
+    """Whether it was found out who sends this request."""
+    return _VIEWER in request
+
+
 async def viewer_within(request: web.Request, seconds: float) -> Viewer | None:
     """The same, as it was at most *seconds* ago: for a WebSocket that has been open for a while."""
     if time.monotonic() - request.get(_READ_AT, 0.0) > seconds:

@@ -13,7 +13,7 @@ import peewee
 import pytest
 
 from killsync.leases import acquire
-from killsync.observability import counters, diagnosis, overview
+from killsync.observability import counters, diagnosis, overview, queries
 from killsync.observability.counters import Figure
 from killsync.observability.figures import Overview
 from killsync.web.pages.ops_charts import BARS, charts, span
@@ -57,6 +57,13 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"database_ms": 900.0}, "database slow", "900 ms"),
         ({"gate": {"blocked_seconds": 40}}, "ESI away", "for 40 s"),
         ({"budgets": [{"bucket": "killmail|ip:x", "blocked_seconds": 700}]}, "budget blocked", "11 minutes on killmail|ip:x"),
+        ({"syncs": {"looked_at": 5, "failing": 5, "failing_reason": "no scope"}}, "syncs failing", "5 of 5 lists failed: no scope."),
+        ({"syncs": {"looked_at": 5, "failing": 1, "failing_reason": "x"}}, "syncs failing", "1 of 5"),
+        ({"syncs": {"looked_at": 3, "waiting": 2, "waiting_reason": "ESI"}}, "syncs waiting", "2 of 3 lists wait: ESI."),
+        ({"character_budgets": {"known": 3, "blocked": 2, "empty": 0}}, "characters blocked", "2 of 3 characters"),
+        ({"users": {"active": 1, "needs_login": 1, "disabled": 0}}, "logins needed", "1 of 2"),
+        ({"rates": {**WELL["rates"], "requests_last_quarter": 5, "failures_last_quarter": 5}}, "ESI failing", "5 of 5"),
+        ({"late_users": 1, "latest_seconds": 9_000}, "users late", "1 users wait"),
         ({"late_users": 7, "latest_seconds": 9_000}, "users late", "7 users wait for their sync, up to 2 hours"),
         ({"users": {"active": 5, "needs_login": 5, "disabled": 0}}, "logins needed", "5 of 10"),
         ({"rates": {**WELL["rates"], "failures_last_quarter": 60}}, "ESI failing", "60 of 100"),
@@ -70,6 +77,36 @@ def test_each_thing_that_is_wrong_is_named_with_what_to_do(change: dict[str, Any
     assert [problem.name for problem in found] == [name]
     assert says in f"{found[0].text} {found[0].what_to_do}"
     assert found[0].what_to_do.endswith((".", "it."))
+
+
+def test_single_lists_of_a_great_board_are_every_days_business() -> None:
+    great = {"active": 5_000, "needs_login": 20, "disabled": 0}
+    for change in (
+        {"syncs": {"looked_at": 500, "failing": 9, "failing_reason": "x", "waiting": 30, "waiting_reason": "y"}},
+        {"character_budgets": {"known": 500, "blocked": 3, "empty": 20}}, {"late_users": 40, "latest_seconds": 300},
+    ):  # fmt: skip
+        assert diagnosis.problems(overview_of({**WELL, "users": great, **change})) == []
+
+
+def test_the_newest_sync_of_each_list_counts(settings: Any) -> None:
+    def enter(user: int, status: str, error: str | None, age: float, kind: str = "character") -> None:
+        run(
+            "INSERT INTO sync_run (user_id, kind, status, error, started_at, walked, pages, found, saved, skipped, errors, "
+            "esi_requests, esi_tokens) VALUES (%s, %s, %s, %s, %s, 0, 0, 0, 0, 0, 0, 0, 0)",
+            (user, kind, status, error, to_text(utcnow() - timedelta(seconds=age))),
+        )
+
+    with connection():
+        enter(1, "failed", "an old one", 900)
+        enter(1, "succeeded", None, 600)
+        enter(2, "failed", "no scope", 600)
+        enter(3, "waiting", "ESI", 300)
+        enter(3, "failed", "no role", 200, "corporation")
+        enter(4, "waiting", "for a moment", 5)
+        enter(5, "failed", "long ago", 2 * 86_400)
+        found = queries.syncs()
+    assert (found.looked_at, found.failing, found.waiting) == (5, 2, 1)
+    assert found.waiting_reason == "ESI" and found.failing_reason in ("no scope", "no role")
 
 
 def test_rates_are_of_whole_minutes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import re
@@ -14,7 +15,8 @@ import aiohttp
 import pytest
 from peewee import fn
 
-from killsync.killmails import activity, summaries
+from killsync.esi import errors
+from killsync.killmails import activity, esi_url, summaries
 from killsync.killmails.cursors import cursor_of
 from killsync.killmails.filter import Filter
 from killsync.killmails.fitting_slots import section
@@ -22,6 +24,9 @@ from killsync.killmails.killmail import Attacker, Entity, Item, KillmailSummary
 from killsync.killmails.summaries import Viewpoint
 from killsync.names import entities, search
 from killsync.names.entities import ENTITY_KINDS
+from killsync.sso.errors import SsoAway
+from killsync.static_data import catalog
+from killsync.sync import waiting
 from killsync.web import filter_address
 from killsync.web.pages import charts
 from killsync.web.pages.killmail import groups, lines, sections
@@ -441,14 +446,204 @@ def test_a_ticker_is_asked_for_once_a_day(settings: Any, against: Any, simulated
         }  # fmt: skip
 
 
+# What first readers stumbled on.
+
+
+async def test_error_pages_know_who_reads_them(against: Any, simulated: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = simulated(kills=(1,))
+    async with served(against(handle)) as url, Player(url) as player:
+        await player.log_in(handle.simulator.universe.demo_characters[0].character_id)
+        for path, status in (("/nowhere", 404), ("/killmails/x", 400), ("/?after=xxxx", 400), ("/characters/5", 404)):
+            async with player.browser.get(url + path, headers=BROWSER) as answer:
+                text = await answer.text()
+                assert answer.status == status and "Log out" in text and "Log in" not in text, path
+
+        # Who has a session that cannot be looked up now is not told to log in.
+        async def away(*_any: Any) -> None:
+            raise TimeoutError
+
+        monkeypatch.setattr("killsync.web.sessions.in_db", away)
+        async with player.browser.get(f"{url}/nowhere", headers=BROWSER) as answer:
+            text = await answer.text()
+            assert answer.status == 404 and "Log in" not in text
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_locked_table_gives_a_page_that_says_so_and_ends_the_statement(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg2
+
+    monkeypatch.setattr("killsync.web.pages.messages.PAGE_SECONDS", 0.8)
+    holder = psycopg2.connect(settings.database_url)
+    async with served(settings) as url:
+        holder.cursor().execute("LOCK TABLE killmail IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/", headers=BROWSER) as answer:
+            text = await answer.text()
+            assert answer.status == 503 and answer.headers["Retry-After"] == "5"
+        assert "<h1>Back in a moment</h1>" in text and "takes longer than a page may" in text
+        assert time.monotonic() - began < 5
+        watcher = psycopg2.connect(settings.database_url).cursor()
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        for _ in range(40):
+            watcher.execute(waiting)
+            if watcher.fetchone() == (0,):
+                break
+            await asyncio.sleep(0.1)
+        else:
+            raise AssertionError("the statement goes on")
+        assert (await fetched(f"{url}/killmails/rows", Accept="*/*"))[0] == 503
+        holder.rollback()
+        assert (await fetched(f"{url}/"))[0] == 200
+    holder.close()
+
+
+async def test_a_script_reads_the_syncs_alone(against: Any, simulated: Any) -> None:
+    handle = simulated(kills=(3,))
+    pilot = handle.simulator.universe.demo_characters[0]
+    async with served(against(handle)) as url, Player(url) as player, Player(url) as visitor:
+        async with visitor.browser.get(f"{url}/me/syncs") as answer:
+            assert answer.status == 403
+        await player.log_in(pilot.character_id)
+        with connection():
+            run("UPDATE sync_run SET status = 'waiting', error = 'why; it goes on at 2030-01-02 03:04:05 EVE time'")
+            run(
+                "INSERT INTO sync_run (user_id, kind, status, started_at, walked, pages, found, saved, skipped, errors, "
+                "esi_requests, esi_tokens) SELECT user_id, 'corporation', 'succeeded', started_at, 1, 1, 7, 7, 0, 0, 8, 16 "
+                "FROM sync_run"
+            )
+        async with player.browser.get(f"{url}/me/syncs?whole=1") as answer:
+            text = html.unescape(await answer.text())
+    assert '<table id="feed"' not in text and "<header" not in text, "no page, and no list of killmails"
+    assert '"status":"WAITING"' in text and '"found":7' not in text, "a corporation's run is not the pilot's own"
+    assert "the corporation, read by" in text
+    assert re.search(r"Next sync</dt><dd><time[^>]*>2030-01-02 03:04:05", text), "when it goes on, not the claim's end"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            errors.NoToken("/characters/9/killmails/recent", "no token for 705 s"),
+            "ESI lets this list be asked only so often",
+        ),
+        (errors.RateLimited("/characters/9/killmails/recent", "429"), "has asked for a pause"),
+        (errors.ErrorLimited("/x", "420"), "asked everybody here"),
+        (errors.Downtime("/x", "503"), "ESI does not answer"),
+        (errors.Malformed("/x", "HTML"), "cannot be read"),
+        (SsoAway("HTML"), "EVE's login server does not answer"),
+    ],
+)
+def test_waiting_is_said_in_words_and_until_when(error: Exception, says: str) -> None:
+    now = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
+    text = waiting.words(error, 705, now)
+    assert (
+        says in text and "killmails/recent" not in text and text.endswith("it goes on at 2026-03-04 12:11:45 EVE time")
+    )
+    assert waiting.until_of(text) == datetime(2026, 3, 4, 12, 11, 45, tzinfo=UTC)
+    assert waiting.until_of("another reason") is None and waiting.until_of(None) is None
+
+
+async def test_a_sync_that_waits_says_so_on_its_run(against: Any, simulated: Any) -> None:
+    from dramatiq.errors import Retry
+
+    from killsync.sync.characters import sync_user
+    from killsync.sync.runs import open_run
+    from simulator import Fault
+
+    handle = simulated(kills=(3,))
+    async with served(against(handle)) as url, Player(url) as player:
+        await player.log_in(handle.simulator.universe.demo_characters[0].character_id)
+    handle.call(lambda simulator: simulator.faults.append(Fault("/characters/*", kind="status", status=503)))
+    with connection():
+        (user_id,) = rows('SELECT id FROM "user"')[0]
+        run_id = open_run(user_id)
+        with pytest.raises(Retry):
+            sync_user(user_id, run_id)
+        status, error = rows("SELECT status, error FROM sync_run WHERE id = %s", (run_id,))[0]
+    assert status == "waiting" and error.startswith("ESI does not answer") and waiting.until_of(error) is not None
+
+
+async def test_a_type_is_a_ship_only_where_it_is_one(settings: Any) -> None:
+    universe = new_universe(kills=(5,))
+    fill(universe)
+    with connection():
+        flown = rows("SELECT ship_type_id FROM victim LIMIT 1")[0][0]
+        run("INSERT INTO item_type (type_id, name) VALUES (900448, 'A module')")
+        run("INSERT INTO item_category (category_id, name) VALUES (7, 'Module'), (65, 'Structure')")
+        run(
+            "INSERT INTO item_group (group_id, name, category_id) VALUES (52, 'Warp Scrambler', 7), (1657, 'Citadel', 65)"
+        )
+    async with served(settings) as url:
+        assert '<p class="dim kind">Type</p>' in (await fetched(f"{url}/types/900448"))[1], (
+            "no static data: nobody flew it"
+        )
+        assert '<p class="dim kind">Ship</p>' in (await fetched(f"{url}/types/{flown}"))[1]
+        with connection():
+            run("UPDATE item_type SET group_id = 90052 WHERE type_id = 900448")
+            run("UPDATE item_type SET group_id = 91657 WHERE type_id = %s", (flown,))
+            name = rows("SELECT name FROM item_type WHERE type_id = %s", (flown,))[0][0]
+        catalog.current.renew()
+        assert '<p class="dim kind">Module</p>' in (await fetched(f"{url}/types/900448"))[1]
+        assert '<p class="dim kind">Structure</p>' in (await fetched(f"{url}/types/{flown}"))[1]
+        found = json.loads((await fetched(f"{url}/search?q={name}", Accept="application/json"))[1])["results"]
+        assert {each["noun"] for each in found if each["name"] == name} == {"Structure"}
+
+
+async def test_links_of_the_game_are_understood(settings: Any) -> None:
+    universe = new_universe(kills=(2,))
+    newest = fill(universe)[0]
+    digest = "0123456789abcdef" * 2 + "01234567"
+    for text in (
+        f"killReport:{newest}:{digest}", f" killreport:{newest}:{digest.upper()} ",
+        f"<url=killReport:{newest}:{digest}>Kill: Somebody (Drake)</url>", f"https://esi.evetech.net/killmails/{newest}/{digest}",
+    ):  # fmt: skip
+        assert esi_url.parse(text, settings.esi_url) == (newest, digest)
+    for text in (
+        f"killReport:{newest}",
+        f"killReport:{2**63}:{digest}",
+        f"killReport:1:{digest[:-1]}",
+        f"x killReport:1:{digest}",
+    ):
+        with pytest.raises(esi_url.BadUrl):
+            esi_url.parse(text, settings.esi_url)
+    async with (
+        served(settings) as url,
+        aiohttp.ClientSession() as http,
+        http.get(f"{url}/search", params={"q": f"killReport:{newest}:{digest}"}) as answer,
+    ):
+        assert (await answer.json())["results"][0]["href"] == f"/killmails/{newest}"
+
+
+@ON_SQLITE
+async def test_every_page_carries_ccps_notice_and_pictures_have_others_to_try(against: Any, simulated: Any) -> None:
+    universe = new_universe(kills=(5,))
+    handle = simulated(kills=(1,))
+    async with served(against(handle, EVE_IMAGES="1")) as url:
+        newest = fill(universe)[0]
+        for path in ("/", f"/killmails/{newest}", "/search?q=a", "/nowhere", "/me"):
+            assert "registered trademarks of CCP hf" in (await fetched(url + path))[1], path
+        _, text = await fetched(f"{url}/killmails/{newest}")
+        assert re.search(r'/render\?size=512" data-or="icon bp"', text) and "/static/pictures.js" in text
+        assert "Fitting and cargo" in text
+        _, text = await fetched(f"{url}/me")
+    assert "public record" not in text
+
+
 # Pure parts.
 
 
 def test_flags_are_read_in_the_order_of_a_fit() -> None:
     order = [27, 19, 11, 92, 125, 164, 87, 159, 158, 5, 155, 89, 9_999]
+    titles = {134: "Mining hold", 164: "Service slots", 180: "Core room", 182: "Mining hold (asteroids)",
+              185: "Infrastructure hangar", 186: "Moon material bay", 187: "Capsuleer deliveries", 188: "Expedition hold"}  # fmt: skip
+    assert {flag: section(flag).title for flag in titles} == titles
     positions = [section(flag).position for flag in order]
     assert positions == sorted(positions) and len(set(positions)) == len(positions)
-    assert section(34).title == "High slots" and section(5).title == "Cargo" and section(9_999).title == "Place 9999"
+    assert section(34).title == "High slots" and section(5).title == "Cargo" and section(9_999).title == "Flag 9999"
 
 
 def test_equal_items_are_one_line_and_containers_stay_whole() -> None:

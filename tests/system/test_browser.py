@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from killsync.esi.errors import NoToken
+from killsync.sync.waiting import words
 from simulator.faults import Fault
 from tests.support.browser import DESKTOP, PHONE, WAIT_MS, Site, chromium, log_in, site
 from tests.support.killmails import STACK, TOP_DAMAGE, fight
@@ -340,6 +342,123 @@ def test_every_page_passes_the_accessibility_check_and_fits_a_phone(
     assert found == {}, json.dumps(found, indent=1)
     if name == "missing":
         player.wrong.clear()  # the browser itself reports the 404
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (768, 1024), (390, 844)])
+def test_what_opens_stays_on_the_screen_and_nothing_covers_its_neighbour(
+    reader: Any, place: Site, synced: Any, width: int, height: int
+) -> None:
+    page = reader(storage_state=synced).go("/")
+    page.set_viewport_size({"width": width, "height": height})
+    expect(page.locator("#feed tbody tr").first).to_be_visible()
+    for box in (page.locator(".search.narrow input[type=search]"), page.locator("header input[type=search]")):
+        box.fill("a")
+        expect(page.locator(".suggestions:not([hidden]) [data-href]").first).to_be_visible()
+        edges = page.locator(".suggestions:not([hidden])").bounding_box()
+        assert edges["x"] >= 0 and edges["x"] + edges["width"] <= width, edges
+        box.fill("")
+        box.blur()
+    # A picture before each ship, as with EVE_IMAGES: the ship's name stays in its cell.
+    page.evaluate("""() => document.querySelectorAll("#feed .what").forEach((cell) => {
+        const picture = new Image(32, 32);
+        picture.className = "picture";
+        cell.prepend(picture);
+    })""")
+    covered = page.evaluate("""() => [...document.querySelectorAll("#feed tbody tr")].filter((row) => {
+        const what = row.querySelector(".what > span").getBoundingClientRect(), cell = row.querySelector(".what").getBoundingClientRect();
+        return what.right > cell.right + 1;
+    }).length""")
+    assert covered == 0
+    assert page.locator("header.top").bounding_box()["height"] <= 110
+    inner = page.evaluate(
+        "(() => { const list = document.querySelector('#pilots'); return list.scrollHeight - list.clientHeight; })()"
+    )
+    assert inner <= 1, "the characters do not scroll inside the page"
+    page.goto(f"{place.url}/killmails/{FIGHT}")
+    name, row = page.locator(".attackers tbody tr td:first-child").first, page.locator(".attackers tbody tr").first
+    if width < 500:
+        assert name.bounding_box()["width"] > 0.8 * row.bounding_box()["width"]
+    figures = page.locator(".cards .card .figure")
+    tops = {round(figures.nth(number).bounding_box()["y"]) for number in range(figures.count())}
+    assert len(tops) == 1 or width < 600, "figures of cards side by side are on one line"
+
+
+def test_back_from_a_killmail_keeps_the_loaded_rows_and_the_place(reader: Any, place: Site, synced: Any) -> None:
+    page = reader(storage_state=synced).go("/")
+    expect(page.locator("#live")).to_have_text("live")
+    page.locator("#more").click()
+    expect(page.locator("#feed tbody tr")).to_have_count(100)
+    row = page.locator("#feed tbody tr").nth(80)
+    number = row.get_attribute("data-killmail")
+    row.scroll_into_view_if_needed()
+    before = row.bounding_box()["y"]
+    row.locator("a.open").click()
+    page.wait_for_url(f"**/killmails/{number}")
+    page.go_back()
+    again = page.locator(f'#feed tr[data-killmail="{number}"]')
+    expect(again).to_be_in_viewport()
+    page.wait_for_timeout(1000)
+    expect(page.locator("#feed tbody tr")).to_have_count(100)
+    assert abs(again.bounding_box()["y"] - before) < 60, "where the reader was"
+    page.reload()
+    expect(page.locator("#live")).to_have_text("live")
+    expect(page.locator("#feed tbody tr")).to_have_count(50)
+
+
+def test_a_sync_that_waits_counts_down_and_is_asked_for_seldom(reader: Any, place: Site, synced: Any) -> None:
+    from models import User, connection, utcnow
+    from models.sync import SyncRun
+
+    player = reader(storage_state=synced)
+    with connection():
+        user = User.get(User.character_id == place.pilots[0].character_id)
+        text = words(NoToken("/characters/1/killmails/recent", "no token for 705 s"), 705, utcnow())
+        run = SyncRun.create(user_id=user.id, status="waiting", error=text)
+    asked: list[str] = []
+    player.page.on(
+        "request", lambda request: asked.append(request.url) if request.resource_type in ("fetch", "document") else None
+    )
+    page = player.go("/")
+    state = page.locator("#pilots .state").first
+    expect(state).to_contain_text(re.compile(r"asked only so often.*Goes on in 11 min \d+ s"))
+    assert "killmails/recent" not in state.inner_text()
+    first = state.inner_text()
+    page.wait_for_timeout(7000)
+    assert state.inner_text() != first, "it counts down"
+    assert sum(url.rstrip("/") == place.url for url in asked) == 1, "the page itself is read once"
+    assert sum("/me/syncs" in url for url in asked) <= 2
+    with connection():
+        SyncRun.delete().where(SyncRun.id == run.id).execute()
+    page.goto(place.url + "/graphql")
+    page.get_by_role("link", name="Back to the killmails").click()
+    page.wait_for_url(place.url + "/")
+
+
+def test_a_picture_that_does_not_exist_is_asked_for_in_another_variation(reader: Any, place: Site, synced: Any) -> None:
+    player = reader(storage_state=synced)
+    page = player.page
+    asked: list[str] = []
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=400)
+
+    page.route("**/pictures-of-tests/**", answer)
+    page.goto(place.url + "/")
+    page.evaluate("""() => {
+        const picture = new Image(32, 32);
+        picture.className = "picture";
+        picture.dataset.or = "icon bp";
+        picture.src = "/pictures-of-tests/types/1/render?size=32";
+        document.querySelector("main").append(picture);
+        const script = document.createElement("script");
+        script.type = "module";
+        script.src = "/static/pictures.js";
+        document.head.append(script);
+    }""")
+    expect(page.locator("img.picture")).to_have_css("visibility", "hidden")
+    assert [url.split("/1/")[1] for url in asked] == ["render?size=32", "icon?size=32", "bp?size=32"]
+    player.wrong.clear()  # the browser itself reports the 400s
 
 
 def test_the_front_page_does_not_move_while_it_loads(reader: Any, synced: Any) -> None:

@@ -14,7 +14,7 @@ from killsync.logging import get_logger
 from killsync.names import entities, tickers
 from killsync.names.entities import ENTITY_KINDS, EntityKind, KnownEntity
 from killsync.web import filter_address, sessions
-from killsync.web.pages import charts
+from killsync.web.pages import charts, nouns
 from killsync.web.pages.feed import feed
 from killsync.web.pages.messages import message_page
 from killsync.web.render import page
@@ -38,16 +38,19 @@ def handler(kind: EntityKind) -> Any:
         entity = await read_db(entities.find, kind, number)
         if entity is None:
             await sessions.viewer_of(request)
-            text = f"No stored killmail names this {kind.noun.lower()}."
-            return message_page(request, 404, f"{kind.noun} {number} is not here", text, login=False)
+            noun = "Type" if kind.word == "ship" else kind.noun
+            text = f"No stored killmail names this {noun.lower()}."
+            return message_page(request, 404, f"{noun} {number} is not here", text, login=False)
         now = utcnow()
         counts, active = await read_db(_figures, entity, now)
+        (noun,) = await read_db(nouns.of, [entity])
         if kind.has_ticker and entity.ticker is None:
             _request_ticker(request.app, entity)
         return await page(
             request,
             "entity.html",
             entity=entity,
+            noun=noun,
             counts=counts,
             activity=active,
             days=charts.by_day(active, now),

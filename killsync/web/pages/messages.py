@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import aiohttp_jinja2
 from aiohttp import web
 
 from killsync.web import sessions
 from killsync.web.render import wants_page
 from killsync.web.security import Handler, failure
+
+#: A page that takes longer than this is given up, and the statement behind it ended, seconds: a locked table or a busy server
+#: shall not leave a reader before an empty window.
+PAGE_SECONDS = 10.0
+#: Seconds that an error page may take to find out who reads it.
+VIEWER_SECONDS = 1.0
+#: What has limits of its own, or goes on for long on purpose.
+_UNLIMITED = ("/auth/", "/graphql", "/healthz", "/readyz", "/metrics", "/static/", "/lib/")
+SLOW = "The database takes longer than a page may. Nothing is lost: load this page again in a moment."
 
 _TITLES = {
     400: "This address is not valid",
@@ -16,6 +28,7 @@ _TITLES = {
     405: "This cannot be done here",
     413: "That was too much",
     429: "Too many requests",
+    503: "Back in a moment",
 }
 _TEXTS = {
     404: "There is no such page, or nothing of it is stored yet.",
@@ -26,7 +39,9 @@ _TEXTS = {
 def message_page(request: web.Request, status: int, title: str, text: str, *, login: bool = True) -> web.Response:
     """One message as a page of *status*; *login*: it offers a login."""
     viewer = sessions.known_viewer(request)
-    context = {"title": title, "text": text, "offers_login": login, "viewer": viewer}
+    # Who has a session that could not be looked up is not shown as logged out.
+    is_unsure = viewer is None and not sessions.is_known(request) and sessions.COOKIE in request.cookies
+    context = {"title": title, "text": text, "offers_login": login, "viewer": viewer, "is_unsure": is_unsure}
     return aiohttp_jinja2.render_template("message.html", request, context, status=status)
 
 
@@ -34,11 +49,12 @@ def message_page(request: web.Request, status: int, title: str, text: str, *, lo
 async def as_page(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give a browser a page where a program gets a line of text: for refusals, a database that is away, and our own faults."""
     try:
-        return await handler(request)
+        return await _limited(request, handler)
     except web.HTTPException as error:
         if error.status < 400 or not wants_page(request):
             raise
         text = _TEXTS.get(error.status) or (error.text or "").strip()
+        await _look_up_viewer(request)
         answer = message_page(request, error.status, _TITLES.get(error.status, error.reason), text, login=False)
         for name in ("Retry-After", "Allow"):
             if name in error.headers:
@@ -50,8 +66,34 @@ async def as_page(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not wants_page(request):
             raise
         plain = failure(error)
+        if plain.status != 503:
+            await _look_up_viewer(request)
         title = "Back in a moment" if plain.status == 503 else "Something went wrong"
         answer = message_page(request, plain.status, title, (plain.text or "").strip(), login=False)
         if "Retry-After" in plain.headers:
             answer.headers["Retry-After"] = plain.headers["Retry-After"]
         return answer
+
+
+async def _limited(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What *handler* answers, within PAGE_SECONDS where it reads a page.
+
+    Raises:
+        web.HTTPServiceUnavailable: it took longer.
+    """
+    if request.method not in ("GET", "HEAD") or request.path.startswith(_UNLIMITED):
+        return await handler(request)
+    try:
+        async with asyncio.timeout(PAGE_SECONDS) as limit:
+            return await handler(request)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise web.HTTPServiceUnavailable(text=f"{SLOW}\n", headers={"Retry-After": "5"}) from None
+
+
+async def _look_up_viewer(request: web.Request) -> None:
+    """Find out who reads an error page, so that it looks as logged in as they are; a database that is away tells nobody."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(VIEWER_SECONDS):
+            await sessions.viewer_of(request)

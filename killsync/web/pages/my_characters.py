@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aiohttp import web
-from dramatiq.errors import ConnectionError as BrokerConnectionError
+from dramatiq.errors import BrokerConnectionError
 
 from killsync.accounts import accounts, people
 from killsync.accounts.people import UserSummary
 from killsync.settings import CORPORATION_SCOPE
 from killsync.sso.refresh import revoke
-from killsync.sync import run_queries
+from killsync.sync import run_queries, waiting
 from killsync.sync.characters import request_sync
 from killsync.sync.run_queries import RunSummary
 from killsync.web import sessions
@@ -20,11 +20,21 @@ from killsync.web.filter_address import BadAddress, read_id
 from killsync.web.render import page
 from killsync.web.security import check_rate, same_origin
 from killsync.web.sessions import Viewer
+from models import utcnow
+from models.sync import WAITING
 from models.threads import in_db, in_service, read_db
 from models.users import ACTIVE, DISABLED, NEEDS_LOGIN, User
 
 #: Runs that the page shows.
 RUNS = 12
+
+
+@dataclass(frozen=True)
+class NextSync:
+    """When a character's list is read next: now, while a sync of it is under way; at `at`; or, without either, not planned."""
+
+    at: datetime | None
+    is_now: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Pilot:
     user: UserSummary
     has_corporation: bool
     run: dict[str, str | int | None] | None
+    next_sync: NextSync
 
 
 async def me(request: web.Request) -> web.Response:
@@ -41,21 +52,53 @@ async def me(request: web.Request) -> web.Response:
     viewer = await sessions.viewer_of(request)
     if viewer is None:
         return await page(request, "me.html", pilots=[], runs=[])
+    return await page(request, "me.html", pilots=await pilots(viewer), runs=await _runs(viewer))
+
+
+async def syncs(request: web.Request) -> web.Response:
+    """GET /me/syncs: the reader's characters and, with `whole=1`, the last syncs, for the script that keeps a page up to date."""
+    check_rate(request, "rows")
+    viewer = await sessions.viewer_of(request)
+    if viewer is None:
+        raise web.HTTPForbidden(text="Log in to see your characters.\n")
+    is_whole = request.query.get("whole") == "1"
+    runs = await _runs(viewer) if is_whole else []
+    return await page(request, "syncs.html", pilots=await pilots(viewer), runs=runs, whole=is_whole)
+
+
+async def _runs(viewer: Viewer) -> list[tuple[RunSummary, str]]:
+    """The last syncs, each with the name of its character."""
     found = await read_db(run_queries.run_page, viewer.user_ids, RUNS, None)
     names = {user.id: user.character_name for user in viewer.users}
-    runs = [(run, names.get(run.user_id, "")) for run in found.runs]
-    return await page(request, "me.html", pilots=await pilots(viewer), runs=runs)
+    return [(run, names.get(run.user_id, "")) for run in found.runs]
 
 
 async def pilots(viewer: Viewer) -> list[Pilot]:
     """The reader's characters with their newest run: what `_pilots.html` shows. First those that need something."""
     users = await read_db(people.user_summaries, viewer.user_ids)
-    scopes = {user.id: user.scopes.split() for user in viewer.users}
+    known = {user.id: user for user in viewer.users}
     runs = await read_db(run_queries.newest_runs, viewer.user_ids)
     return [
-        Pilot(user, CORPORATION_SCOPE in scopes[user.id], _script_run(runs.get(user.id)))
+        Pilot(
+            user,
+            CORPORATION_SCOPE in known[user.id].scopes.split(),
+            _script_run(runs.get(user.id)),
+            _next_sync(known[user.id], user, runs.get(user.id)),
+        )
         for user in sorted(users, key=lambda user: user.status != NEEDS_LOGIN)
     ]
+
+
+def _next_sync(user: User, summary: UserSummary, run: RunSummary | None) -> NextSync:
+    """The next sync that is true: `next_sync_at` is that of a claim, while a message is under way."""
+    if summary.status != ACTIVE:
+        return NextSync(None)
+    if run is not None and run.finished_at is None:
+        until = waiting.until_of(run.error) if run.status == WAITING else None
+        return NextSync(until, is_now=until is None)
+    is_claimed = user.claimed_until is not None and user.claimed_until > utcnow()
+    is_due = summary.next_sync_at is not None and summary.next_sync_at <= utcnow()
+    return NextSync(None, is_now=True) if is_claimed or is_due else NextSync(summary.next_sync_at)
 
 
 def _script_run(run: RunSummary | None) -> dict[str, str | int | None] | None:
@@ -63,6 +106,7 @@ def _script_run(run: RunSummary | None) -> dict[str, str | int | None] | None:
     if run is None:
         return None
     return {
+        "id": str(run.id),
         "characterId": str(run.character_id),
         "status": run.status.upper(),
         "found": run.found,
@@ -119,5 +163,6 @@ async def _own(request: web.Request) -> User:
 def setup(app: web.Application) -> None:
     """Add the routes."""
     app.router.add_get("/me", me)
+    app.router.add_get("/me/syncs", syncs)
     app.router.add_post("/me/sync", sync)
     app.router.add_post("/me/disconnect", disconnect)

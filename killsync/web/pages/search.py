@@ -6,13 +6,15 @@ from typing import Any
 
 from aiohttp import web
 
+from killsync.killmails import esi_url as links
 from killsync.killmails import summaries
 from killsync.names import search
 from killsync.names.entities import KnownEntity
 from killsync.web import filter_address
 from killsync.web.filter_address import Chosen
+from killsync.web.pages import nouns
 from killsync.web.render import json, page, wants_page
-from killsync.web.security import check_rate
+from killsync.web.security import SETTINGS, check_rate
 from models.threads import read_db
 
 #: Results of each kind: on the page, and below a search box.
@@ -27,19 +29,32 @@ async def find(request: web.Request) -> web.Response:
     chosen = filter_address.read(request.query)
     is_page = wants_page(request)
     found = await read_db(search.find, text, ON_PAGE if is_page else BELOW_BOX) if text else []
-    results = [_result(entity, chosen if for_feed else None) for entity in found]
-    if not for_feed and text.isascii() and text.isdigit() and len(text) < 19:
-        results = await _killmail(int(text)) + results
+    nouns_of = await read_db(nouns.of, found) if found else []
+    results = [
+        _result(entity, chosen if for_feed else None, noun) for entity, noun in zip(found, nouns_of, strict=True)
+    ]
+    if not for_feed and (number := _killmail_id(text, request.app[SETTINGS].esi_url)) is not None:
+        results = await _killmail(number) + results
     if not is_page:
         return json({"results": results})
-    nouns = dict.fromkeys(result["noun"] for result in results)
-    groups = [(noun, [result for result in results if result["noun"] == noun]) for noun in nouns]
+    order = dict.fromkeys(result["noun"] for result in results)
+    groups = [(noun, [result for result in results if result["noun"] == noun]) for noun in order]
     return await page(request, "search.html", q=text, for_feed=for_feed, chosen=chosen, groups=groups)
 
 
-def _result(entity: KnownEntity, chosen: Chosen | None) -> dict[str, Any]:
+def _killmail_id(text: str, esi_url: str) -> int | None:
+    """The killmail that *text* may mean: by its id, its address at ESI or the game's own link."""
+    if text.isascii() and text.isdigit():
+        return int(text) if len(text) < 19 else None
+    try:
+        return links.parse(text, esi_url).killmail_id
+    except links.BadUrl:
+        return None
+
+
+def _result(entity: KnownEntity, chosen: Chosen | None, noun: str) -> dict[str, Any]:
     href = entity.path if chosen is None else "/" + chosen.with_id(entity.kind.word, entity.id).query()
-    return {"name": entity.label, "noun": entity.kind.noun, "ticker": entity.ticker, "href": href}
+    return {"name": entity.label, "noun": noun, "ticker": entity.ticker, "href": href}
 
 
 async def _killmail(number: int) -> list[dict[str, Any]]:

@@ -90,6 +90,52 @@ if (table) {
   };
   more?.addEventListener("click", older);
 
+  // Coming back: from a killmail to the rows that were loaded and the place where the reader was.
+
+  const memory = "feed " + location.pathname + location.search;
+
+  addEventListener("pagehide", () => {
+    const first = [...body.rows].find((row) => row.getBoundingClientRect().bottom > 0);
+    if (!first) return;
+    const last = body.rows[body.rows.length - 1];
+    const kept = { id: first.dataset.killmail, top: first.getBoundingClientRect().top, time: last.dataset.time, last: last.dataset.killmail, scroll: scrollY };
+    try {
+      sessionStorage.setItem(memory, JSON.stringify(kept));
+    } catch {
+      // A browser that keeps nothing begins at the top.
+    }
+  });
+
+  const comeBack = async () => {
+    let kept = null;
+    try {
+      kept = JSON.parse(sessionStorage.getItem(memory));
+    } catch {
+      return;
+    }
+    if (!kept || !kept.scroll) return;
+    history.scrollRestoration = "manual";
+    const isThere = () => {
+      const last = body.rows[body.rows.length - 1];
+      return !last || last.dataset.time < kept.time || (last.dataset.time === kept.time && BigInt(last.dataset.killmail) <= BigInt(kept.last));
+    };
+    try {
+      while (!isThere() && more && !more.hidden && body.rows.length < MOST_ROWS) {
+        const found = await fetchRows(new URLSearchParams({ after: new URL(more.href).searchParams.get("after") }));
+        found.rows.forEach((row) => body.append(row));
+        if (!found.rows.length) break;
+        olderFrom(found.rows[found.rows.length - 1], found.hasMore);
+      }
+    } catch {
+      // What could not be loaded can be asked for below the list.
+    }
+    const row = body.querySelector(`tr[data-killmail="${CSS.escape(kept.id)}"]`);
+    scrollTo(0, row ? scrollY + row.getBoundingClientRect().top - kept.top : kept.scroll);
+    fill();
+  };
+
+  if (performance.getEntriesByType("navigation")[0]?.type === "back_forward") comeBack();
+
   // New killmails, on top.
 
   const arrived = new Set();

@@ -3,24 +3,47 @@ import { subscribe, watch } from "./live.js";
 
 const pilots = document.querySelector("#pilots");
 const number = new Intl.NumberFormat("en");
-// A running sync of which nothing was heard for this long is looked up: what happened before the socket was open, or
-// while it was away, is told to nobody, ms.
+// A sync under way of which nothing was heard is looked up: what happened before the socket was open, or while it was away, is
+// told to nobody. First after SILENCE, then ever more rarely, since whoever waits for ESI may wait for long, ms.
 const SILENCE = 3000;
+const MOST_SILENCE = 60000;
+let pause = SILENCE;
 let silence = null;
+let soon = null;
+const shown = new Map();
+
+// How long until a sync goes on that waits, as its reason says; none when it does not wait.
+function secondsLeft(run) {
+  const found = run.status === "WAITING" && / EVE time$/.test(run.error || "") && /goes on at (\S+) (\S+) EVE time$/.exec(run.error);
+  return found ? Math.max(0, Math.round((Date.parse(`${found[1]}T${found[2]}Z`) - Date.now()) / 1000)) : null;
+}
+
+function span(seconds) {
+  if (seconds < 60) return `${seconds} s`;
+  return seconds < 3600 ? `${Math.floor(seconds / 60)} min ${seconds % 60} s` : `${Math.floor(seconds / 3600)} h ${Math.floor(seconds % 3600 / 60)} min`;
+}
+
+function reasonOf(run) {
+  if (run.status !== "WAITING" || !run.error) return "";
+  const left = secondsLeft(run);
+  if (left === null) return `: ${run.error}`;
+  return `: ${run.error.replace(/; it goes on at .*$/, "")}. Goes on ${left ? `in ${span(left)}` : "any moment"}`;
+}
 
 function words(run) {
   const figures = `${number.format(run.saved)} new, ${number.format(run.skipped)} known`
     + (run.errors ? `, ${number.format(run.errors)} failed` : "");
   if (run.status === "QUEUED") return "Waiting for a worker";
   if (run.status === "FAILED") return `Sync failed: ${run.error || "no reason is known"}`;
-  if (run.finishedAt) return `Synced: ${figures}`;
-  const reason = run.status === "WAITING" && run.error ? ` (${run.error})` : "";
-  return run.found ? `Syncing ${number.format(run.found)} killmails: ${figures}${reason}` : `Reading the list${reason}`;
+  if (run.finishedAt) return run.found && (run.saved || run.errors) ? `Synced: ${figures}` : "Synced: nothing new";
+  if (run.status === "WAITING") return (run.found ? `${number.format(run.found)} killmails listed so far, ${figures}. The rest waits` : "The list waits") + reasonOf(run);
+  return run.found ? `Syncing ${number.format(run.found)} killmails: ${figures}` : "Reading the list";
 }
 
 function paint(run) {
   const pilot = pilots.querySelector(`[data-character="${CSS.escape(run.characterId)}"]`);
   if (!pilot) return;
+  shown.set(run.characterId, run);
   const bar = pilot.querySelector("progress");
   // A sync that had ended before the page was opened needs no bar.
   bar.hidden = bar.hidden && Boolean(run.finishedAt);
@@ -37,20 +60,47 @@ function paint(run) {
   state.textContent = words(run);
   const button = pilot.querySelector(".sync button");
   if (button) button.disabled = !run.finishedAt;
-  clearTimeout(silence);
-  if (pilots.querySelector(".sync button:disabled")) silence = setTimeout(refresh, SILENCE);
+  listen();
 }
 
-// Reads the page again for its figures: runs, last and next sync, counts.
+// Looks again after a while if a sync is under way: when the first one that waits goes on, where all of them wait.
+function listen() {
+  clearTimeout(silence);
+  silence = null;
+  const open = [...shown.values()].filter((run) => !run.finishedAt);
+  if (!open.length) return;
+  const waits = open.map(secondsLeft);
+  const wait = waits.includes(null) ? pause : Math.min(MOST_SILENCE, Math.max(pause, 1000 * Math.min(...waits) + 2000));
+  silence = setTimeout(refresh, wait * (1 + Math.random() / 4));
+}
+
+// What waits is counted down where it stands.
+setInterval(() => {
+  for (const run of shown.values()) {
+    if (secondsLeft(run) === null || document.hidden) continue;
+    const state = pilots.querySelector(`[data-character="${CSS.escape(run.characterId)}"] .state`);
+    if (state) state.textContent = words(run);
+  }
+}, 1000);
+
+// Reads the figures of the characters again: runs, last and next sync, counts.
 async function refresh() {
+  clearTimeout(silence);
+  silence = null;
+  clearTimeout(soon);
+  soon = null;
+  pause = Math.min(pause * 1.6, MOST_SILENCE);
+  if (document.hidden) {
+    listen();
+    return;
+  }
   let fresh;
   try {
-    const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const response = await fetch("/me/syncs" + ("whole" in pilots.dataset ? "?whole=1" : ""), { headers: { Accept: "application/xhtml+xml" } });
     if (!response.ok) throw new Error(response.status);
     fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   } catch {
-    clearTimeout(silence);
-    silence = setTimeout(refresh, 2 * SILENCE);
+    listen();
     return;
   }
   for (const pilot of pilots.children) {
@@ -61,6 +111,7 @@ async function refresh() {
   }
   const runs = fresh.querySelector("#runs");
   if (runs) document.querySelector("#runs")?.replaceWith(runs);
+  listen();
 }
 
 pilots?.addEventListener("submit", async (event) => {
@@ -78,6 +129,10 @@ pilots?.addEventListener("submit", async (event) => {
   }
 });
 
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && silence) refresh();
+});
+
 if (pilots) {
   for (const pilot of pilots.querySelectorAll("[data-run]")) paint(JSON.parse(pilot.dataset.run));
   let wasLive = false;
@@ -86,8 +141,12 @@ if (pilots) {
     if (wasLive || pilots.querySelector(".sync button:disabled")) refresh();
     wasLive = true;
   });
-  subscribe("subscription { syncProgress { characterId status found saved skipped errors finishedAt error } }", {}, (data) => {
-    paint(data.syncProgress);
-    if (data.syncProgress.finishedAt) refresh();
+  subscribe("subscription { syncProgress { id characterId status found saved skipped errors finishedAt error } }", {}, (data) => {
+    const run = data.syncProgress;
+    pause = SILENCE;
+    // Another run than the one that is shown may be that of a corporation's list, which is no sync of the pilot's own.
+    if (shown.get(run.characterId)?.id === run.id) paint(run);
+    else if (!run.finishedAt) soon ??= setTimeout(refresh, 300);
+    if (run.finishedAt) refresh();
   });
 }

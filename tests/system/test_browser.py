@@ -15,6 +15,7 @@ from killsync.esi.errors import NoToken
 from killsync.sync.waiting import words
 from simulator.faults import Fault
 from tests.support.browser import DESKTOP, PHONE, WAIT_MS, Site, chromium, log_in, site
+from tests.support.deployment import wait_until
 from tests.support.killmails import STACK, TOP_DAMAGE, fight
 from tests.support.npm import JS, npm_packages
 from tests.support.resources import PROJECT
@@ -264,8 +265,15 @@ def test_a_player_manages_characters_and_leaves(reader: Any, place: Site) -> Non
     runs = page.locator("#runs tbody tr").count()
     other.get_by_role("button", name="Sync now").click()
     expect(page.locator("#runs tbody tr")).not_to_have_count(runs)
+    from models import SyncRun, User, connection
+
+    def is_syncing() -> bool:
+        with connection():
+            return bool(SyncRun.select().where(SyncRun.finished_at.is_null()).exists())
+
+    # A corporation's sync may follow the player's own: it would meet the revoked grant before the button does.
+    wait_until(lambda: not is_syncing(), "nobody is syncing", 30)
     place.handle.call(lambda simulator: simulator.sso.revoke_character(two.character_id))
-    from models import User, connection
 
     with connection():
         User.update(expires_at="2020-01-01 00:00:00.000000+00:00").where(

@@ -8,6 +8,7 @@ from typing import Any
 import peewee
 
 from models.db import database, is_postgres
+from models.expressions import either
 
 
 def rows(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
@@ -40,10 +41,11 @@ def sql_now(offset_seconds: float = 0.0) -> str:
 
     On PostgreSQL it is the moment the statement began: unlike `clock_timestamp()` that can be looked up in an index.
     """
-    if is_postgres():
-        moved = f" + interval '1 second' * {float(offset_seconds)!r}" if offset_seconds else ""
-        return f"(statement_timestamp(){moved})"
-    return f"strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now', '{float(offset_seconds):+.3f} seconds')"
+    moved = f" + interval '1 second' * {float(offset_seconds)!r}" if offset_seconds else ""
+    return either(
+        postgres=f"(statement_timestamp(){moved})",
+        sqlite=f"strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now', '{float(offset_seconds):+.3f} seconds')",
+    )
 
 
 def insert_rows(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]], suffix: str = "") -> Any:

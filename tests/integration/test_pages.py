@@ -573,9 +573,8 @@ async def test_a_type_is_a_ship_only_where_it_is_one(settings: Any) -> None:
     with connection():
         flown = rows("SELECT ship_type_id FROM victim LIMIT 1")[0][0]
         run("INSERT INTO item_type (type_id, name) VALUES (900448, 'A module')")
-        run("INSERT INTO item_category (category_id, name) VALUES (7, 'Module'), (65, 'Structure')")
         run(
-            "INSERT INTO item_group (group_id, name, category_id) VALUES (52, 'Warp Scrambler', 7), (1657, 'Citadel', 65)"
+            "INSERT INTO item_group (group_id, name, category_id) VALUES (90052, 'Scrambler', 7), (91657, 'Citadel', 65)"
         )
     async with served(settings) as url:
         assert '<p class="dim kind">Type</p>' in (await fetched(f"{url}/types/900448"))[1], (

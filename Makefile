@@ -24,10 +24,7 @@ run: install
 demo: install
 	@$(BIN)/killsync demo
 
-test: install-dev services
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+test: lint services
 	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow" || $(BIN)/python -m pytest $(AGAIN) -m "not slow"
 	$(BIN)/python -m pytest -m slow || $(BIN)/python -m pytest $(AGAIN) -m slow
 
@@ -50,6 +47,7 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports --no-cache
 
 format: install-dev
 	$(BIN)/ruff check --fix-only .

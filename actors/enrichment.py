@@ -16,7 +16,7 @@ def enrich_names(**_newer: Any) -> None:
     lookup.look_up()
 
 
-@dramatiq.actor(queue_name=ENRICHMENT, max_retries=50)
+@dramatiq.actor(queue_name=ENRICHMENT, max_retries=3)
 def fetch_ticker(kind: str, subject_id: int, **_newer: Any) -> None:
     """Ask ESI for the ticker of a corporation or alliance whose page was opened."""
     tickers.fetch_ticker(kind, subject_id)

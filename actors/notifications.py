@@ -7,13 +7,13 @@ from typing import Any
 import dramatiq
 
 from killsync.broker.queues import NOTIFICATIONS
-from killsync.webhooks import delivery
+from killsync.webhooks import delivery, matching
 
 
 @dramatiq.actor(queue_name=NOTIFICATIONS, max_retries=0)
 def announce(**_newer: Any) -> None:
     """Read what was stored, and send the webhooks that are due."""
-    delivery.announce()
+    matching.announce()
 
 
 @dramatiq.actor(queue_name=NOTIFICATIONS, max_retries=3)

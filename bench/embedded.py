@@ -64,8 +64,8 @@ def main() -> None:
     """Be the embedded process: log the pilots in, sync them all, print the figures."""
     from bench.place import peak_rss
     from killsync import settings as settings_module
-    from killsync.cli.embedded import _log_in, _web
-    from killsync.cli.inprocess import worker
+    from killsync.cli.embedded import log_in
+    from killsync.cli.inprocess import web_server, worker
     from models import connect, connection, schema
     from models.sql import rows
 
@@ -73,8 +73,8 @@ def main() -> None:
     connect(settings)
     schema.migrate()
     pilots = list(map(int, sys.argv[1].split(",")))
-    with _web(settings):
-        asyncio.run(_log_in(f"http://127.0.0.1:{settings.web_port}", pilots))
+    with web_server(settings):
+        asyncio.run(log_in(f"http://127.0.0.1:{settings.web_port}", pilots))
     began, cpu = time.monotonic(), time.process_time()
     with worker(), connection():
         while rows("SELECT count(*) FROM sync_run WHERE finished_at IS NOT NULL") != [(len(pilots),)]:

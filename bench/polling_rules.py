@@ -1,4 +1,4 @@
-"""The rules that are compared: a fixed interval, zKillboard's, and ours, which calls `actors.schedule` itself."""
+"""The rules that are compared: a fixed interval, zKillboard's, and ours, which calls `killsync.sync.schedule` itself."""
 
 from __future__ import annotations
 
@@ -11,57 +11,59 @@ from bench.polling_world import World
 from killsync.sync import schedule
 
 
-def pace(busy_gap: float) -> schedule.Pace:
+def limits(busy_gap: float) -> schedule.PollLimits:
     """The limits that Killsync has by default."""
-    return schedule.Pace(floor=300.0, ceiling=6 * HOUR, busy_gap=busy_gap)
+    return schedule.PollLimits(floor=300.0, ceiling=6 * HOUR, busy_gap=busy_gap)
 
 
 @dataclass
 class Ours:
-    """Killsync's rule. What a character's list is expected to bring is kept as one warmth a span, faded when looked at."""
+    """Killsync's rule. What a character's list is expected to bring is kept as one decayed count a span."""
 
     busy_gap: float
     margin: float = 300.0
-    warm: Floats = field(init=False)
-    faded_at: Floats = field(init=False)
+    activity: Floats = field(init=False)
+    decayed_at: Floats = field(init=False)
 
     def begin(self, world: World) -> Floats:
         act = world.activity
         mail = np.repeat(np.arange(len(act.times)), world.sizes)
         past = act.times[mail] < 0
         who, age, shared = act.members[past], -act.times[mail[past]], world.sizes[mail[past]]
-        self.warm = np.array(
+        self.activity = np.array(
             [
-                np.bincount(who, schedule.warmth(age, span, schedule.weight(shared)), world.number)
+                np.bincount(who, schedule.decayed(age, span, schedule.weight(shared)), world.number)
                 for span in schedule.SPANS
             ]
         )
-        self.faded_at = np.zeros(world.number)
+        self.decayed_at = np.zeros(world.number)
         self.phase = schedule.phase_of(np.arange(world.number))
         nothing = np.zeros(world.number)
-        return schedule.interval(schedule.rate(self.warm, -world.last_kill), nothing, pace(self.busy_gap))
+        return schedule.interval(
+            schedule.expected_rate(self.activity, -world.last_kill), nothing, limits(self.busy_gap)
+        )
 
     def after(self, world: World, who: Ints, now: Floats) -> Floats:
-        since = now - self.faded_at[who]
-        self.faded_at[who] = now
-        warm = np.array(
-            [schedule.warmth(since, span, self.warm[number, who]) for number, span in enumerate(schedule.SPANS)]
+        since = now - self.decayed_at[who]
+        self.decayed_at[who] = now
+        activity = np.array(
+            [schedule.decayed(since, span, self.activity[number, who]) for number, span in enumerate(schedule.SPANS)]
         )
-        self.warm[:, who] = warm
-        expected = schedule.rate(warm, now - world.last_kill[who])
+        self.activity[:, who] = activity
+        expected = schedule.expected_rate(activity, now - world.last_kill[who])
         left = np.maximum(0.0, world.token_until[who] - self.margin - now)
-        return schedule.interval(expected, left, pace(self.busy_gap)) * world.rng.uniform(1.0, 1.05, len(who))
+        return schedule.interval(expected, left, limits(self.busy_gap)) * world.rng.uniform(1.0, 1.05, len(who))
 
     def heard(self, world: World, mails: Ints, now: Floats) -> None:
         index, people = world.people(mails)
         happened, known, shared = world.activity.times[mails][index], now[index], world.sizes[mails][index]
         for number, span in enumerate(schedule.SPANS):
-            added = schedule.warmth(self.faded_at[people] - happened, span, schedule.weight(shared))
-            np.add.at(self.warm[number], people, added)
+            added = schedule.decayed(self.decayed_at[people] - happened, span, schedule.weight(shared))
+            np.add.at(self.activity[number], people, added)
         age = known - happened
         fresh = age <= schedule.FRESH
         people, known = people[fresh], known[fresh]
-        due = known + schedule.hurry(age[fresh], shared[fresh], self.phase[people], pace(self.busy_gap))
+        due = known + schedule.early_poll_delay(age[fresh], shared[fresh], self.phase[people], limits(self.busy_gap))
         np.minimum.at(world.due, people, np.maximum(due, world.polled[people] + 300.0))
 
 
@@ -118,7 +120,7 @@ class AllKnowing:
         assert world.activity.shortest is not None
         shortest = world.activity.shortest[who]
         age = now - world.last_kill[who]
-        endless = schedule.Pace(floor=300.0, ceiling=1e9, busy_gap=self.busy_gap)
+        endless = schedule.PollLimits(floor=300.0, ceiling=1e9, busy_gap=self.busy_gap)
         expected = TAIL / np.maximum(age, shortest)
         return np.maximum(0.0, shortest - age) + schedule.interval(expected, left * (age > shortest), endless)
 

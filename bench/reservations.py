@@ -1,4 +1,4 @@
-"""Reservations of the shared budget: 32 threads on two processes against one PostgreSQL row."""
+"""Reservations of the shared rate limit: 32 threads on two processes against one PostgreSQL row."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tests.support.resources import PROJECT
 SECONDS = 6.0
 PROCESS = f"""
 import threading, time
-import settings
+from killsync import settings
 from models import connect
-from esi.budget import Bucket, Budget, Taken
+from killsync.esi.rate_limit.rate_limit import Bucket, RateLimit, Reservation
 connect(settings.current())
-budget, counts = Budget(5), []
+rate_limit, counts = RateLimit(5), []
 bucket = Bucket("killmail", "ip:bench", 100_000_000, 900.0)
-budget.take(bucket, 2, backlog=False)
+rate_limit.take(bucket, 2, backlog=False)
 until = time.monotonic() + {SECONDS}
 def take():
     number = 0
     while time.monotonic() < until:
-        assert isinstance(budget.take(bucket, 2, backlog=False), Taken)
+        assert isinstance(rate_limit.take(bucket, 2, backlog=False), Reservation)
         number += 1
     counts.append(number)
 threads = [threading.Thread(target=take) for _ in range(16)]

@@ -28,7 +28,7 @@ from killsync import startup
 from killsync.broker.queues import USER_KILLMAILS
 from killsync.broker.setup import make_broker
 from killsync.scheduling import enqueue
-from killsync.sync import due
+from killsync.sync import user_polls
 from models import connection
 make_broker(startup.start("database", "broker"))
 
@@ -42,8 +42,8 @@ for _ in range({TICKS}):
     dramatiq.get_broker().flush(USER_KILLMAILS)
     with connection():
         whole.append(timed(enqueue.enqueue_due_users))
-        counting.append(timed(lambda: due.count_due(enqueue.OVERDUE_SECONDS, enqueue.MOST_COUNTED)))
-        claiming.append(timed(lambda: due.claim_due_users(enqueue.BATCH, 900)))
+        counting.append(timed(lambda: user_polls.count_due(enqueue.OVERDUE_SECONDS, enqueue.MOST_COUNTED)))
+        claiming.append(timed(lambda: user_polls.claim_due_users(enqueue.BATCH, 900)))
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print(json.dumps([max(whole), statistics.median(counting), statistics.median(claiming), memory]))
 """

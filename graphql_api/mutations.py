@@ -10,8 +10,7 @@ from graphql_api.context import Context, active, one_user
 from graphql_api.errors import BadInput, Unavailable
 from killsync.accounts import accounts
 from killsync.esi.errors import EsiError
-from killsync.killmails import queries
-from killsync.killmails.esi_url import BadLink, read_link
+from killsync.killmails import esi_url, queries
 from killsync.killmails.fetch import KillmailRefused, submit
 from killsync.killmails.killmail import Killmail
 from killsync.sso.refresh import revoke
@@ -38,9 +37,9 @@ async def submit_killmail(_parent: Any, arguments: Arguments, context: Context, 
     """Fetch one killmail by its address at ESI."""
     await context.changer()
     try:
-        killmail_id, killmail_hash = read_link(arguments["url"], context.settings.esi_url)
+        killmail_id, killmail_hash = esi_url.parse(arguments["url"], context.settings.esi_url)
         await in_service(submit, killmail_id, killmail_hash)
-    except (BadLink, KillmailRefused) as error:
+    except (esi_url.BadUrl, KillmailRefused) as error:
         raise BadInput(str(error), argument="url") from None
     except EsiError as error:
         if not error.transient:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from peewee import Alias
+
 from models.db import in_transaction
 from models.expressions import now
-from models.fields import LONG_AGO
+from models.fields import LONG_AGO, from_any
 from models.sync import Lease
 
 
@@ -28,3 +30,10 @@ def release(name: str, holder: str) -> None:
 def expire(name: str) -> None:
     """End a lease, whoever has it."""
     in_transaction(Lease.delete().where(Lease.name == name).execute)
+
+
+def seconds_left(name: str) -> float | None:
+    """How long a lease runs on by the database's clock, negative once it has run out; None when nobody ever took it."""
+    row = Lease.select(Lease.until, Alias(now(), "database_now")).where(Lease.name == name).namedtuples().first()
+    database_now = from_any(row.database_now) if row is not None else None
+    return (row.until - database_now).total_seconds() if database_now is not None else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import sys
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import urlsplit
@@ -43,6 +42,11 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(
         40, ge=1, le=1000, description="Most PostgreSQL connections one process may hold at a time."
     )
+    database_statement_seconds: int = Field(
+        60, ge=0, le=86_400,
+        description="Longest that PostgreSQL works on one statement before it gives up; 0: for ever. Migrations, backups and "
+        "the removal of old rows have no limit.",
+    )  # fmt: skip
     database_listen_url: str = Field(
         "",
         repr=False,
@@ -57,6 +61,10 @@ class Settings(BaseSettings):
     esi_url: str = Field(REAL_ESI, description="Origin of the ESI API.")
     sso_url: str = Field(REAL_SSO, description="Origin of EVE SSO; its metadata document names everything else.")
     esi_compatibility_date: str = Field("2026-08-18", description="Sent as `X-Compatibility-Date` with each request.")
+    static_data_url: str = Field(
+        "https://developers.eveonline.com/static-data/tranquility",
+        description="Where CCP's static data export lies: `latest.jsonl` and the archives of its builds.",
+    )
     esi_user_agent: str = Field(
         "",
         description="Sent to ESI and the SSO, such as `Killsync/1.0 (admin@example.org)`. Required with the real ESI.",
@@ -136,7 +144,7 @@ class Settings(BaseSettings):
             raise ValueError("use amqp://user:password@host:5672/ or memory://")
         return value
 
-    @field_validator("esi_url", "sso_url")
+    @field_validator("esi_url", "sso_url", "static_data_url")
     @classmethod
     def _origin(cls, value: str) -> str:
         parts = urlsplit(value)
@@ -244,14 +252,14 @@ class Settings(BaseSettings):
         return None
 
 
-def read() -> Settings:
-    """Read the settings.
+def read(**explicit: Any) -> Settings:
+    """Read the settings. What is given in *explicit*, by the name of its field, is not looked for elsewhere.
 
     Raises:
         SettingsError: a value is wrong; the text names the variable, not its value.
     """
     try:
-        return Settings()  # type: ignore[call-arg]
+        return Settings(**explicit)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "the environment"
@@ -261,10 +269,21 @@ def read() -> Settings:
         raise SettingsError(f".env cannot be read: {error.strerror}") from None
 
 
-@lru_cache(maxsize=1)
+_current: Settings | None = None
+
+
 def current() -> Settings:
-    """The settings of this process, read once. `current.cache_clear()` makes tests read anew."""
-    return read()
+    """The settings of this process: those that `use` chose, else those of the environment, read once."""
+    global _current
+    if _current is None:
+        _current = read()
+    return _current
+
+
+def use(settings: Settings) -> None:
+    """Make *settings* those of this process. What was made from earlier ones keeps them: see `killsync.process`."""
+    global _current
+    _current = settings
 
 
 def load(*needs: Need) -> Settings:

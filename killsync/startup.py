@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import urlsplit
 
 import peewee
 import psycopg2
@@ -13,7 +14,7 @@ from killsync.settings import Need, Settings
 from models import connect, connection, schema
 from models.errors import is_away
 
-log = get_logger("boot")
+log = get_logger("startup")
 
 
 def start(*needs: Need, wait: bool = True) -> Settings:
@@ -48,8 +49,6 @@ def database_away(settings: Settings) -> str:
     """One line for a database that does not answer: where it was sought and how to start it."""
     if not settings.uses_postgres:
         return f"the SQLite file {settings.database_url.removeprefix('sqlite:///')} cannot be opened: check the folder"
-    from urllib.parse import urlsplit
-
     parts = urlsplit(settings.database_url)
     return (
         f"PostgreSQL at {parts.hostname or 'the local socket'}:{parts.port or 5432}{parts.path} does not answer: start it "
@@ -59,8 +58,6 @@ def database_away(settings: Settings) -> str:
 
 def broker_away(settings: Settings) -> str:
     """One line for a broker that does not answer."""
-    from urllib.parse import urlsplit
-
     parts = urlsplit(settings.broker_url)
     return (
         f"RabbitMQ at {parts.hostname}:{parts.port or 5672} does not answer: start it "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import peewee
 import psycopg2
+import psycopg2.extensions
 from peewee import DatabaseProxy
 from playhouse.pool import PooledPostgresqlDatabase
 
@@ -25,6 +26,12 @@ from models.errors import is_away, is_transient
 T = TypeVar("T")
 
 database = DatabaseProxy()
+
+#: libpq's own options (seconds; milliseconds for the last): a link that died without a word is noticed within half a minute.
+ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+#: A transaction of ours does nothing between two statements but compute; PostgreSQL ends one that is idle for longer than
+#: this, so that a process that was stopped or a host that died holds no row for ever, seconds.
+IDLE_IN_TRANSACTION_SECONDS = 30
 
 
 class _SqliteDatabase(peewee.SqliteDatabase):
@@ -36,16 +43,48 @@ class _SqliteDatabase(peewee.SqliteDatabase):
         super().__init__(*args, **kwargs)
         self.write_lock = threading.RLock()
 
+    def rollback(self) -> None:
+        # SQLite without room has ended the transaction itself; to end it again would hide the error that says so.
+        if self.is_closed() or self.connection().in_transaction:
+            super().rollback()
+
+
+def _session_with(values: Mapping[str, str]) -> Any:
+    """A class of psycopg2 connections whose sessions begin with *values*, PostgreSQL's settings by name."""
+
+    class Session(psycopg2.extensions.connection):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.autocommit = True
+            # Not as `options` when the connection is made: a PgBouncer refuses those.
+            calls = ", ".join(["set_config(%s, %s, false)"] * len(values))
+            self.cursor().execute(f"SELECT {calls}", [text for pair in values.items() for text in pair])
+
+    return Session
+
 
 def connect(settings: Settings) -> peewee.Database:
     """Point the models at the database of *settings*. Opens no connection yet; replaces an earlier choice."""
-    made = open_database(settings.database_url, settings.database_pool_size)
+    session = {}
+    # Behind a pooler of transactions a session is not ours: what is set there would hit whoever has it next.
+    if not settings.database_listen_url:
+        session = {
+            "statement_timeout": f"{settings.database_statement_seconds}s",
+            "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
+        }
+    made = open_database(settings.database_url, settings.database_pool_size, session)
     database.initialize(made)
     return made
 
 
-def open_database(url: str, pool_size: int = 20) -> peewee.Database:
-    """A Peewee database for *url*; creates the folder of an SQLite file."""
+def open_database(url: str, pool_size: int = 20, session: Mapping[str, str] | None = None) -> peewee.Database:
+    """A Peewee database for *url*; creates the folder of an SQLite file.
+
+    Args:
+        url: `postgresql://` or `sqlite:///`.
+        pool_size: most connections to PostgreSQL.
+        session: settings with which each PostgreSQL session begins.
+    """
     if url.startswith("sqlite:///"):
         path = url.removeprefix("sqlite:///")
         if path != ":memory:":
@@ -57,7 +96,7 @@ def open_database(url: str, pool_size: int = 20) -> peewee.Database:
         max_connections=pool_size,
         stale_timeout=300,
         timeout=30,
-        **postgres_parameters(url),
+        **{**ALIVE, **({"connection_factory": _session_with(session)} if session else {}), **postgres_parameters(url)},
     )
 
 
@@ -76,14 +115,18 @@ def postgres_parameters(url: str) -> dict[str, Any]:
 
 
 def open_listener(settings: Settings) -> Any:
-    """A psycopg2 connection of its own, in autocommit, for LISTEN: past a PgBouncer if the settings name a way."""
+    """A psycopg2 connection of its own that listens to `killsync`: past a PgBouncer if the settings name a way."""
     url = settings.database_listen_url or settings.database_url
-    # A link that died without a word is noticed within half a minute: the listener sends nothing by itself.
-    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
     name = urlsplit(url).path.lstrip("/") or "postgres"
-    listener = psycopg2.connect(dbname=name, **{**alive, **postgres_parameters(url)})
+    listener = psycopg2.connect(dbname=name, **{**ALIVE, **postgres_parameters(url)})
     listener.autocommit = True
+    listener.cursor().execute("LISTEN killsync")
     return listener
+
+
+def probe(listener: Any) -> None:
+    """Ask a listener's connection for an answer; it raises where the connection is broken without a sign of it."""
+    listener.cursor().execute("SELECT 1")
 
 
 def is_postgres() -> bool:
@@ -117,7 +160,7 @@ def in_transaction(work: Callable[[], T], attempts: int = 6) -> T:
         try:
             with transaction():
                 return work()
-        except (peewee.OperationalError, peewee.InterfaceError, psycopg2.Error) as error:
+        except (peewee.PeeweeException, psycopg2.Error) as error:
             is_lost = is_away(error)
             if not is_outermost or attempt + 1 == attempts or not (is_lost or is_transient(error)):
                 raise

@@ -1,4 +1,4 @@
-"""What ESI's budget has left, shared by every process, and what was spent."""
+"""What ESI's rate limit has left, shared by every process, and what was spent."""
 
 from __future__ import annotations
 

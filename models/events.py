@@ -11,7 +11,7 @@ SYNC_PROGRESS = "sync"
 
 
 class Event(BaseModel):
-    """What subscribers are told, written in the transaction that made it true."""
+    """One thing that subscribers are notified of."""
 
     id = BigAutoField()
     kind = TextField()

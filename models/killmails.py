@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+from typing import Any
+
 from peewee import (
     SQL,
     BigAutoField,
@@ -152,3 +155,17 @@ class Involvement(BaseModel):
 
 CHARACTER, CORPORATION, ALLIANCE, SHIP_TYPE = 1, 2, 3, 4
 VICTIM_SIDE, ATTACKER_SIDE = 1, 2
+
+
+def _row_type(model: type[BaseModel]) -> Any:
+    """A named tuple of a table's columns in their order, without a key that the database gives."""
+    fields = [field for field in model._meta.sorted_fields if not isinstance(field, BigAutoField)]
+    return namedtuple(f"{model.__name__}Row", [field.column_name for field in fields])
+
+
+#: What a killmail becomes in each table. COPY takes columns by position, everybody else reads these by name.
+KillmailRow = _row_type(Killmail)
+VictimRow = _row_type(Victim)
+AttackerRow = _row_type(Attacker)
+KillmailItemRow = _row_type(KillmailItem)
+InvolvementRow = _row_type(Involvement)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import BigIntegerField, TextField
+from peewee import BigIntegerField, BooleanField, DoubleField, TextField
 
 from models.fields import BaseModel, UtcDateTimeField
 
@@ -54,8 +54,17 @@ class Faction(BaseModel):
 
 
 class ItemType(BaseModel):
+    """What things are made of: ships, modules, structures. All but the name comes from the static data."""
+
     type_id = BigIntegerField(primary_key=True)
     name = TextField(null=True)
+    group_id = BigIntegerField(null=True, index=True)
+    market_group_id = BigIntegerField(null=True)
+    meta_group_id = BigIntegerField(null=True)
+    published = BooleanField(null=True)
+    #: Cubic metres and kilograms.
+    volume = DoubleField(null=True)
+    mass = DoubleField(null=True)
     updated_at = UtcDateTimeField(null=True)
     retry_at = UtcDateTimeField(null=True)
 
@@ -64,8 +73,16 @@ class ItemType(BaseModel):
 
 
 class SolarSystem(BaseModel):
+    """All but the name comes from the static data; the position is in metres."""
+
     system_id = BigIntegerField(primary_key=True)
     name = TextField(null=True)
+    constellation_id = BigIntegerField(null=True)
+    region_id = BigIntegerField(null=True, index=True)
+    security_status = DoubleField(null=True)
+    position_x = DoubleField(null=True)
+    position_y = DoubleField(null=True)
+    position_z = DoubleField(null=True)
     updated_at = UtcDateTimeField(null=True)
     retry_at = UtcDateTimeField(null=True)
 

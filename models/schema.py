@@ -8,12 +8,13 @@ from pathlib import Path
 
 import peewee
 import psycopg2
+from peewee import fn
 from peewee_migrate import Router
 
 from killsync.settings import project_root
-from models.db import database, is_postgres
+from models.db import connection, database, discard, is_postgres
 from models.errors import is_away
-from models.sql import rows
+from models.expressions import evaluate
 
 #: How long a migration waits for a table that workers hold.
 LOCK_TIMEOUT = "10s"
@@ -37,18 +38,23 @@ def migrate() -> list[str]:
     """Bring the schema to the code's version; the names of the migrations that ran. Two at once: the second waits.
 
     Each migration is one transaction. On PostgreSQL none waits longer than ten seconds for a table that workers hold,
-    so running workers are never queued behind it for long; it fails cleanly and can be run again.
+    so running workers are never queued behind it for long; it fails cleanly and can be run again. Its statements may take
+    as long as they take.
     """
-    with database.obj.connection_context():
+    with connection():
         if not is_postgres():
             return list(_router().run())
-        database.execute_sql("SELECT pg_advisory_lock(%s)", (_LOCK_ID,))
+        evaluate(fn.set_config("statement_timeout", "0", False))
+        evaluate(fn.set_config("idle_in_transaction_session_timeout", "0", False))
+        evaluate(fn.pg_advisory_lock(_LOCK_ID))
         try:
-            database.execute_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+            evaluate(fn.set_config("lock_timeout", LOCK_TIMEOUT, False))
             return list(_router().run())
         finally:
-            database.execute_sql("SET lock_timeout = DEFAULT")
-            database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK_ID,))
+            evaluate(fn.set_config("lock_timeout", "0", False))
+            evaluate(fn.pg_advisory_unlock(_LOCK_ID))
+            # What was set belongs to this connection; nobody else shall get it.
+            discard()
 
 
 def check() -> None:
@@ -59,7 +65,8 @@ def check() -> None:
     """
     known = sorted(path.stem for path in migrations_folder().glob("[0-9][0-9][0-9]_*.py"))
     try:
-        done = [name for (name,) in rows("SELECT name FROM migratehistory ORDER BY id")]
+        history = peewee.Table("migratehistory").bind(database.obj)
+        done = [row["name"] for row in history.select(history.c.name).order_by(history.c.id)]
     except (peewee.OperationalError, peewee.ProgrammingError, psycopg2.Error) as error:
         if is_away(error):
             raise

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import io
-from datetime import datetime
 from typing import Any
 
 import peewee
 
 from models.db import database, is_postgres
-from models.fields import utcnow
 
 
 def rows(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
     """Run one statement written with `%s` placeholders and fetch all it returns, on either database."""
-    if not is_postgres():
-        sql = sql.replace("%s", "?")
-    cursor = database.execute_sql(sql, tuple(parameters))
+    cursor = _execute(sql, parameters)
     return cursor.fetchall() if cursor.description else []
 
 
@@ -32,9 +28,11 @@ def all_rows(cursor: Any) -> list[dict[str, Any]]:
 
 def run(sql: str, parameters: Any = ()) -> int:
     """Run one statement written with `%s` placeholders; the number of rows it touched."""
-    if not is_postgres():
-        sql = sql.replace("%s", "?")
-    return int(database.execute_sql(sql, tuple(parameters)).rowcount)
+    return int(_execute(sql, parameters).rowcount)
+
+
+def _execute(sql: str, parameters: Any) -> Any:
+    return database.execute_sql(sql if is_postgres() else sql.replace("%s", "?"), tuple(parameters))
 
 
 def sql_now(offset_seconds: float = 0.0) -> str:
@@ -48,18 +46,11 @@ def sql_now(offset_seconds: float = 0.0) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now', '{float(offset_seconds):+.3f} seconds')"
 
 
-def sql_moment(moment: datetime) -> str:
-    """SQL for *moment*, told by this host's clock, on the database's clock."""
-    return sql_now((moment - utcnow()).total_seconds())
-
-
 def insert_rows(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]], suffix: str = "") -> Any:
     """One multi-row INSERT; the cursor. *suffix* is an ON CONFLICT or RETURNING clause."""
     one = f"({', '.join(['%s'] * len(columns))})"
     sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * len(values))} {suffix}"
-    if not is_postgres():
-        sql = sql.replace("%s", "?")
-    return database.execute_sql(sql, [value for row in values for value in row])
+    return _execute(sql, [value for row in values for value in row])
 
 
 def add_rows(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> None:

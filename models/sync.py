@@ -1,4 +1,4 @@
-"""How far each killmail list has been walked, what each sync did, what ESI's budget has left, and what was announced."""
+"""How far each killmail list was read, what each sync did, whose corporations are read by whom, and named leases."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SyncRun(BaseModel):
 
 
 class MailList(BaseModel):
-    """One `killmails/recent` list and the walk over its pages. `next_page` is where an unfinished walk goes on."""
+    """One `killmails/recent` list: `next_page` is where an unfinished pagination goes on, `walked_at` when the last one ended."""
 
     id = BigAutoField()
     user_id = BigIntegerField(index=True)
@@ -48,7 +48,6 @@ class MailList(BaseModel):
     subject_id = BigIntegerField()
     next_page = IntegerField(null=True)
     walked_at = UtcDateTimeField(null=True)
-    run_id = BigIntegerField(null=True)
     leased_by = TextField(null=True)
     leased_until = UtcDateTimeField(null=True)
 

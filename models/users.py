@@ -57,7 +57,6 @@ class WebSession(BaseModel):
     id_hash = TextField(primary_key=True)
     account_id = BigIntegerField(index=True)
     created_at = UtcDateTimeField(default=utcnow)
-    last_seen_at = UtcDateTimeField(default=utcnow)
     expires_at = UtcDateTimeField()
 
     class Meta:

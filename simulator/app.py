@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from simulator import faults
+from simulator import catalog, faults
 from simulator.config import Clock, SimulatorConfig
 from simulator.control import add_control_routes
 from simulator.esi import Esi
@@ -43,8 +43,29 @@ class Simulator:
         app = web.Application(middlewares=[self._trouble])
         self.sso.add_routes(app)
         self.esi.add_routes(app)
+        app.router.add_get("/static-data/latest.jsonl", self._latest)
+        app.router.add_get(f"/static-data/eve-online-static-data-{catalog.BUILD}-jsonl.zip", self._archive)
         add_control_routes(app, self)
         return app
+
+    async def _latest(self, _request: web.Request) -> web.Response:
+        return web.Response(body=catalog.latest(), content_type="application/jsonl")
+
+    async def _archive(self, request: web.Request) -> web.StreamResponse:
+        """The static data export; parts of it where a range is asked for."""
+        body = catalog.archive()
+        try:
+            part = request.http_range
+        except ValueError:
+            return web.Response(status=416)
+        if part.start is None:
+            return web.Response(body=body, content_type="application/zip", headers={"Accept-Ranges": "bytes"})
+        if part.start >= len(body):
+            return web.Response(status=416)
+        chosen = body[part]
+        covered = f"bytes {part.start}-{part.start + len(chosen) - 1}/{len(body)}"
+        headers = {"Content-Range": covered, "Accept-Ranges": "bytes"}
+        return web.Response(status=206, body=chosen, content_type="application/zip", headers=headers)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; `url` says where."""

@@ -29,6 +29,7 @@ class SimulatorConfig:
         issuer: the `iss` claim.
         trust_source_header: take the client's address from `X-Sim-Source-Ip` when it is sent.
         many_items: killmails of benchmark size (12 items, 6 attackers on average) instead of a mix of oddities.
+        hostile_names: some pilots and a corporation have names that try to do harm where they are shown.
     """
 
     seed: int = 1
@@ -49,6 +50,7 @@ class SimulatorConfig:
     issuer: str = "https://login.eveonline.com"
     trust_source_header: bool = True
     many_items: bool = False
+    hostile_names: bool = False
 
 
 class Clock:

@@ -6,15 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import orjson
+import msgspec
 from aiohttp import web
 
-from simulator import names
 from simulator.buckets import Limits, cost
-from simulator.headers import etag_of, http_date
+from simulator.headers import cache_headers, etag_of, public
+from simulator.public import Public
+from simulator.refusal import Refused
 from simulator.sso import KILLMAIL_SCOPES
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ DATE = re.compile(r"20\d\d-[01]\d-[0-3]\d")
 #: Bodies of killmails that are kept.
 MOST_BODIES = 20_000
 AGENT = re.compile(r"[^\s/]+/\S+ \(.+\)")
-
-
-class Refused(Exception):
-    """An error answer."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status, self.text = status, text
 
 
 @dataclass
@@ -54,6 +46,7 @@ class Esi:
         self._cache: dict[tuple[str, int, int], Cached] = {}
         self._asked: dict[tuple[str, int, int], float] = {}
         self._bodies: dict[int, tuple[bytes, str]] = {}
+        self._public = Public(simulator)
         #: How often each kind of request came and how it was answered, such as ("killmail", 200).
         self.answers: Counter[tuple[str, int]] = Counter()
         self.tokens: Counter[str] = Counter()
@@ -65,20 +58,14 @@ class Esi:
             (r"/characters/{id:\d+}/killmails/recent", "char-killmail", self._character_list),
             (r"/corporations/{id:\d+}/killmails/recent", "corp-killmail", self._corporation_list),
             (r"/killmails/{id:\d+}/{hash}", "killmail", self._killmail),
-            ("/status", "status", self._status),
             (r"/characters/{id:\d+}/roles", None, self._roles),
-            (r"/characters/{id:\d+}", None, self._character),
-            (r"/corporations/{id:\d+}", None, self._corporation),
-            (r"/alliances/{id:\d+}", None, self._alliance),
-            (r"/universe/types/{id:\d+}", None, self._type),
-            (r"/universe/systems/{id:\d+}", None, self._system),
-            ("/universe/factions", None, self._factions),
-            ("/markets/prices", None, self._prices),
+            *self._public.looked_up(),
         ):
             for spelling in (path, f"{path}/"):
                 app.router.add_get(spelling, self._route(path, group, handler))
-        app.router.add_post("/universe/names", self._route("/universe/names", None, self._names))
-        app.router.add_post("/universe/names/", self._route("/universe/names", None, self._names))
+        for path, handler in self._public.posted():
+            for spelling in (path, f"{path}/"):
+                app.router.add_post(spelling, self._route(path, None, handler))
 
     def _route(self, path: str, group: str | None, work: Callable[..., Any]) -> Callable[..., Any]:
         kind = group or path.split("/")[-1] if "{" not in path.split("/")[-1] else group or path.split("/")[1]
@@ -94,7 +81,10 @@ class Esi:
             if group is not None:
                 bucket = self.limits.bucket(group, await self._subject(request, group, address))
                 if self.limits.is_enforced and bucket.is_empty(now):
-                    headers = {**self._bucket_headers(group, bucket, now), "Retry-After": str(bucket.retry_after(now))}
+                    headers = {
+                        **self._bucket_headers(group, bucket, now, 0),
+                        "Retry-After": str(bucket.retry_after(now)),
+                    }
                     return self._answer(kind, 429, {"error": "Too many requests"}, headers)
             try:
                 forced = self._simulator.forced_status(request.path)
@@ -107,7 +97,7 @@ class Esi:
             if bucket is not None:
                 bucket.spend(now, cost(response.status))
                 self.tokens[group or ""] += cost(response.status)
-                response.headers.update(self._bucket_headers(group or "", bucket, now))
+                response.headers.update(self._bucket_headers(group or "", bucket, now, cost(response.status)))
             else:
                 if response.status >= 400:
                     errors.errors += 1
@@ -136,13 +126,13 @@ class Esi:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         return self._simulator.sso.verify(token) if scheme.lower() == "bearer" else None
 
-    def _bucket_headers(self, group: str, bucket: Any, now: float) -> dict[str, str]:
+    def _bucket_headers(self, group: str, bucket: Any, now: float, spent: int) -> dict[str, str]:
         used = bucket.used(now)
         return {
             "X-Ratelimit-Group": group,
             "X-Ratelimit-Limit": f"{bucket.limit}/15m",
             "X-Ratelimit-Remaining": str(max(0, bucket.limit - used)),
-            "X-Ratelimit-Used": str(used),
+            "X-Ratelimit-Used": str(spent),
         }
 
     def _error_headers(self, address: str, now: float) -> dict[str, str]:
@@ -169,7 +159,9 @@ class Esi:
         corporation_id = int(request.match_info["id"])
         claims = self._authorized(request, KILLMAIL_SCOPES[1])
         character = self._simulator.universe.characters[int(claims["sub"].rsplit(":", 1)[1])]
-        if character.corporation_id != corporation_id or not character.is_director:
+        if character.corporation_id != corporation_id:
+            raise Refused(403, "Character is not in the corporation")
+        if not character.is_director:
             raise Refused(403, "Character does not have required role(s)")
         return self._list(request, "corporation", corporation_id, now)
 
@@ -197,20 +189,11 @@ class Esi:
         self._asked[key] = expires
         if cached.is_past_end and self._simulator.config.past_end == "404":
             raise Refused(404, "Requested page does not exist!")
-        headers = self._cache_headers(cached.etag, cached.made_at, expires, now, lifetime)
+        headers = cache_headers(cached.etag, cached.made_at, expires, now, lifetime)
         headers["X-Pages"] = str(cached.pages)
         if request.headers.get("If-None-Match", "").removeprefix("W/").strip('"') == cached.etag:
             return web.Response(status=304, headers=headers)
         return web.Response(body=cached.body, content_type="application/json", headers=headers)
-
-    def _cache_headers(self, etag: str, made_at: float, expires: float, now: float, age: float) -> dict[str, str]:
-        return {
-            "ETag": f'"{etag}"',
-            "Date": http_date(int(now)),
-            "Expires": http_date(int(expires)),
-            "Last-Modified": http_date(int(made_at)),
-            "Cache-Control": f"private, max-age={int(age)}",
-        }
 
     def _page(self, kind: str, subject_id: int, page: int, now: float) -> Cached:
         listed = self._simulator.universe.listed(kind, subject_id, now)
@@ -220,7 +203,7 @@ class Esi:
             {"killmail_hash": digest, "killmail_id": number}
             for number, digest in listed[(page - 1) * size : page * size]
         ]
-        body = orjson.dumps(items)
+        body = msgspec.json.encode(items)
         return Cached(body, etag_of(body), now, self._simulator.forced_pages or pages, page > pages)
 
     async def _killmail(self, request: web.Request, now: float) -> web.Response:
@@ -230,124 +213,21 @@ class Esi:
         if kill is None or kill.killmail_hash != request.match_info["hash"]:
             raise Refused(422, "Invalid killmail_id and/or killmail_hash")
         body, etag = self._bodies.get(killmail_id) or self._make_body(killmail_id)
-        return self._public(request, body, now, 30 * 86_400.0, etag)
+        return public(request, body, now, 30 * 86_400.0, etag)
 
     def _make_body(self, killmail_id: int) -> tuple[bytes, str]:
         """A killmail never changes: it is made once, so that a benchmark measures its client and not this."""
         if len(self._bodies) >= MOST_BODIES:
             self._bodies.clear()
-        body = orjson.dumps(self._simulator.universe.body(killmail_id))
+        body = msgspec.json.encode(self._simulator.universe.body(killmail_id))
         made = self._bodies[killmail_id] = body, etag_of(body)
         return made
-
-    def _public(self, request: web.Request, body: bytes, now: float, age: float, etag: str = "") -> web.Response:
-        etag = etag or etag_of(body)
-        headers = self._cache_headers(etag, now, now + age, now, age)
-        if request.headers.get("If-None-Match", "").removeprefix("W/").strip('"') == etag:
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=body, content_type="application/json", headers=headers)
-
-    async def _names(self, request: web.Request, now: float) -> web.Response:
-        try:
-            ids = orjson.loads(await request.read())
-        except orjson.JSONDecodeError:
-            raise Refused(400, "the body is not JSON") from None
-        if not isinstance(ids, list) or not 1 <= len(ids) <= 1000 or any(type(number) is not int for number in ids):
-            raise Refused(400, "1 to 1000 ids are needed")
-        if len(set(ids)) != len(ids):
-            raise Refused(400, "ids must be unique")
-        found = [(number, self._simulator.universe.name_of(number)) for number in ids]
-        if any(known is None for _, known in found):
-            raise Refused(404, "Ensure all IDs are valid before resolving")
-        return web.json_response(
-            [{"category": known[0], "id": number, "name": known[1]} for number, known in found if known]
-        )
-
-    async def _status(self, request: web.Request, now: float) -> web.Response:
-        started = datetime.fromtimestamp(now, UTC).replace(hour=11, minute=5, second=0, microsecond=0)
-        body = {
-            "players": 24000,
-            "server_version": "3000000",
-            "start_time": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "vip": False,
-        }
-        return self._public(request, orjson.dumps(body), now, 30.0)
 
     async def _roles(self, request: web.Request, now: float) -> web.Response:
         claims = self._authorized(request, "esi-characters.read_corporation_roles.v1")
         character = self._simulator.universe.characters[int(request.match_info["id"])]
         if claims["sub"] != f"CHARACTER:EVE:{character.character_id}":
             raise Refused(403, "the token is of another character")
-        return self._public(
-            request, orjson.dumps({"roles": ["Director"] if character.is_director else []}), now, 3600.0
+        return public(
+            request, msgspec.json.encode({"roles": ["Director"] if character.is_director else []}), now, 3600.0
         )
-
-    async def _character(self, request: web.Request, now: float) -> web.Response:
-        character = self._known(self._simulator.universe.characters, request, "Character not found")
-        body: dict[str, Any] = {
-            "achievement_score": 100, "birthday": "2015-03-24T11:37:00Z", "bloodline_id": 3,
-            "corporation_id": character.corporation_id, "gender": "female", "name": character.name, "race_id": 2,
-        }  # fmt: skip
-        alliance = self._simulator.universe.corporations[character.corporation_id][1]
-        if alliance is not None:
-            body["alliance_id"] = alliance
-        return self._public(request, orjson.dumps(body), now, 86_400.0)
-
-    async def _corporation(self, request: web.Request, now: float) -> web.Response:
-        name, alliance = self._known(self._simulator.universe.corporations, request, "Corporation not found")
-        number = int(request.match_info["id"])
-        ceo = next(iter(self._simulator.universe.characters))
-        body: dict[str, Any] = {
-            "ceo_id": ceo, "creator_id": ceo, "member_count": 10, "name": name, "ticker": f"C{number % 1000}",
-            "tax_rates": {"isk": 10.0, "loyalty_point": 0.0}, "type": "player_owned", "friendly_fire": "legal",
-            "description": "", "home_station_id": 60_003_760, "shares": 1000, "state": "active", "war_eligible": True,
-        }  # fmt: skip
-        if alliance is not None:
-            body["alliance_id"] = alliance
-        return self._public(request, orjson.dumps(body), now, 3600.0)
-
-    async def _alliance(self, request: web.Request, now: float) -> web.Response:
-        name = self._known(self._simulator.universe.alliances, request, "Alliance not found")
-        ceo = next(iter(self._simulator.universe.characters))
-        body = {
-            "creator_corporation_id": 98_000_001, "creator_id": ceo, "date_founded": "2016-06-26T21:00:00Z",
-            "name": name, "ticker": f"A{int(request.match_info['id']) % 100}",
-        }  # fmt: skip
-        return self._public(request, orjson.dumps(body), now, 3600.0)
-
-    async def _type(self, request: web.Request, now: float) -> web.Response:
-        number = int(request.match_info["id"])
-        known = self._simulator.universe.name_of(number)
-        if known is None or known[0] != "inventory_type":
-            raise Refused(404, "Type not found!")
-        body = {"description": "", "group_id": 25, "name": known[1], "published": True, "type_id": number}
-        return self._public(request, orjson.dumps(body), now, 86_400.0)
-
-    async def _system(self, request: web.Request, now: float) -> web.Response:
-        name = self._known(names.SYSTEMS, request, "Solar system not found")
-        body = {
-            "constellation_id": 20_000_020, "name": name, "position": {"x": 1.0, "y": 2.0, "z": 3.0},
-            "security_status": 0.9, "system_id": int(request.match_info["id"]),
-        }  # fmt: skip
-        return self._public(request, orjson.dumps(body), now, 86_400.0)
-
-    async def _factions(self, request: web.Request, now: float) -> web.Response:
-        body = [
-            {"description": name, "faction_id": number, "is_unique": True, "name": name, "size_factor": 5.0,
-             "station_count": 10, "station_system_count": 5}
-            for number, name in names.FACTIONS.items()
-        ]  # fmt: skip
-        return self._public(request, orjson.dumps(body), now, 86_400.0)
-
-    async def _prices(self, request: web.Request, now: float) -> web.Response:
-        body = [
-            {"type_id": number, "average_price": number * 10.5, "adjusted_price": number * 10.0}
-            for number in names.ITEMS
-        ]
-        return self._public(request, orjson.dumps(body), now, 3600.0)
-
-    def _known(self, table: dict[int, Any], request: web.Request, text: str) -> Any:
-        found = table.get(int(request.match_info["id"]))
-        if found is None:
-            raise Refused(404, text)
-        return found

@@ -133,8 +133,6 @@ class Sso:
         character_id = int(chosen)
         if character_id not in self._simulator.universe.characters:
             return web.Response(status=400, text="unknown character")
-        if query.get("drop_scope"):
-            scopes = tuple(scope for scope in scopes if scope != query["drop_scope"])
         code = secrets.token_urlsafe(24)
         self.codes[code] = Grant(client_id, character_id, scopes, redirect_uri, query["code_challenge"])
         raise web.HTTPFound(f"{redirect_uri}?{urlencode({'code': code, 'state': query['state']})}")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator import names
+from simulator import catalog, names
 from simulator.bodies import make_body
 from simulator.config import SimulatorConfig
 
@@ -29,7 +29,11 @@ class Character:
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: who took part and when; `visible_at` is when lists may first name it."""
+    """One kill: who took part and when.
+
+    `visible_at` is when lists may first name it. `credited_id` is the pilot with the final blow or, where an NPC has it, the last
+    pilot who did damage: beside the victim's, this pilot's list alone names the kill; None where only NPCs took part.
+    """
 
     killmail_id: int
     killmail_hash: str
@@ -37,6 +41,7 @@ class Kill:
     visible_at: float
     victim_id: int | None
     attackers: tuple[int, ...]
+    credited_id: int | None
     kind: str
     victim_corporation_id: int
 
@@ -70,20 +75,23 @@ class Universe:
             self.alliances[99_000_000 + number] = names.alliance_name(number)
         for number in range(1, 11):
             alliance = 99_000_001 + number % 4 if number % 4 < 3 else None
-            self.corporations[98_000_000 + number] = (names.corporation_name(number), alliance)
+            self.corporations[98_000_000 + number] = (
+                names.corporation_name(number, hostile=self.config.hostile_names),
+                alliance,
+            )
         for number in range(self.config.characters):
             character_id = 2_112_000_001 + number * 17
             corporation = 98_000_001 if number < 6 else 98_000_001 + self._rng.randrange(10)
             self.characters[character_id] = Character(
                 character_id,
-                names.character_name(self._rng, number),
+                names.character_name(self._rng, number, hostile=self.config.hostile_names),
                 corporation,
                 hashlib.sha1(f"owner:{self.config.seed}:{character_id}".encode(), usedforsecurity=False).hexdigest(),
                 is_director=number in (0, 2),
             )
 
     def _fight(self) -> None:
-        """Fill the lists of the first characters to their wanted lengths; the others come in as their company."""
+        """Fill the lists of the first characters to their wanted lengths; the others come in as company and as victims."""
         everyone = list(self.characters)
         for position, wanted in enumerate(self.config.kills):
             hero = everyone[position]
@@ -101,9 +109,12 @@ class Universe:
 
     def add_kill(
         self, hero: int, moment: float, *, visible_at: float | None = None, company: Sequence[int] = (),
-        without: Sequence[int] = (), kind: str | None = None,
+        without: Sequence[int] = (), kind: str | None = None, credited: int | None = None,
     ) -> Kill:  # fmt: skip
-        """Add one kill or loss of *hero*; company of a random size joins in, heavy-tailed, never those of *without*."""
+        """Add one kill or loss of *hero*; company of a random size joins in, heavy-tailed, never those of *without*.
+
+        The lists of *hero* name it: a kill is credited to them, whoever joined in. *credited* names another attacker.
+        """
         rng = self._rng
         others = [pilot for pilot in self.characters if pilot != hero and pilot not in without]
         size = min(len(others), max(0, int(rng.paretovariate(1.1)) - 1), 5 if self.config.many_items else len(others))
@@ -138,6 +149,7 @@ class Universe:
             visible_at=moment if visible_at is None else visible_at,
             victim_id=victim,
             attackers=tuple(dict.fromkeys(attackers)),
+            credited_id=credited or (hero if hero in attackers else next(iter(attackers), None)),
             kind=kind,
             victim_corporation_id=corporation,
         )
@@ -146,10 +158,11 @@ class Universe:
 
     def _enter(self, kill: Kill) -> None:
         self.kills[kill.killmail_id] = kill
-        pilots = {*kill.attackers, *([kill.victim_id] if kill.victim_id else [])}
-        for pilot in pilots:
+        listing = {pilot for pilot in (kill.credited_id, kill.victim_id) if pilot is not None}
+        for pilot in listing:
             self.by_character[pilot].append(kill.killmail_id)
-        for corporation in {self.characters[pilot].corporation_id for pilot in pilots} | {kill.victim_corporation_id}:
+        corporations = {self.characters[pilot].corporation_id for pilot in listing} | {kill.victim_corporation_id}
+        for corporation in corporations:
             self.by_corporation[corporation].append(kill.killmail_id)
 
     def listed(self, kind: str, subject_id: int, now: float) -> list[tuple[int, str]]:
@@ -173,16 +186,12 @@ class Universe:
             return "corporation", self.corporations[entity_id][0]
         if entity_id in self.alliances:
             return "alliance", self.alliances[entity_id]
-        for category, table in (
-            ("corporation", names.NPC_CORPORATIONS),
-            ("faction", names.FACTIONS),
-            ("solar_system", names.SYSTEMS),
-            ("inventory_type", names.SHIPS),
-            ("inventory_type", names.WEAPONS),
-            ("inventory_type", names.ITEMS),
-            ("inventory_type", names.CONTAINERS),
-            ("inventory_type", names.NPC_SHIPS),
-        ):
-            if entity_id in table:
-                return category, table[entity_id]
+        if entity_id in names.NPC_CORPORATIONS:
+            return "corporation", names.NPC_CORPORATIONS[entity_id]
+        if entity_id in names.FACTIONS:
+            return "faction", names.FACTIONS[entity_id]
+        if entity_id in catalog.SYSTEMS:
+            return "solar_system", catalog.SYSTEMS[entity_id][0]
+        if entity_id in catalog.TYPES:
+            return "inventory_type", catalog.name_of(entity_id)
         return None

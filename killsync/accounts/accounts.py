@@ -1,4 +1,7 @@
-"""Accounts and their characters: login, tokens as ciphertext, disconnecting, deleting, web sessions, login attempts."""
+"""Accounts and their characters: login, tokens as ciphertext, disconnecting, deleting, web sessions, login attempts.
+
+Nothing here can read a token, and nothing is asked of EVE SSO.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from killsync.webhooks.queries import rotate_secrets
-from models.db import in_transaction, is_postgres
+from models.db import in_transaction
+from models.events import Event
+from models.expressions import locked, now
 from models.fields import utcnow
-from models.sql import rows, run, sql_now
+from models.killmails import UserKillmail
+from models.sync import CorporationFeed, ListPage, MailList, Membership, SyncRun
 from models.users import ACTIVE, DISABLED, NEEDS_LOGIN, Account, LoginAttempt, User, WebSession
+from models.webhooks import Webhook, WebhookDelivery
 
 SESSION_LIFE = timedelta(days=30)
 ATTEMPT_LIFE = timedelta(minutes=10)
+#: The columns of a user without tokens, who is not polled.
+_NO_TOKENS: dict[str, Any] = {"access_token": None, "refresh_token": None, "expires_at": None, "next_sync_at": None}
 
 
 @dataclass(frozen=True)
@@ -35,15 +44,16 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
 
     A character that is new joins *account_id*, or a new account. A known one keeps its account, and the browser becomes
     that account; but a character that was sold (another owner hash) leaves it and its record of syncs: they are another
-    person's.
+    person's. An account that was deleted while the login was under way is replaced by a new one.
     """
 
     def work() -> tuple[int, int]:
-        user = User.get_or_none(User.character_id == login.character_id)
+        # The character before its account, as in `delete_account`: of the two, one waits for the other to end.
+        user: User | None = locked(User.select().where(User.character_id == login.character_id)).first()
         target = account_id
         if user is not None and user.account_id and user.character_owner_hash in ("", login.owner_hash):
             target = user.account_id
-        if target is None:
+        if target is None or locked(Account.select().where(Account.id == target)).first() is None:
             target = Account.create().id
         values: dict[str, Any] = {
             "account_id": target,
@@ -63,76 +73,64 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
         else:
             user_id = user.id
             if target != user.account_id:
-                run("DELETE FROM sync_run WHERE user_id = %s", (user_id,))
+                SyncRun.delete().where(SyncRun.user_id == user_id).execute()
             User.update(**values).where(User.id == user_id).execute()
         return int(user_id), int(target)
 
     return in_transaction(work)
 
 
-def keep_refresh_token(user_id: int, refresh_token: str) -> None:
-    """Store the refresh token (ciphertext) that took the old one's place; committed when this returns."""
-    _keep(user_id, refresh_token=refresh_token)
+def keep_refresh_token(user_id: int, used: str, refresh_token: str) -> bool:
+    """Store the refresh token (ciphertext) that took the place of *used*; committed when this returns.
+
+    Here and in the next two, *used* is the ciphertext as it was read before the SSO was asked. Where another stands in its
+    place by now, somebody logged in meanwhile: nothing is changed, and False says so.
+    """
+    # The new one counts as well: it is found when this runs again after a connection that broke at the commit.
+    return _update(user_id, User.refresh_token.in_((used, refresh_token)), refresh_token=refresh_token)
 
 
-def keep_access_token(user_id: int, access_token: str, expires_at: datetime, scopes: str) -> None:
-    """Store a fresh access token (ciphertext)."""
-    _keep(user_id, access_token=access_token, expires_at=expires_at, scopes=scopes)
+def keep_access_token(user_id: int, used: str, access_token: str, expires_at: datetime, scopes: str) -> bool:
+    """Store a fresh access token (ciphertext), got by the refresh token *used*."""
+    values = {"access_token": access_token, "expires_at": expires_at, "scopes": scopes}
+    return _update(user_id, User.refresh_token == used, **values)
 
 
-def _keep(user_id: int, **values: Any) -> None:
-    is_live = (User.id == user_id) & (User.status == ACTIVE)
-    in_transaction(lambda: User.update(updated_at=utcnow(), **values).where(is_live).execute())
+def need_login(user_id: int, used: str) -> bool:
+    """The refresh token *used* is of no more use: drop the user's tokens and ask nothing more for this user."""
+    return _update(user_id, User.refresh_token == used, **_NO_TOKENS, status=NEEDS_LOGIN)
 
 
-def need_login(user_id: int) -> None:
-    """The user's tokens are of no more use: drop them and ask nothing more for this user."""
-    _drop_tokens(user_id, NEEDS_LOGIN)
+def _update(user_id: int, expected: Any, **values: Any) -> bool:
+    query = User.update(updated_at=utcnow(), **values).where((User.id == user_id) & (User.status == ACTIVE) & expected)
+    return bool(in_transaction(query.execute))
 
 
 def disconnect(user_id: int) -> None:
     """The user wants no more syncs: tokens go, public killmails stay."""
-    _drop_tokens(user_id, DISABLED)
-
-
-def _drop_tokens(user_id: int, status: str) -> None:
-    in_transaction(
-        lambda: (
-            User.update(
-                access_token=None,
-                refresh_token=None,
-                expires_at=None,
-                status=status,
-                next_sync_at=None,
-                updated_at=utcnow(),
-            )
-            .where(User.id == user_id)
-            .execute()
-        )
-    )
+    values = {**_NO_TOKENS, "status": DISABLED, "updated_at": utcnow()}
+    in_transaction(User.update(**values).where(User.id == user_id).execute)
 
 
 def delete_account(account_id: int) -> None:
     """Delete everything that belongs to a person. Killmails are public records of the game and stay."""
 
     def work() -> None:
-        mine = 'SELECT id FROM "user" WHERE account_id = %s'
-        for table in ("user_killmail", "sync_run", "event", "membership"):
-            run(f"DELETE FROM {table} WHERE user_id IN ({mine})", (account_id,))
-        run(
-            f"DELETE FROM list_page WHERE list_id IN (SELECT id FROM mail_list WHERE user_id IN ({mine}))",
-            (account_id,),
-        )
-        run(f"DELETE FROM mail_list WHERE user_id IN ({mine})", (account_id,))
-        run(
-            "DELETE FROM webhook_delivery WHERE webhook_id IN (SELECT id FROM webhook WHERE account_id = %s)",
-            (account_id,),
-        )
-        run("DELETE FROM webhook WHERE account_id = %s", (account_id,))
-        run(f"UPDATE corporation_feed SET user_id = NULL WHERE user_id IN ({mine})", (account_id,))
-        run("DELETE FROM web_session WHERE account_id = %s", (account_id,))
-        run('DELETE FROM "user" WHERE account_id = %s', (account_id,))
-        run("DELETE FROM account WHERE id = %s", (account_id,))
+        users = [
+            user.id for user in locked(User.select(User.id).where(User.account_id == account_id).order_by(User.id))
+        ]
+        lists = MailList.select(MailList.id).where(MailList.user_id.in_(users))
+        webhooks = Webhook.select(Webhook.id).where(Webhook.account_id == account_id)
+        for model in (UserKillmail, SyncRun, Event, Membership):
+            model.delete().where(model.user_id.in_(users)).execute()
+        ListPage.delete().where(ListPage.list_id.in_(lists)).execute()
+        MailList.delete().where(MailList.user_id.in_(users)).execute()
+        WebhookDelivery.delete().where(WebhookDelivery.webhook_id.in_(webhooks)).execute()
+        Webhook.delete().where(Webhook.account_id == account_id).execute()
+        CorporationFeed.update(user_id=None).where(CorporationFeed.user_id.in_(users)).execute()
+        WebSession.delete().where(WebSession.account_id == account_id).execute()
+        User.delete().where(User.id.in_(users)).execute()
+        Account.delete().where(Account.id == account_id).execute()
 
     in_transaction(work)
 
@@ -141,16 +139,13 @@ def rotate_keys(rotate: Callable[[str], str]) -> int:
     """Put every stored secret through *rotate*, all or none; how many there were."""
 
     def work() -> int:
-        lock = " FOR UPDATE" if is_postgres() else ""
-        stored = rows(
-            f'SELECT id, access_token, refresh_token FROM "user" WHERE refresh_token IS NOT NULL ORDER BY id{lock}'
-        )
-        for user_id, access_token, refresh_token in stored:
-            run(
-                'UPDATE "user" SET access_token = %s, refresh_token = %s WHERE id = %s',
-                (rotate(access_token) if access_token else None, rotate(refresh_token), user_id),
-            )
-        return len(stored) + rotate_secrets(rotate)
+        columns = User.id, User.access_token, User.refresh_token
+        users = list(locked(User.select(*columns).where(User.refresh_token.is_null(False)).order_by(User.id)))
+        for user in users:
+            access_token = rotate(user.access_token) if user.access_token else None
+            values = {"access_token": access_token, "refresh_token": rotate(str(user.refresh_token))}
+            User.update(**values).where(User.id == user.id).execute()
+        return len(users) + rotate_secrets(rotate)
 
     return in_transaction(work)
 
@@ -164,13 +159,14 @@ def open_session(id_hash: str, account_id: int) -> None:
 
 def session_account(id_hash: str) -> int | None:
     """The account of a live session."""
-    found = rows(f"SELECT account_id FROM web_session WHERE id_hash = %s AND expires_at > {sql_now()}", (id_hash,))
-    return int(found[0][0]) if found else None
+    is_live = (WebSession.id_hash == id_hash) & (WebSession.expires_at > now())
+    found: int | None = WebSession.select(WebSession.account_id).where(is_live).scalar()
+    return found
 
 
 def close_session(id_hash: str) -> None:
     """End a session."""
-    in_transaction(lambda: run("DELETE FROM web_session WHERE id_hash = %s", (id_hash,)))
+    in_transaction(WebSession.delete().where(WebSession.id_hash == id_hash).execute)
 
 
 def begin_attempt(state_hash: str, browser_hash: str, verifier: str, account_id: int | None, return_to: str,
@@ -178,8 +174,8 @@ def begin_attempt(state_hash: str, browser_hash: str, verifier: str, account_id:
     """Remember a login under way; *verifier* is ciphertext. Old attempts are cleared away on the occasion."""
 
     def work() -> None:
-        run(f"DELETE FROM login_attempt WHERE expires_at <= {sql_now()}")
-        run(f"DELETE FROM web_session WHERE expires_at <= {sql_now()}")
+        for model in (LoginAttempt, WebSession):
+            model.delete().where(model.expires_at <= now()).execute()
         LoginAttempt.create(
             state_hash=state_hash, browser_hash=browser_hash, verifier=verifier, account_id=account_id,
             return_to=return_to, scopes=scopes, expires_at=utcnow() + ATTEMPT_LIFE,
@@ -192,12 +188,9 @@ def end_attempt(state_hash: str, browser_hash: str) -> LoginAttempt | None:
     """Use up a login attempt; None when there is none for this state and browser, or it is too old."""
 
     def work() -> LoginAttempt | None:
-        attempt: LoginAttempt | None = LoginAttempt.get_or_none(
-            (LoginAttempt.state_hash == state_hash) & (LoginAttempt.browser_hash == browser_hash)
-        )
-        if attempt is None or not run("DELETE FROM login_attempt WHERE state_hash = %s", (state_hash,)):
-            return None
-        return attempt if attempt.expires_at > utcnow() else None
+        mine = (LoginAttempt.state_hash == state_hash) & (LoginAttempt.browser_hash == browser_hash)
+        used: list[LoginAttempt] = list(LoginAttempt.delete().where(mine).returning(LoginAttempt).execute())
+        return used[0] if used and used[0].expires_at > utcnow() else None
 
     return in_transaction(work)
 

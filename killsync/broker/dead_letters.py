@@ -20,7 +20,7 @@ from killsync.broker.connection import connected
 from killsync.broker.queues import QUEUES
 from killsync.broker.rabbitmq import PARKED_AT, REASON, unreadable
 
-#: What a retried message keeps of its options; the rest tells of the tries that failed.
+#: What a retried message keeps of its options; the rest is about the tries that failed.
 _KEPT_OPTIONS = ("broker_priority", "notify_shutdown", "time_limit")
 
 

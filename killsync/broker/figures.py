@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import dramatiq
 import pika
@@ -12,6 +11,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import dq_name, xq_name
 
 from killsync.broker.connection import connected
+from killsync.broker.memory import MemoryBroker
 from killsync.broker.queues import QUEUES
 
 
@@ -40,6 +40,7 @@ def queue_stats() -> list[QueueStat]:
                 QueueStat(name, *depth.of(name), depth.of(dq_name(name))[0], depth.of(xq_name(name))[0])
                 for name in QUEUES
             ]
+    assert isinstance(broker, MemoryBroker)
     return [_memory_stat(broker, name) for name in QUEUES]
 
 
@@ -49,19 +50,16 @@ def queue_depth(queue: str) -> int:
     if isinstance(broker, RabbitmqBroker):
         with connected() as connection:
             return _Depths(connection).of(queue)[0]
+    assert isinstance(broker, MemoryBroker)
     return _memory_stat(broker, queue).message_count
 
 
-#: Worker threads of this process on each in-memory queue; the embedded mode fills it in.
-memory_consumers: dict[str, int] = {}
-
-
-def _memory_stat(broker: Any, name: str) -> QueueStat:
+def _memory_stat(broker: MemoryBroker, name: str) -> QueueStat:
     def size(queue: str) -> int:
         return int(broker.queues[queue].qsize()) if queue in broker.queues else 0
 
     dead = len(broker.dead_letters_by_queue.get(name, ()))
-    return QueueStat(name, size(name), memory_consumers.get(name, 0), size(dq_name(name)), dead)
+    return QueueStat(name, size(name), broker.worker_threads, size(dq_name(name)), dead)
 
 
 class _Depths:

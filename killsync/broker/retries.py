@@ -1,4 +1,4 @@
-"""Retries that tell waiting from failing: what only waits is never given up on, what fails is parked after a few tries."""
+"""Retries of messages. A message that waits is retried without limit; one that fails is parked after a few tries."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ log = get_logger("broker")
 
 
 def only_waits(error: BaseException) -> bool:
-    """Whether *error* is no failure of the message: a budget, a service that is away, a worker that shuts down."""
+    """Whether *error* says that the message has to wait: for the budget, a service that is away, a worker that shuts down."""
     if isinstance(error, Retry | Shutdown | BrokerConnectionError):
         return True
     return is_away(error) or (isinstance(error, Exception) and is_transient(error))
 
 
 class WaitingRetries(Retries):
-    """Dramatiq's Retries, except that a wait does not use up a try.
+    """Dramatiq's Retries, except that a wait does not count against `max_retries`.
 
-    A message without retries, a tick or a sweep, is dropped when it would have to wait: the next one does its work.
+    Dramatiq counts every return of a message in its option `retries`, so a wait raises the limit by one. An actor that bounds
+    its waits counts them itself. A message of an actor with `max_retries=0`, a tick or a sweep, is dropped when it would have
+    to wait: the next one does its work.
     """
 
     def after_process_message(
@@ -34,7 +36,11 @@ class WaitingRetries(Retries):
             actor = broker.get_actor(message.actor_name)
             limit = message.options.get("max_retries", actor.options.get("max_retries", self.max_retries))
             if limit == 0:
-                log.warning("left to the next", actor=message.actor_name, reason=type(exception).__name__)
+                log.warning(
+                    "message dropped until the next one",
+                    actor=message.actor_name,
+                    reason=type(exception).__name__,
+                )
                 return
             message.options["max_retries"] = limit + 1
         super().after_process_message(broker, message, result=result, exception=exception)

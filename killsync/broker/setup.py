@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dramatiq
 from dramatiq.broker import Broker
-from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import AsyncIO, CurrentMessage, Middleware, ShutdownNotifications, TimeLimit
 
+from killsync.broker.memory import MemoryBroker
 from killsync.broker.middleware import DatabaseConnection, LogContext, WorkerStart
 from killsync.broker.queues import QUEUES
 from killsync.broker.rabbitmq import Rabbit
@@ -35,7 +35,7 @@ def make_broker(settings: Settings) -> Broker:
     if settings.worker_metrics_port and not settings.uses_memory_broker:
         middleware.insert(0, WorkerMetrics())
     if settings.uses_memory_broker:
-        broker = StubBroker(middleware=middleware)
+        broker = MemoryBroker(middleware=middleware)
     else:
         broker = Rabbit(url=settings.broker_url, middleware=middleware, confirm_delivery=True, max_priority=3)
         # A broker that stopped answering is noticed within half a minute instead of never.

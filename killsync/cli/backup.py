@@ -9,24 +9,49 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import peewee
 import psycopg2
+import typer
+from peewee import Table, fn
 
+from killsync import settings as settings_module
+from killsync.cli.console import say, stop
+from killsync.logging import setup_logging
 from killsync.settings import Settings
 from killsync.startup import database_away
-from models import connect, connection
-from models.sql import rows
+from models import connect, connection, database
 
 
 class Refused(Exception):
     """It was not done; the text is one line that says why. Nothing was changed."""
 
 
-def backup(settings: Settings, file: Path) -> str:
-    """Write a backup to *file*, readable by its owner alone; what to tell the operator.
+def backup(file: Annotated[Path, typer.Argument(help="The file to write; must not exist.")]) -> None:
+    """Write the database into one file, while everything runs."""
+    _do(_back_up, file)
+
+
+def restore(file: Annotated[Path, typer.Argument(help="A file that `killsync backup` wrote.")]) -> None:
+    """Put the database back as a backup has it. Stop web, worker and scheduler first."""
+    _do(_restore, file)
+
+
+def _do(work: Callable[[Settings, Path], str], file: Path) -> None:
+    settings = settings_module.load("database")
+    setup_logging(settings)
+    try:
+        say(work(settings, file))
+    except Refused as refused:
+        raise stop(str(refused)) from None
+
+
+def _back_up(settings: Settings, file: Path) -> str:
+    """Write a backup to *file*, readable by its owner alone; what the operator is to know.
 
     Raises:
         Refused: it was not done.
@@ -52,8 +77,8 @@ def backup(settings: Settings, file: Path) -> str:
     return f"Backup written: {file}, {file.stat().st_size:,} bytes. Keep SECRET_KEYS apart from it."
 
 
-def restore(settings: Settings, file: Path) -> str:
-    """Put the database back as *file* has it, whole or not at all; what to tell the operator.
+def _restore(settings: Settings, file: Path) -> str:
+    """Put the database back as *file* has it, whole or not at all; what the operator is to know.
 
     Raises:
         Refused: it was not done.
@@ -101,12 +126,15 @@ def _without_password(settings: Settings) -> str:
 
 def _refuse_while_running(settings: Settings) -> None:
     connect(settings)
+    activity = Table("pg_stat_activity").bind(database)
+    of_killsync = (
+        (activity.c.datname == fn.current_database())
+        & (activity.c.pid != fn.pg_backend_pid())
+        & (activity.c.application_name == "killsync")
+    )
     try:
         with connection():
-            others = rows(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-                "AND application_name = 'killsync'"
-            )[0][0]
+            others = activity.select(fn.count(activity.c.pid)).where(of_killsync).scalar()
     except (peewee.PeeweeException, psycopg2.Error):
         raise Refused(database_away(settings)) from None
     if others:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Annotated
 
-from rich.console import Console
+import typer
 
+from killsync import settings as settings_module
 from killsync.broker import dead_letters
 from killsync.broker.connection import BrokerAway
 from killsync.broker.queues import QUEUES
-from killsync.settings import Settings
+from killsync.broker.setup import make_broker
+from killsync.cli.console import console, say, stop
 from killsync.startup import broker_away
 
 IN_MEMORY = (
@@ -19,22 +23,19 @@ IN_MEMORY = (
     "Dead letters are RabbitMQ's: set BROKER_URL to it, such as amqp://guest:guest@127.0.0.1:5672/"
 )
 
-
-class Refused(Exception):
-    """The command cannot be done; the text is one line that says why. `code` is the exit code."""
-
-    def __init__(self, reason: str, code: int = 1) -> None:
-        super().__init__(reason)
-        self.code = code
+QueueOption = Annotated[str | None, typer.Option("--queue", help="Only of this queue.")]
+IdsArgument = Annotated[list[str] | None, typer.Argument(help="Ids as `list` shows them.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 
-def show(settings: Settings, console: Console, queue: str | None, most: int, *, as_json: bool) -> None:
-    """Print dead letters, the oldest of each queue first."""
-    _check(settings, queue)
-    try:
-        found = dead_letters.dead_letters(queue, most)
-    except BrokerAway:
-        raise Refused(broker_away(settings)) from None
+def list_dead_letters(
+    queue: QueueOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most that are shown.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show the messages that were parked, with the reason. Takes nothing out."""
+    with _rabbitmq(queue):
+        found = dead_letters.dead_letters(queue, limit)
     if as_json:
         print(json.dumps([asdict(letter) for letter in found], indent=2))
         return
@@ -45,41 +46,48 @@ def show(settings: Settings, console: Console, queue: str | None, most: int, *, 
         call = f"{letter.actor}({letter.arguments})" if letter.actor else letter.arguments
         tries = f", after {letter.tries} tries" if letter.tries else ""
         parked = f", parked {letter.parked_at}" if letter.parked_at else ""
-        console.print(f"{letter.message_id}  {letter.queue_name}{parked}{tries}", markup=False, soft_wrap=True)
-        console.print(f"    {call}\n    {letter.reason}", markup=False, soft_wrap=True)
+        say(f"{letter.message_id}  {letter.queue_name}{parked}{tries}")
+        say(f"    {call}\n    {letter.reason}")
 
 
-def retry(settings: Settings, console: Console, ids: Collection[str], queue: str | None, *, everything: bool) -> None:
-    """Send dead letters again, with all their tries before them."""
-    _check(settings, queue, ids, everything=everything)
-    try:
-        sent, unreadable = dead_letters.retry(None if everything else ids, queue)
-    except BrokerAway:
-        raise Refused(broker_away(settings)) from None
+def retry_dead_letters(ids: IdsArgument = None, everything: AllOption = False, queue: QueueOption = None) -> None:
+    """Send parked messages to their queues again."""
+    with _rabbitmq(queue):
+        sent, unreadable = dead_letters.retry(_chosen(ids, everything=everything), queue)
     console.print(f"{sent} sent again." + (f" {unreadable} cannot be read and stay: drop them." if unreadable else ""))
-    _none_found(sent + unreadable, ids)
+    _check_any_found(sent + unreadable, ids)
 
 
-def drop(settings: Settings, console: Console, ids: Collection[str], queue: str | None, *, everything: bool) -> None:
-    """Delete dead letters. No killmail is lost by that: the ledger knows what is still to be fetched."""
-    _check(settings, queue, ids, everything=everything)
-    try:
-        dropped = dead_letters.drop(None if everything else ids, queue)
-    except BrokerAway:
-        raise Refused(broker_away(settings)) from None
+def drop_dead_letters(ids: IdsArgument = None, everything: AllOption = False, queue: QueueOption = None) -> None:
+    """Delete parked messages. Killmails are not lost by that: they are in the ledger."""
+    with _rabbitmq(queue):
+        dropped = dead_letters.drop(_chosen(ids, everything=everything), queue)
     console.print(f"{dropped} dropped.")
-    _none_found(dropped, ids)
+    _check_any_found(dropped, ids)
 
 
-def _check(settings: Settings, queue: str | None, ids: Collection[str] = (), *, everything: bool | None = None) -> None:
+@contextmanager
+def _rabbitmq(queue: str | None) -> Iterator[None]:
+    """Check *queue* and connect to RabbitMQ for the block; what is wrong ends the command with one line."""
+    settings = settings_module.load()
+    make_broker(settings)
     if settings.uses_memory_broker:
-        raise Refused(IN_MEMORY, 2)
+        raise stop(IN_MEMORY, 2)
     if queue is not None and queue not in QUEUES:
-        raise Refused(f"there is no queue {queue}: use one of {', '.join(QUEUES)}", 2)
-    if everything is not None and bool(ids) == everything:
-        raise Refused("name the ids that `killsync dead-letters list` shows, or say --all", 2)
+        raise stop(f"there is no queue {queue}: use one of {', '.join(QUEUES)}", 2)
+    try:
+        yield
+    except BrokerAway:
+        raise stop(broker_away(settings)) from None
 
 
-def _none_found(number: int, ids: Collection[str]) -> None:
+def _chosen(ids: list[str] | None, *, everything: bool) -> Collection[str] | None:
+    """The ids that are meant; None: all."""
+    if bool(ids) == everything:
+        raise stop("name the ids that `killsync dead-letters list` shows, or say --all", 2)
+    return None if everything else ids
+
+
+def _check_any_found(number: int, ids: list[str] | None) -> None:
     if ids and not number:
-        raise Refused("no dead letter has such an id")
+        raise stop("no dead letter has such an id")

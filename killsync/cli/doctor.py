@@ -4,20 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
+import peewee
+import typer
 
 from killsync import http_session
 from killsync import settings as settings_module
+from killsync.broker.connection import BrokerAway, ping
+from killsync.broker.setup import make_broker
+from killsync.cli.console import say
+from killsync.esi.client import EsiClient
+from killsync.esi.errors import EsiError
+from killsync.settings import Settings
+from killsync.sso.errors import SsoAway, VaultError
+from killsync.sso.metadata import Directory, SsoAnswer
+from killsync.sso.vault import Vault
+from killsync.startup import broker_away, database_away
+from models import User, connect, connection, database, schema
 
 
-def examine(console: Console) -> int:
+def doctor() -> None:
+    """Check the configuration and every service, and say what to do."""
+    raise typer.Exit(_examine())
+
+
+def _examine() -> int:
     """Check everything; 0 when all is well, 1 when something needs doing, 2 when a setting is wrong."""
     try:
         settings = settings_module.read()
     except settings_module.SettingsError as error:
-        return _end(console, [("settings", str(error))], 2)
-    settings_module.current.cache_clear()
-    checks: list[tuple[str, Callable[[settings_module.Settings], str | None]]] = [
+        say(f"✗ settings: {error}")
+        return 2
+    settings_module.use(settings)
+    checks: list[tuple[str, Callable[[Settings], str | None]]] = [
         ("settings", lambda settings: settings.missing("esi", "sso", "secrets", "broker")),
         ("database", _database),
         ("schema", _schema),
@@ -26,43 +44,28 @@ def examine(console: Console) -> int:
         ("ESI", _esi),
         ("EVE SSO", _sso),
     ]
-    findings = []
+    problems = 0
     for name, check in checks:
         problem = check(settings)
-        findings.append((name, problem))
-        console.print(
-            f"{'✗' if problem else '✓'} {name}{': ' + problem if problem else ''}", markup=False, soft_wrap=True
-        )
+        say(f"✗ {name}: {problem}" if problem else f"✓ {name}")
+        problems += problem is not None
         if name == "database" and problem:
-            findings.append(("schema", "not checked"))
             break
     http_session.close()
-    return 1 if any(problem for _, problem in findings) else 0
+    return 1 if problems else 0
 
 
-def _end(console: Console, findings: list[tuple[str, str]], code: int) -> int:
-    for name, problem in findings:
-        console.print(f"✗ {name}: {problem}", markup=False, soft_wrap=True)
-    return code
-
-
-def _database(settings: settings_module.Settings) -> str | None:
-    from killsync.startup import database_away
-    from models import connect, connection
-    from models.sql import rows
-
+def _database(settings: Settings) -> str | None:
     connect(settings)
     try:
         with connection():
-            rows("SELECT 1")
+            peewee.Select(columns=[peewee.Value(1)]).bind(database).scalar()
     except Exception:
         return database_away(settings)
     return None
 
 
-def _schema(_settings: settings_module.Settings) -> str | None:
-    from models import connection, schema
-
+def _schema(_settings: Settings) -> str | None:
     try:
         with connection():
             schema.check()
@@ -71,13 +74,7 @@ def _schema(_settings: settings_module.Settings) -> str | None:
     return None
 
 
-def _vault(settings: settings_module.Settings) -> str | None:
-    import peewee
-
-    from killsync.sso.errors import VaultError
-    from killsync.sso.vault import Vault
-    from models import User, connection
-
+def _vault(settings: Settings) -> str | None:
     if not settings.secret_keys:
         return "SECRET_KEYS is not set: run `killsync generate-key` and put its line into .env"
     try:
@@ -92,11 +89,7 @@ def _vault(settings: settings_module.Settings) -> str | None:
     return None
 
 
-def _broker(settings: settings_module.Settings) -> str | None:
-    from killsync.broker.connection import BrokerAway, ping
-    from killsync.broker.setup import make_broker
-    from killsync.startup import broker_away
-
+def _broker(settings: Settings) -> str | None:
     make_broker(settings)
     try:
         ping()
@@ -105,11 +98,7 @@ def _broker(settings: settings_module.Settings) -> str | None:
     return None
 
 
-def _esi(settings: settings_module.Settings) -> str | None:
-    from killsync.esi.client import EsiClient
-    from killsync.esi.errors import EsiError
-    from models import connection
-
+def _esi(settings: Settings) -> str | None:
     try:
         with connection():
             EsiClient(settings).status()
@@ -120,10 +109,7 @@ def _esi(settings: settings_module.Settings) -> str | None:
     return None
 
 
-def _sso(settings: settings_module.Settings) -> str | None:
-    from killsync.sso.errors import SsoAway
-    from killsync.sso.metadata import Directory, SsoAnswer
-
+def _sso(settings: Settings) -> str | None:
     try:
         http_session.run(Directory(settings).endpoints())
     except (SsoAway, SsoAnswer) as error:

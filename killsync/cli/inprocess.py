@@ -1,39 +1,87 @@
-"""A worker inside this process, on Dramatiq's in-memory broker: for `run`, `demo` and a sync in the foreground."""
+"""Workers, web server and scheduler inside this process, on Dramatiq's in-memory broker.
+
+`run` and `demo` use all three, `killsync sync` the workers alone. The parts are the ones of production; the settings of the
+process (`killsync.process.begin`) name the in-memory broker before any of them is started.
+"""
 
 from __future__ import annotations
 
-import os
+import asyncio
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from killsync import settings as settings_module
+import dramatiq
+from aiohttp import web
 
-#: Worker threads of the embedded mode: enough to keep ESI's latency from mattering, few enough for SQLite.
+from killsync import http_session
+from killsync.broker.memory import MemoryBroker
+from killsync.settings import Settings
+
+#: Worker threads of this process: enough to keep ESI's latency from mattering, few enough for SQLite.
 THREADS = 8
-
-
-def choose_memory_broker() -> None:
-    """Make this process use the in-memory broker. Call it before anything imports `actors`."""
-    os.environ["BROKER_URL"] = "memory://"
-    settings_module.current.cache_clear()
 
 
 @contextmanager
 def worker() -> Iterator[None]:
     """Workers on every queue while the block runs. What they leave behind is in the ledger, not in memory."""
-    import dramatiq
+    import actors  # noqa: F401 - makes the broker of the settings and declares the actors
 
-    import actors  # noqa: F401 - makes the broker and declares the actors
-    from killsync import http_session
-    from killsync.broker.figures import memory_consumers
-    from killsync.broker.queues import QUEUES
-
-    running = dramatiq.Worker(dramatiq.get_broker(), worker_timeout=100, worker_threads=THREADS)
+    broker = dramatiq.get_broker()
+    assert isinstance(broker, MemoryBroker)
+    running = dramatiq.Worker(broker, worker_timeout=100, worker_threads=THREADS)
     running.start()
-    memory_consumers.update(dict.fromkeys(QUEUES, THREADS))
+    broker.worker_threads = THREADS
     try:
         yield
     finally:
-        memory_consumers.clear()
+        broker.worker_threads = 0
         running.stop(timeout=10_000)
         http_session.close()
+
+
+@contextmanager
+def web_server(settings: Settings) -> Iterator[None]:
+    """The web server of *settings* in a thread of its own while the block runs."""
+    from graphql_api.app import create_app
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="web", daemon=True)
+    thread.start()
+
+    async def begin() -> web.AppRunner:
+        runner = web.AppRunner(await create_app(settings), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, settings.web_host, settings.web_port).start()
+        return runner
+
+    runner = asyncio.run_coroutine_threadsafe(begin(), loop).result(timeout=30)
+    try:
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(timeout=30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=10)
+        loop.close()
+
+
+@contextmanager
+def ticks(settings: Settings) -> Iterator[None]:
+    """The scheduler's ticks while the block runs."""
+    from killsync.scheduling.scheduler import Scheduler
+
+    scheduler = Scheduler(settings)
+    scheduler.start()
+    try:
+        yield
+    finally:
+        scheduler.stop()
+
+
+def stop_signal() -> threading.Event:
+    """An event that Ctrl-C and SIGTERM set."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped

@@ -7,52 +7,55 @@ import threading
 import time
 from typing import Any
 
+from peewee import fn
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from killsync.esi.client import shared
 from killsync.names import wanted
-from models import User, connection
-from models.sql import rows
+from killsync.settings import current
+from models import EsiUsage, Killmail, User, connection
 from models.sync import SyncRun
 
 #: The demo gives up after this long, seconds.
-PATIENCE = 180.0
+GIVE_UP_SECONDS = 180.0
 
 
-class Story:
-    """Tells of the syncs of the demo characters."""
+class DemoProgress:
+    """Prints how the syncs of the demo characters go on."""
 
     def __init__(self, console: Console, simulated: Any, character_ids: list[int]) -> None:
         self._console = console
         self._simulated = simulated
         self._character_ids = character_ids
-        self._told: dict[int, str] = {}
-        self._bars = Bars(console) if console.is_terminal else None
+        self._printed: dict[int, str] = {}
+        self._bars = SyncBars(console) if console.is_terminal else None
         self._started = time.monotonic()
 
     def until(self, stopped: threading.Event) -> int:
-        """Tell until *stopped*."""
+        """Print progress until *stopped* is set; the exit code."""
         self._say("The demo characters are logged in. Open the page; Ctrl-C ends it.")
         with self._bars or contextlib.nullcontext():
             while not stopped.wait(0.4):
-                self._tell()
+                self._print_runs()
         self._say("Stopped.")
         return 0
 
     def until_synced(self, stopped: threading.Event) -> int:
-        """Tell until every demo character is synced and named, then print the table; the exit code."""
+        """Print progress until every demo character is synced and named, then the table; the exit code."""
         with self._bars or contextlib.nullcontext():
             while not self._is_done():
                 if stopped.wait(0.2):
                     return 130
-                if time.monotonic() - self._started > PATIENCE:
+                if time.monotonic() - self._started > GIVE_UP_SECONDS:
                     break
-                self._tell()
+                self._print_runs()
             is_done = self._is_done()
-            self._tell()
+            self._print_runs()
         if not is_done:
-            self._say(f"Not synced within {PATIENCE:.0f} s.")
+            self._say(f"Not synced within {GIVE_UP_SECONDS:.0f} s.")
         code = self._summary()
         return code if is_done else 1
 
@@ -70,7 +73,7 @@ class Story:
             )
             return list(found)
 
-    def _tell(self) -> None:
+    def _print_runs(self) -> None:
         for run in reversed(self._runs()):
             if self._bars is not None:
                 self._bars.show(run)
@@ -81,8 +84,8 @@ class Story:
                 line += f" ({run['error']})"
             if run["finished_at"] is not None and run["found"] == 0:
                 line = f"{run['character_name']}: nothing new"
-            if self._told.get(run["id"]) != line:
-                self._told[run["id"]] = line
+            if self._printed.get(run["id"]) != line:
+                self._printed[run["id"]] = line
                 self._say(f"  {line}")
 
     def _is_done(self) -> bool:
@@ -94,42 +97,44 @@ class Story:
             return not wanted.is_unnamed()
 
     def _summary(self) -> int:
-        from killsync.esi.client import shared
-        from killsync.settings import current
-
+        """Print the table of the demo; 0 when its figures agree with what the simulator lists, else 1."""
         shared(current()).usage.flush()
-        known = {
-            number: len(
-                self._simulated.call(
-                    lambda sim, number=number: sim.universe.listed("character", number, sim.clock.now())
-                )
-            )
-            for number in self._character_ids
-        }
+        listed = {number: self._listed(number) for number in self._character_ids}
         runs = list(reversed(self._runs()))
         table = Table(title="Demo", title_justify="left")
         for column in ("Character", "Listed by ESI", "Saved", "Skipped", "Errors", "Pages", "ESI requests", "Tokens"):
             table.add_column(column, justify="left" if column == "Character" else "right")
-        is_right = True
         for run in runs:
-            is_right = is_right and run["saved"] + run["skipped"] == known[run["character_id"]] and not run["errors"]
-            cells = (known[run["character_id"]], run["saved"], run["skipped"], run["errors"], run["pages"],
-                     run["esi_requests"], run["esi_tokens"])  # fmt: skip
-            table.add_row(_plain(run["character_name"]), *map(str, cells))
+            figures = (run[name] for name in ("saved", "skipped", "errors", "pages", "esi_requests", "esi_tokens"))
+            table.add_row(escape(run["character_name"]), str(listed[run["character_id"]]), *map(str, figures))
         with connection():
-            spent = rows("SELECT coalesce(sum(requests), 0), coalesce(sum(tokens), 0) FROM esi_usage")[0]
-            stored = rows("SELECT count(*) FROM killmail")[0][0]
+            spent = EsiUsage.select(
+                _sum(EsiUsage.requests).alias("requests"), _sum(EsiUsage.tokens).alias("tokens")
+            ).get()
+            stored = Killmail.select().count()
         totals = [sum(run[name] for run in runs) for name in ("saved", "skipped", "errors", "pages")]
         table.add_section()
-        table.add_row("All, with names", "", *map(str, (*totals, spent[0], spent[1])))
+        table.add_row("All, with names", "", *map(str, (*totals, spent.requests, spent.tokens)))
         self._console.print(table)
         self._say(f"{stored} killmails stored in {time.monotonic() - self._started:.1f} s.")
+        is_right = all(
+            run["saved"] + run["skipped"] == listed[run["character_id"]] and not run["errors"] for run in runs
+        )
         if not is_right:
             self._say("The figures do not agree with the simulator's.")
         return 0 if is_right else 1
 
+    def _listed(self, character_id: int) -> int:
+        """How many killmails the simulator's ESI lists for a character."""
+        found = self._simulated.call(lambda sim: sim.universe.listed("character", character_id, sim.clock.now()))
+        return len(found)
 
-class Bars:
+
+def _sum(column: Any) -> Any:
+    return fn.COALESCE(fn.SUM(column), 0)
+
+
+class SyncBars:
     """A bar for each sync, on a terminal: those that are under way below, those that ended as lines above."""
 
     def __init__(self, console: Console) -> None:
@@ -143,7 +148,7 @@ class Bars:
         self._tasks: dict[int, TaskID] = {}
         self._ended: set[int] = set()
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> SyncBars:
         self._progress.start()
         return self
 
@@ -172,10 +177,3 @@ class Bars:
         self._progress.update(
             self._tasks[run["id"]], total=run["found"] or None, completed=done, description=f"{name}{waits}"
         )
-
-
-def _plain(name: str) -> str:
-    """A player's name as text: Rich would read brackets as markup."""
-    from rich.markup import escape
-
-    return escape(name)

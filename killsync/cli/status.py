@@ -1,99 +1,84 @@
-"""`killsync status` and `killsync ledger`: how everything stands, as tables or as JSON."""
+"""`killsync status`: how everything stands, as tables or as JSON."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.columns import Columns
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from killsync.killmails import ledger
+from killsync import startup
+from killsync.broker.setup import make_broker
+from killsync.cli.console import console
+from killsync.cli.tables import new_table
 from killsync.observability.overview import gather
-from models import connection
-from models.fields import from_any
 
 #: Seconds between two looks of `--watch`.
 EVERY_SECONDS = 2.0
 
 
-def show(console: Console, *, as_json: bool, watch: bool, check: bool = False) -> int:
-    """Print the status once, or again and again with *watch*; the exit code: 1 with *check* when something needs a look."""
-    data = gather()
-    if not watch:
-        _print(console, data, as_json=as_json)
-        return 1 if check and data["problems"] else 0
-    try:
-        _watch(console, data, as_json=as_json)
-    except KeyboardInterrupt:
-        return 0
-    return 0
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds until Ctrl-C.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="End with 1 when something needs a look.")] = False,
+) -> None:
+    """Show what needs a look, queues, users, token health, the ledger and ESI's budgets."""
+    make_broker(startup.start("database", wait=False))
+    data = gather().as_dict()
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(data, as_json=as_json)
+        return
+    _print(data, as_json=as_json)
+    if check and data["problems"]:
+        raise typer.Exit(1)
 
 
-def _watch(console: Console, data: dict[str, Any], *, as_json: bool) -> None:
+def _watch(data: dict[str, Any], *, as_json: bool) -> None:
     """Show it anew until Ctrl-C: in place on a terminal, one after the other elsewhere; as JSON a document a line."""
     if as_json or not console.is_terminal:
         while True:
             if as_json:
                 print(json.dumps(data, default=_text), flush=True)
             else:
-                _print(console, data, as_json=False)
+                _print(data, as_json=False)
             time.sleep(EVERY_SECONDS)
-            data = gather(exact=False)
-    with Live(_screen(data), console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+            data = gather(exact=False).as_dict()
+    with Live(screen(data), console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
         while True:
             time.sleep(EVERY_SECONDS)
-            live.update(_screen(gather(exact=False)), refresh=True)
+            live.update(screen(gather(exact=False).as_dict()), refresh=True)
 
 
-def _print(console: Console, data: dict[str, Any], *, as_json: bool) -> None:
+def _print(data: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(data, default=_text, indent=2))
     else:
-        console.print(_screen(data))
+        console.print(screen(data))
 
 
-def show_ledger(console: Console) -> None:
-    """Print the ledger by state, and what has waited longest."""
-    with connection():
-        counts, oldest = ledger.counts(), ledger.oldest_pending()
-    table = _table("Ledger", "State", "Killmails")
-    for state in ("pending", "fetched", "invalid"):
-        table.add_row(state, str(counts.get(state, 0)))
-    console.print(table)
-    if oldest:
-        since = from_any(oldest[1])
-        reason = oldest[3] or "not yet asked for"
-        line = f"Oldest pending: killmail {oldest[0]}, since {since}, {oldest[2]} attempt(s): {reason}"
-        console.print(line, markup=False)
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 else "right")
-    return table
-
-
-def _screen(data: dict[str, Any]) -> Group:
+def screen(data: dict[str, Any]) -> Group:
     """Everything, what needs a look first."""
     rates = data["rates"]
-    users = _table("Users", "Token health", "Users")
+    users = new_table("Users", "Token health", "Users")
     for name, number in data["users"].items():
         users.add_row(name.replace("_", " "), str(number))
     users.add_row("due now", str(data["due_users"]))
     users.add_row("late", _bad(data["late_users"]))
-    ledgers = _table("Killmails", "State", "Killmails")
+    ledgers = new_table("Killmails", "State", "Killmails")
     for name in ("pending", "fetched", "invalid"):
         ledgers.add_row(name, str(data["ledger"].get(name, 0)))
     ledgers.add_row("a minute", str(rates["killmails_per_minute"]))
-    hooks = _table("Webhooks", "State", "Number")
+    hooks = new_table("Webhooks", "State", "Number")
     for name in ("active", "failing", "paused", "disabled", "waiting"):
         hooks.add_row(
             name, _bad(data["webhooks"][name]) if name in ("failing", "disabled") else str(data["webhooks"][name])
@@ -110,7 +95,7 @@ def _screen(data: dict[str, Any]) -> Group:
 
 
 def _corporations(data: dict[str, Any]) -> Table:
-    lists = _table("Corporation lists", "Corporation", "Read by", "Members", "Last read")
+    lists = new_table("Corporation lists", "Corporation", "Read by", "Members", "Last read")
     for feed in data["corporations"]:
         name = feed["corporation"] or str(feed["corporation_id"])
         reader = feed["director"] or "nobody: no Director among the users"
@@ -131,7 +116,7 @@ def _verdict(data: dict[str, Any]) -> list[Text]:
 
 
 def _queues(data: dict[str, Any]) -> Table:
-    queues = _table("Queues", "Queue", "Waiting", "Delayed", "Dead", "Consumers")
+    queues = new_table("Queues", "Queue", "Waiting", "Delayed", "Dead", "Consumers")
     if data["broker_in_memory"]:
         queues.add_row("in the memory of the process that runs")
         return queues
@@ -142,7 +127,7 @@ def _queues(data: dict[str, Any]) -> Table:
 
 
 def _budget(data: dict[str, Any]) -> Table:
-    budgets = _table("ESI budget", "Bucket", "Spent", "Left", "Limit", "Blocked for")
+    budgets = new_table("ESI budget", "Bucket", "Spent", "Left", "Limit", "Blocked for")
     for budget in data["budgets"]:
         cells = (str(budget[name]) for name in ("used", "left", "limit"))
         budgets.add_row(budget["bucket"], *cells, _bad(budget["blocked_seconds"], " s"))
@@ -154,14 +139,14 @@ def _budget(data: dict[str, Any]) -> Table:
 
 
 def _asked(data: dict[str, Any]) -> Table:
-    spent = _table("ESI requests", "Route", "Outcome", "Requests", "Tokens")
+    spent = new_table("ESI requests", "Route", "Outcome", "Requests", "Tokens")
     for use in data["esi_spent"]:
         spent.add_row(use["route"], use["outcome"], str(use["requests"]), str(use["tokens"]))
     return spent
 
 
 def _errors(rates: dict[str, Any]) -> Table:
-    hour = _table("Last hour", "", "")
+    hour = new_table("Last hour", "", "")
     hour.show_header = False
     share = rates["unchanged_share"]
     for text, value in (
@@ -175,7 +160,7 @@ def _errors(rates: dict[str, Any]) -> Table:
 
 
 def _last(data: dict[str, Any]) -> Table:
-    runs = _table("Last syncs", "Character", "Status", "Found", "Saved", "Skipped", "Errors", "Requests", "Tokens")
+    runs = new_table("Last syncs", "Character", "Status", "Found", "Saved", "Skipped", "Errors", "Requests", "Tokens")
     for run in data["last_runs"][:8]:
         cells = (str(run[name]) for name in ("status", "found", "saved", "skipped", "errors", "requests", "tokens"))
         runs.add_row(escape(run["character"]), *cells)

@@ -1,29 +1,31 @@
-"""The ESI client: one call a method, from worker threads. Reserves the call's tokens, sends it, settles, says what came.
+"""The ESI client: one route a method, from worker threads, with its answer checked.
 
-It never retries by itself (a caller puts its message back instead), never follows a redirect, never asks without a
+It never retries by itself (a caller defers its message instead), never follows a redirect, never asks without a
 reservation, and sends the access token on the two list routes only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
 from killsync import http_session
-from killsync.esi import clock, errors, routes, schemas
+from killsync.esi import clock as esi_clock
+from killsync.esi import errors, routes, schemas
+from killsync.esi.calls import Calls
+from killsync.esi.clock import Clock
 from killsync.esi.errors import Cost
-from killsync.esi.rate_limit.budget import Bucket, Budget, Room, Taken
-from killsync.esi.responses import Answer, Detail, ListAnswer, NamesAnswer, Sent, expiry, outcome, seconds_of
+from killsync.esi.rate_limit.rate_limit import Reservation, Room
+from killsync.esi.responses import Answer, Detail, ListAnswer, NamesAnswer, Sent, expiry
 from killsync.esi.routes import Route
-from killsync.esi.transport import send
-from killsync.esi.usage import Usage
-from killsync.observability import metrics
 from killsync.settings import Settings
+from killsync.shared import objects
+
+T = TypeVar("T")
 
 #: How long the answers that came wait for those that have not, seconds.
 SLOW_SECONDS = 1.0
@@ -32,16 +34,14 @@ SLOW_SECONDS = 1.0
 class EsiClient:
     """ESI for one process."""
 
-    def __init__(self, settings: Settings, timeout: aiohttp.ClientTimeout | None = None) -> None:
+    def __init__(
+        self, settings: Settings, timeout: aiohttp.ClientTimeout | None = None, clock: Clock | None = None
+    ) -> None:
         self._settings = settings
-        self._timeout = timeout or http_session.TIMEOUT
-        self.budget = Budget(settings.esi_reserve_percent)
-        self.usage = Usage()
+        self.clock = clock or esi_clock.shared(settings)
+        self._calls = Calls(settings, timeout or http_session.TIMEOUT, self.clock)
+        self.rate_limit, self.usage = self._calls.rate_limit, self._calls.usage
         self._egress = f"ip:{settings.esi_egress}"
-        #: Whether the last that any process heard may have been a failure.
-        self._is_failing = False
-        #: Groups as ESI's headers name them, where they differ from the table in `routes`.
-        self._groups: dict[str, str] = {}
 
     def killmail_list(
         self, kind: str, subject_id: int, token: str, page: int, *, payer: int, etag: str | None = None,
@@ -57,7 +57,7 @@ class EsiClient:
             payer: the character whose token it is; ESI keeps the bucket by application and character.
             etag: of the page as last seen; an unchanged page then costs half.
             last_modified: the same by time, used when there was no ETag.
-            backlog: a page of a first walk, which leaves tokens to polls.
+            backlog: a page of a first sync, which leaves tokens to polls.
 
         Raises:
             EsiError: by meaning, see `esi.errors`.
@@ -70,23 +70,25 @@ class EsiClient:
             headers["If-Modified-Since"] = last_modified
         path = f"/{kind}s/{subject_id}/killmails/recent"
         try:
-            answer = self._call(route, f"char:{payer}", "GET", path, headers, {"page": str(page)}, backlog=backlog)
+            answer = self._calls.call(
+                route, f"char:{payer}", "GET", path, headers, {"page": str(page)}, backlog=backlog
+            )
         except errors.NotFound as error:
             # Past the end, ESI answers 404 or an empty list; a character without killmails may have no first page either.
             return ListAnswer([], None, None, None, None, False, True, error.cost)
         pages = answer.headers.get("x-pages", "")
         return ListAnswer(
-            refs=[] if answer.status == 304 else self._shaped(answer, path, schemas.killmail_refs),
+            refs=[] if answer.status == 304 else self._decoded(answer, path, schemas.killmail_refs),
             pages=int(pages) if pages.isdecimal() and len(pages) < 8 else None,
             etag=answer.headers.get("etag", etag),
             last_modified=answer.headers.get("last-modified", last_modified),
-            expires_at=expiry(answer.headers),
+            expires_at=expiry(answer.headers, self.clock),
             not_modified=answer.status == 304,
             past_end=False,
             cost=answer.cost,
         )
 
-    def killmail(self, killmail_id: int, killmail_hash: str, *, backlog: bool = False) -> tuple[dict[str, Any], Cost]:
+    def killmail(self, killmail_id: int, killmail_hash: str, *, backlog: bool = False) -> tuple[schemas.Killmail, Cost]:
         """A killmail's detail.
 
         Raises:
@@ -105,55 +107,57 @@ class EsiClient:
         reserved for all of them at once, and what has a token leaves in that moment, so that nothing is left to leave
         when a 429 comes. What has none is in the first part, with NoToken.
         """
-        bucket = self._bucket(routes.KILLMAIL, self._egress)
-        granted, wait = self.budget.take_some(bucket, routes.TOKENS[2], len(refs), backlog=backlog)
-        if late := refs[len(granted) :]:
+        bucket = self._calls.bucket(routes.KILLMAIL, self._egress)
+        granted = self.rate_limit.take_some(bucket, routes.TOKENS[2], len(refs), backlog=backlog)
+        reserved, wait = granted.reservations, granted.wait
+        if late := refs[len(reserved) :]:
             yield [
-                Detail(number, self._no_token(routes.KILLMAIL, _path(number, digest), wait)) for number, digest in late
+                Detail(number, self._calls.no_token(routes.KILLMAIL, _path(number, digest), wait))
+                for number, digest in late
             ]
         waiting: set[asyncio.Task[Any]] = set()
-        if granted:
-            self._is_failing |= granted[0].failures > 0
-            done, waiting = http_session.run(self._ask_for(list(zip(refs, granted, strict=False))))
+        if reserved:
+            self._calls.is_failing |= reserved[0].failures > 0
+            done, waiting = http_session.run(self._ask_for(list(zip(refs, reserved, strict=False))))
             yield [self._detail(*task.result()) for task in done]
         while waiting:
             done, waiting = http_session.run(_first(waiting))
             yield [self._detail(*task.result()) for task in done]
 
-    async def _ask_for(self, calls: list[tuple[tuple[int, str], Taken]]) -> Any:
+    async def _ask_for(self, calls: list[tuple[tuple[int, str], Reservation]]) -> Any:
         tasks = [asyncio.create_task(self._killmail(number, digest, taken)) for (number, digest), taken in calls]
         # One that is slow keeps the others waiting for a moment and no longer.
         return await asyncio.wait(tasks, timeout=SLOW_SECONDS)
 
-    async def _killmail(self, number: int, digest: str, taken: Taken) -> tuple[int, str, Taken, Sent]:
+    async def _killmail(self, number: int, digest: str, taken: Reservation) -> tuple[int, str, Reservation, Sent]:
         path = _path(number, digest)
         sent: Sent
         try:
-            status, heard, body = await send(self._settings, self._timeout, routes.KILLMAIL, "GET", path, {}, {}, None)
-            sent = status, heard, body
+            status, headers, body = await self._calls.send(routes.KILLMAIL, "GET", path, {}, {})
+            sent = status, headers, body
             if 200 <= status < 300:
-                if self._is_failing:
+                if self._calls.is_failing:
                     # At once, in the order in which answers come: failures count as long as they are in a row.
-                    await asyncio.to_thread(self._succeeded)
+                    await asyncio.to_thread(self._calls.succeeded)
                 return number, path, taken, sent
         except errors.EsiError as error:
             sent = error
-        # All processes are told at once, whatever else this one still waits for.
+        # At once in the database for all processes, whatever else this one still waits for.
         return number, path, taken, await asyncio.to_thread(self._caught, taken, path, sent)
 
-    def _caught(self, taken: Taken, path: str, sent: Sent) -> errors.EsiError:
+    def _caught(self, taken: Reservation, path: str, sent: Sent) -> errors.EsiError:
         try:
-            answer = self._conclude(routes.KILLMAIL, taken, path, sent)
+            answer = self._calls.conclude(routes.KILLMAIL, taken, path, sent)
         except errors.EsiError as error:
             return error
         return errors.Malformed(path, f"ESI answered {answer.status} to a first question", cost=answer.cost)
 
-    def _detail(self, number: int, path: str, taken: Taken, sent: Sent) -> Detail:
+    def _detail(self, number: int, path: str, taken: Reservation, sent: Sent) -> Detail:
         if isinstance(sent, errors.EsiError):
             return Detail(number, sent, sent.cost)
         try:
-            answer = self._conclude(routes.KILLMAIL, taken, path, sent)
-            body = self._shaped(answer, path, lambda data: schemas.killmail(data, number))
+            answer = self._calls.conclude(routes.KILLMAIL, taken, path, sent)
+            body = self._decoded(answer, path, lambda data: schemas.killmail(data, number))
         except errors.EsiError as error:
             return Detail(number, error, error.cost)
         return Detail(number, body, answer.cost)
@@ -169,7 +173,7 @@ class EsiClient:
             return
         path = "/universe/names"
         try:
-            answer = self._call(routes.NAMES, None, "POST", path, {}, {}, json=ids)
+            answer = self._calls.call(routes.NAMES, None, "POST", path, {}, {}, json=ids)
         except errors.NotFound as error:
             result.cost += error.cost
             if len(ids) == 1:
@@ -179,154 +183,45 @@ class EsiClient:
             self._names(ids[:middle], result)
             self._names(ids[middle:], result)
             return
-        found = self._shaped(answer, path, schemas.names)
+        found = self._decoded(answer, path, schemas.names)
         result.cost += answer.cost
         result.names.update(found)
         result.unknown.update(set(ids) - set(found))
 
-    def corporation(self, corporation_id: int) -> dict[str, Any]:
+    def corporation(self, corporation_id: int) -> schemas.Organization:
         """A corporation's public information."""
-        return self._object(routes.CORPORATION, f"/corporations/{corporation_id}")
+        return self._get(routes.CORPORATION, f"/corporations/{corporation_id}", schemas.organization)
 
-    def alliance(self, alliance_id: int) -> dict[str, Any]:
+    def alliance(self, alliance_id: int) -> schemas.Organization:
         """An alliance's public information."""
-        return self._object(routes.ALLIANCE, f"/alliances/{alliance_id}")
+        return self._get(routes.ALLIANCE, f"/alliances/{alliance_id}", schemas.organization)
 
-    def character(self, character_id: int) -> dict[str, Any]:
+    def character(self, character_id: int) -> schemas.Character:
         """A character's public information."""
-        return self._object(routes.CHARACTER, f"/characters/{character_id}")
+        return self._get(routes.CHARACTER, f"/characters/{character_id}", schemas.character)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> schemas.Status:
         """Whether Tranquility is up."""
-        answer = self._call(routes.STATUS, self._egress, "GET", "/status", {}, {})
-        return self._shaped(answer, "/status", schemas.mapping)
+        return self._get(routes.STATUS, "/status", schemas.status, self._egress)
 
     def room(self) -> Room:
         """How many killmail details could be asked for now; the wait is one of this host's clock."""
-        room = self.budget.room(self._bucket(routes.KILLMAIL, self._egress), routes.TOKENS[2])
-        return replace(room, wait=clock.here(room.wait))
+        room = self.rate_limit.room(self._calls.bucket(routes.KILLMAIL, self._egress), routes.TOKENS[2])
+        return replace(room, wait=self.clock.here(room.wait))
 
-    def _object(self, route: Route, path: str) -> dict[str, Any]:
-        return self._shaped(self._call(route, None, "GET", path, {}, {}), path, schemas.mapping)
+    def _get(self, route: Route, path: str, decode: Callable[[bytes], T], subject: str | None = None) -> T:
+        return self._decoded(self._calls.call(route, subject, "GET", path, {}, {}), path, decode)
 
-    def _shaped(self, answer: Answer, path: str, check: Any) -> Any:
+    def _decoded(self, answer: Answer, path: str, decode: Callable[[bytes], T]) -> T:
         kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind and kind != "application/json" and not kind.endswith("+json"):
             raise errors.Malformed(path, f"the answer is {kind[:40]}, not JSON", cost=answer.cost)
         try:
-            data = schemas.loads(answer.body)
-        except ValueError:
+            return decode(answer.body)
+        except schemas.NotJson:
             raise errors.Downtime(path, "the answer arrived cut short", retry_after=15.0, cost=answer.cost) from None
-        if isinstance(data, dict) and set(data) == {"error"}:
-            raise errors.Malformed(path, "an error object under status 200", cost=answer.cost)
-        try:
-            return check(data)
         except schemas.ShapeError as error:
             raise errors.Malformed(path, str(error), cost=answer.cost) from None
-
-    def _bucket(self, route: Route, subject: str) -> Bucket:
-        return Bucket(self._groups.get(route.name, str(route.group)), subject, route.limit, route.window)
-
-    def _call(
-        self, route: Route, subject: str | None, method: str, path: str, headers: dict[str, str],
-        query: dict[str, str], *, json: Any = None, backlog: bool = False,
-    ) -> Answer:  # fmt: skip
-        """Reserve, send, settle; the answer of a 2xx or 304, or the exception that says what came instead."""
-        taken = self._reserve(route, subject, path, backlog=backlog)
-        try:
-            sent: Sent = http_session.run(
-                send(self._settings, self._timeout, route, method, path, headers, query, json)
-            )
-        except errors.EsiError as error:
-            sent = error
-        return self._conclude(route, taken, path, sent)
-
-    def _conclude(self, route: Route, taken: Taken | int, path: str, sent: Sent) -> Answer:
-        """Settle what was reserved by what came of it; the answer of a 2xx or 304, or the exception."""
-        if isinstance(sent, errors.EsiError):
-            self._settle(route, taken, None, {})
-            sent.cost = Cost(1, 0)
-            self.usage.add(route.name, "error", 0)
-            if isinstance(sent, errors.Downtime):
-                sent.retry_after = max(self._failed(), 5.0)
-            raise sent
-        status, heard, body = sent
-        tokens = routes.cost(status) if isinstance(taken, Taken) else 0
-        cost = Cost(1, tokens)
-        self._settle(route, taken, status, heard)
-        self.usage.add(route.name, outcome(status), tokens)
-        if 200 <= status < 300 or status == 304:
-            if self._is_failing:
-                self._succeeded()
-            return Answer(status, heard, body, cost)
-        raise self._refusal(route, taken, path, status, heard, cost)
-
-    def _reserve(self, route: Route, subject: str | None, path: str, *, backlog: bool) -> Taken | int:
-        if subject is None:
-            taken: Taken | int | float = self.budget.take_unbucketed()
-        else:
-            taken = self.budget.take(self._bucket(route, subject), routes.TOKENS[2], backlog=backlog)
-        if isinstance(taken, float):
-            raise self._no_token(route, path, taken)
-        self._is_failing |= bool(taken.failures if isinstance(taken, Taken) else taken)
-        return taken
-
-    def _failed(self) -> float:
-        self._is_failing = True
-        return self.budget.failed()
-
-    def _succeeded(self) -> None:
-        self._is_failing = False
-        self.budget.succeeded()
-
-    def _no_token(self, route: Route, path: str, seconds: float) -> errors.NoToken:
-        metrics.budget_refusal(route.name)
-        return errors.NoToken(path, f"no token for {seconds:.0f} s", retry_after=clock.here(seconds))
-
-    def _settle(self, route: Route, taken: Taken | int, status: int | None, heard: dict[str, str]) -> None:
-        if not isinstance(taken, Taken):
-            left, reset = heard.get("x-esi-error-limit-remain", ""), heard.get("x-esi-error-limit-reset", "")
-            if left.isdecimal() and reset.isdecimal() and (int(left) < 60 or status is None or status >= 400):
-                self.budget.heard_errors(int(left), float(reset))
-            return
-        group = heard.get("x-ratelimit-group")
-        if group and group != taken.bucket.group:
-            self._groups[route.name] = group
-        remaining = heard.get("x-ratelimit-remaining", "")
-        left_over = int(remaining) if remaining.isdecimal() else None
-        self.budget.settle(
-            taken,
-            routes.cost(status) if status is not None else 0,
-            limit=routes.parse_limit(heard.get("x-ratelimit-limit", "")),
-            remaining=left_over,
-        )
-
-    def _refusal(
-        self, route: Route, taken: Taken | int, path: str, status: int, heard: dict[str, str], cost: Cost
-    ) -> errors.EsiError:
-        if status == 429:
-            seconds = seconds_of(heard.get("retry-after"), 60.0)
-            if isinstance(taken, Taken):
-                self.budget.block(taken.bucket, seconds)
-            else:
-                self.budget.block_all(seconds)
-            return errors.RateLimited(path, f"429 for {seconds:.0f} s", retry_after=clock.here(seconds), cost=cost)
-        if status == 420:
-            seconds = seconds_of(heard.get("x-esi-error-limit-reset") or heard.get("retry-after"), 60.0)
-            self.budget.block_all(seconds)
-            return errors.ErrorLimited(path, f"420 for {seconds:.0f} s", retry_after=clock.here(seconds), cost=cost)
-        if status >= 500:
-            pause = max(self._failed(), seconds_of(heard.get("retry-after"), 5.0))
-            return errors.Downtime(path, f"ESI answered {status}", retry_after=pause, cost=cost)
-        if 300 <= status < 400:
-            return errors.Malformed(path, f"ESI answered {status}, a redirect", cost=cost)
-        kind = {
-            401: errors.TokenRejected,
-            403: errors.Forbidden,
-            404: errors.NotFound,
-            422: errors.InvalidHash if route is routes.KILLMAIL else errors.BadRequest,
-        }.get(status, errors.BadRequest)
-        return kind(path, f"ESI answered {status}", cost=cost)
 
 
 async def _first(waiting: set[asyncio.Task[Any]]) -> Any:
@@ -337,14 +232,6 @@ def _path(killmail_id: int, killmail_hash: str) -> str:
     return f"/killmails/{killmail_id}/{killmail_hash}"
 
 
-_clients: dict[str, EsiClient] = {}
-_clients_lock = threading.Lock()
-
-
 def shared(settings: Settings) -> EsiClient:
     """This process's client for the ESI of *settings*."""
-    with _clients_lock:
-        found = _clients.get(settings.esi_url)
-        if found is None or found._settings is not settings:
-            found = _clients[settings.esi_url] = EsiClient(settings)
-        return found
+    return objects.get(EsiClient, settings)

@@ -37,7 +37,7 @@ class EsiError(Exception):
 
 
 class NoToken(EsiError):
-    """The budget has no token for the call; nothing was sent."""
+    """The rate limit has no token for the call; nothing was sent."""
 
     transient = True
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
 
-from killsync.esi import clock, errors
+from killsync.esi import errors
+from killsync.esi.clock import Clock
 from killsync.esi.errors import Cost
+from killsync.esi.schemas import Killmail
 from models.fields import utcnow
 
 
@@ -50,7 +51,7 @@ class Detail:
     """What became of asking for one killmail: its body as ESI serves it, or the error that came instead."""
 
     killmail_id: int
-    outcome: dict[str, Any] | errors.EsiError
+    outcome: Killmail | errors.EsiError
     cost: Cost = field(default_factory=Cost)
 
 
@@ -68,7 +69,7 @@ def seconds_of(text: str | None, default: float) -> float:
     return float(min(int(text), 86_400)) if text and text.isdecimal() else default
 
 
-def expiry(headers: dict[str, str]) -> datetime | None:
+def expiry(headers: dict[str, str], clock: Clock) -> datetime | None:
     """`Expires` on our clock: its distance from the answer's own `Date`, so that a wrong clock of ours does not matter."""
     try:
         expires = parsedate_to_datetime(headers["expires"])

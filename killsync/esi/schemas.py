@@ -1,154 +1,213 @@
-"""Checks that an answer of ESI is what its route promises, before anything is stored of it. Pure."""
+"""What each route of ESI promises, as msgspec schemas: an answer is decoded and checked in one step, before anything is kept.
+
+Pure. Numbers are numbers and fit into 64 bits, a boolean is no number, required fields are there. Fields that ESI added since
+are allowed and left out. Source: ESI's OpenAPI document of compatibility date 2026-08-18.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, NoReturn, NotRequired, TypedDict, TypeVar
 
-import orjson
+import msgspec
+
+T = TypeVar("T")
 
 #: A killmail with more of either is not a killmail; EVE's largest fights stay far below.
 MOST_ATTACKERS = 20_000
 MOST_ITEMS = 50_000
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Hash = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z]{1,128}\Z")]
+
+
+class NotJson(ValueError):
+    """The answer is no JSON, or not all of it arrived."""
 
 
 class ShapeError(ValueError):
     """The answer has another shape than the route promises; the text says where."""
 
 
-def loads(body: bytes) -> Any:
-    """Parse JSON.
-
-    Raises:
-        ValueError: it is not JSON, or was cut short.
-    """
-    return orjson.loads(body)
+# A killmail stays the mapping that it is in ESI's answer, checked: rows are made of it, and no code works on it.
 
 
-def killmail_refs(data: Any) -> list[tuple[int, str]]:
-    """The (killmail_id, killmail_hash) pairs of a page of killmails/recent, in ESI's order."""
-    if not isinstance(data, list):
-        raise ShapeError(f"a list was due, not {_kind(data)}")
-    refs = []
-    for position, item in enumerate(data):
-        if not isinstance(item, dict):
-            raise ShapeError(f"[{position}] is {_kind(item)}")
-        digest = item.get("killmail_hash")
-        if not isinstance(digest, str) or not digest.isalnum() or len(digest) > 128:
-            raise ShapeError(f"[{position}].killmail_hash is no hash")
-        refs.append((_integer(item, "killmail_id", f"[{position}]"), digest))
-    return refs
+class Position(TypedDict):
+    """Where the victim was, metres from the system's centre."""
+
+    x: float
+    y: float
+    z: float
 
 
-def killmail(data: Any, killmail_id: int) -> dict[str, Any]:
-    """A killmail whose required fields are there and whose fields have the types of ESI's schema."""
-    if not isinstance(data, dict):
-        raise ShapeError(f"an object was due, not {_kind(data)}")
-    if _integer(data, "killmail_id") != killmail_id:
+class InnerItem(TypedDict):
+    """An item in a container. There is no third level in the game."""
+
+    item_type_id: Int64
+    flag: Int64
+    singleton: Int64
+    quantity_dropped: NotRequired[Int64 | None]
+    quantity_destroyed: NotRequired[Int64 | None]
+
+
+class Item(InnerItem):
+    """An item, and what lay in it."""
+
+    items: NotRequired[Annotated[list[InnerItem], msgspec.Meta(max_length=MOST_ITEMS)] | None]
+
+
+class Victim(TypedDict):
+    """Who lost what."""
+
+    ship_type_id: Int64
+    damage_taken: Int64
+    character_id: NotRequired[Int64 | None]
+    corporation_id: NotRequired[Int64 | None]
+    alliance_id: NotRequired[Int64 | None]
+    faction_id: NotRequired[Int64 | None]
+    position: NotRequired[Position | None]
+    items: NotRequired[Annotated[list[Item], msgspec.Meta(max_length=MOST_ITEMS)] | None]
+
+
+class Attacker(TypedDict):
+    """One who took part."""
+
+    damage_done: Int64
+    final_blow: bool
+    security_status: NotRequired[float | None]
+    character_id: NotRequired[Int64 | None]
+    corporation_id: NotRequired[Int64 | None]
+    alliance_id: NotRequired[Int64 | None]
+    faction_id: NotRequired[Int64 | None]
+    ship_type_id: NotRequired[Int64 | None]
+    weapon_type_id: NotRequired[Int64 | None]
+
+
+class Killmail(TypedDict):
+    """GET /killmails/{killmail_id}/{killmail_hash}."""
+
+    killmail_id: Int64
+    killmail_time: str
+    solar_system_id: Int64
+    victim: Victim
+    attackers: Annotated[list[Attacker], msgspec.Meta(max_length=MOST_ATTACKERS)]
+    moon_id: NotRequired[Int64 | None]
+    war_id: NotRequired[Int64 | None]
+
+
+class KillmailRef(msgspec.Struct, frozen=True, gc=False):
+    """One of GET /characters/{character_id}/killmails/recent, and of the same for a corporation."""
+
+    killmail_id: Int64
+    killmail_hash: Hash
+
+
+class Name(msgspec.Struct, frozen=True, gc=False):
+    """One of POST /universe/names."""
+
+    id: Int64
+    name: str
+    category: str
+
+
+class Character(msgspec.Struct, frozen=True, gc=False):
+    """GET /characters/{character_id}: what Killsync reads of it."""
+
+    corporation_id: Int64
+
+
+class Organization(msgspec.Struct, frozen=True, gc=False):
+    """GET /corporations/{corporation_id} and GET /alliances/{alliance_id}: what Killsync reads of them."""
+
+    ticker: str
+
+
+class Status(msgspec.Struct, frozen=True, gc=False):
+    """GET /status."""
+
+    players: Int64 | None = None
+    error: Any = None
+
+
+_KILLMAIL = msgspec.json.Decoder(Killmail)
+_REFS = msgspec.json.Decoder(list[KillmailRef])
+_NAMES = msgspec.json.Decoder(list[Name])
+_CHARACTER = msgspec.json.Decoder(Character)
+_ORGANIZATION = msgspec.json.Decoder(Organization)
+_STATUS = msgspec.json.Decoder(Status)
+_ANYTHING = msgspec.json.Decoder()
+
+# Each of these raises NotJson or ShapeError.
+
+
+def killmail(body: bytes, killmail_id: int) -> Killmail:
+    """The killmail *killmail_id*; the body of another is refused."""
+    found = _decoded(_KILLMAIL, body)
+    if found["killmail_id"] != killmail_id:
         raise ShapeError("the body is of another killmail")
-    _time(data, "killmail_time")
-    _integer(data, "solar_system_id")
-    _optional(data, "", "moon_id", "war_id")
-    victim = data.get("victim")
-    if not isinstance(victim, dict):
-        raise ShapeError(f"victim is {_kind(victim)}")
-    _integer(victim, "ship_type_id", "victim")
-    _integer(victim, "damage_taken", "victim")
-    _optional(victim, "victim", "character_id", "corporation_id", "alliance_id", "faction_id")
-    position = victim.get("position")
-    if position is not None:
-        if not isinstance(position, dict):
-            raise ShapeError(f"victim.position is {_kind(position)}")
-        for axis in "xyz":
-            _number(position, axis, "victim.position")
-    _items(victim.get("items"), "victim.items", nested=True)
-    _attackers(data.get("attackers"))
-    return data
-
-
-def _attackers(attackers: Any) -> None:
-    if not isinstance(attackers, list) or len(attackers) > MOST_ATTACKERS:
-        raise ShapeError(f"attackers is {_kind(attackers)}")
-    for number, attacker in enumerate(attackers):
-        where = f"attackers[{number}]"
-        if not isinstance(attacker, dict):
-            raise ShapeError(f"{where} is {_kind(attacker)}")
-        _integer(attacker, "damage_done", where)
-        if not isinstance(attacker.get("final_blow"), bool):
-            raise ShapeError(f"{where}.final_blow is {_kind(attacker.get('final_blow'))}")
-        if attacker.get("security_status") is not None:
-            _number(attacker, "security_status", where)
-        _optional(attacker, where, "character_id", "corporation_id", "alliance_id", "faction_id", "ship_type_id",
-                  "weapon_type_id")  # fmt: skip
-
-
-def _items(items: Any, where: str, *, nested: bool) -> None:
-    if items is None:
-        return
-    if not isinstance(items, list) or len(items) > MOST_ITEMS:
-        raise ShapeError(f"{where} is {_kind(items)}")
-    for number, item in enumerate(items):
-        here = f"{where}[{number}]"
-        if not isinstance(item, dict):
-            raise ShapeError(f"{here} is {_kind(item)}")
-        for name in ("item_type_id", "flag", "singleton"):
-            _integer(item, name, here)
-        _optional(item, here, "quantity_dropped", "quantity_destroyed")
-        if nested:
-            _items(item.get("items"), f"{here}.items", nested=False)
-
-
-def names(data: Any) -> dict[int, tuple[str, str]]:
-    """(category, name) by id, of an answer to POST /universe/names."""
-    if not isinstance(data, list):
-        raise ShapeError(f"a list was due, not {_kind(data)}")
-    found = {}
-    for position, item in enumerate(data):
-        if not isinstance(item, dict):
-            raise ShapeError(f"[{position}] is {_kind(item)}")
-        name, category = item.get("name"), item.get("category")
-        if not isinstance(name, str) or not isinstance(category, str):
-            raise ShapeError(f"[{position}] has no name or category")
-        found[_integer(item, "id", f"[{position}]")] = (category, name.replace("\x00", ""))
+    if not _is_moment(found["killmail_time"]):
+        raise ShapeError("killmail_time is no RFC 3339 time")
     return found
 
 
-def mapping(data: Any) -> dict[str, Any]:
-    """An object of any content."""
-    if not isinstance(data, dict):
-        raise ShapeError(f"an object was due, not {_kind(data)}")
-    return data
+def killmail_refs(body: bytes) -> list[tuple[int, str]]:
+    """The (killmail_id, killmail_hash) pairs of a page of killmails/recent, in ESI's order."""
+    return [(ref.killmail_id, ref.killmail_hash) for ref in _decoded(_REFS, body)]
 
 
-def _integer(data: dict[str, Any], name: str, where: str = "") -> int:
-    value = data.get(name)
-    if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise ShapeError(f"{where}{'.' if where else ''}{name} is {_kind(value)}")
-    return value
+def names(body: bytes) -> dict[int, tuple[str, str]]:
+    """(category, name) by id. PostgreSQL stores no NUL, so names come without."""
+    return {each.id: (each.category, each.name.replace("\x00", "")) for each in _decoded(_NAMES, body)}
 
 
-def _optional(data: dict[str, Any], where: str, *names_: str) -> None:
-    for name in names_:
-        if data.get(name) is not None:
-            _integer(data, name, where)
+def character(body: bytes) -> Character:
+    """A character's public information."""
+    return _decoded(_CHARACTER, body)
 
 
-def _number(data: dict[str, Any], name: str, where: str) -> None:
-    value = data.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ShapeError(f"{where}.{name} is {_kind(value)}")
+def organization(body: bytes) -> Organization:
+    """A corporation's or an alliance's public information."""
+    return _decoded(_ORGANIZATION, body)
 
 
-def _time(data: dict[str, Any], name: str) -> None:
-    from datetime import datetime
+def status(body: bytes) -> Status:
+    """Tranquility's status."""
+    found = _decoded(_STATUS, body)
+    if found.error is not None:
+        raise ShapeError("an error object under status 200")
+    return found
 
-    value = data.get(name)
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
-        if not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is None:
-            raise ValueError
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        _refuse(body, str(error))
+    except ValueError as error:
+        raise NotJson(str(error)) from None
+
+
+def _refuse(body: bytes, reason: str) -> NoReturn:
+    """Say what is wrong with an answer of another shape; one that was cut short after the wrong field was cut short."""
+    try:
+        data = _ANYTHING.decode(body)
+    except ValueError as error:
+        raise NotJson(str(error)) from None
+    if isinstance(data, dict) and set(data) == {"error"}:
+        raise ShapeError("an error object under status 200")
+    raise ShapeError(readable(reason))
+
+
+def readable(reason: str) -> str:
+    """A message of msgspec with the path first: `attackers[3].damage_done: expected int, got bool`."""
+    text, _, path = reason.replace("`", "").partition(" - at ")
+    where = path.removeprefix("$").removeprefix(".")
+    return f"{where}: {text[:1].lower()}{text[1:]}" if where else f"{text[:1].lower()}{text[1:]}"
+
+
+def _is_moment(text: str) -> bool:
+    """Whether *text* is a time that names its zone."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
-        raise ShapeError(f"{name} is no RFC 3339 time") from None
-
-
-def _kind(value: Any) -> str:
-    return {type(None): "missing", str: "a string", int: "a number", float: "a fraction", bool: "a boolean",
-            list: "a list", dict: "an object"}.get(type(value), "unusable")  # fmt: skip
+        return False

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import aiohttp
-import orjson
+import msgspec
 
 from killsync import http_session
 from killsync.esi import errors
@@ -18,7 +18,7 @@ from killsync.settings import Settings
 
 
 async def send(
-    settings: Settings, patience: aiohttp.ClientTimeout, route: Route, method: str, path: str,
+    settings: Settings, timeouts: aiohttp.ClientTimeout, route: Route, method: str, path: str,
     headers: dict[str, str], query: dict[str, str], json: Any,
 ) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
     """Status, lower-cased headers and body of an answer of any status.
@@ -36,7 +36,7 @@ async def send(
     }
     data = None
     if json is not None:
-        data = orjson.dumps(json)
+        data = msgspec.json.encode(json)
         sent["Content-Type"] = "application/json"
     came, started = "error", time.monotonic()
     try:
@@ -47,7 +47,7 @@ async def send(
             headers=sent,
             data=data,
             allow_redirects=False,
-            timeout=patience,
+            timeout=timeouts,
         ) as response:
             body = await _read(response, route.most_bytes, path)
             came = outcome(response.status)

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from peewee import EXCLUDED
+
 from killsync.observability import counters
 from models.db import in_transaction
+from models.esi import EsiUsage
 from models.fields import to_text, utcnow
-from models.sql import insert_rows
 
 
 def _write(values: list[tuple[Any, ...]]) -> None:
-    in_transaction(
-        lambda: insert_rows(
-            "esi_usage",
-            ("hour", "route", "outcome", "requests", "tokens"),
-            values,
-            "ON CONFLICT (hour, route, outcome) DO UPDATE SET requests = esi_usage.requests + "
-            "excluded.requests, tokens = esi_usage.tokens + excluded.tokens",
-        )
-    )
+    fields = [EsiUsage.hour, EsiUsage.route, EsiUsage.outcome, EsiUsage.requests, EsiUsage.tokens]
+    added = {each: each + EXCLUDED[each.name] for each in (EsiUsage.requests, EsiUsage.tokens)}
+    query = EsiUsage.insert_many(values, fields).on_conflict(conflict_target=fields[:3], update=added)
+    in_transaction(query.execute)
 
 
 class Usage:
     """Adds up what this process spends; it is in the tables a few seconds later."""
 
     def __init__(self) -> None:
-        self._later = counters.Later(_write)
+        self._later = counters.BufferedSums(_write)
 
     def add(self, route: str, outcome: str, tokens: int) -> None:
         """Count one request."""

@@ -26,7 +26,7 @@ from killsync.logging import get_logger
 from killsync.settings import Settings
 from killsync.sync import run_queries
 from killsync.sync.run_queries import RunSummary
-from models.db import connection, open_listener
+from models.db import connection, open_listener, probe
 from models.errors import is_away
 from models.events import KILLMAIL_SAVED, SYNC_PROGRESS
 from models.events import Event as EventRow
@@ -180,7 +180,6 @@ class Hub:
         while not self._stopped.is_set():
             try:
                 with contextlib.closing(open_listener(self._settings)) as listener:
-                    listener.cursor().execute("LISTEN killsync")
                     self._begin_or_catch_up(loop)
                     pause = 0.2
                     self.is_listening.set()
@@ -212,7 +211,7 @@ class Hub:
                 while listener.notifies:
                     self._pass_on(loop, _parse(listener.notifies.pop(0).payload))
             elif time.monotonic() - probed > PROBE_SECONDS:
-                listener.cursor().execute("SELECT 1")
+                probe(listener)
                 probed = time.monotonic()
 
     def _catch_up(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:

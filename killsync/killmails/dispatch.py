@@ -14,44 +14,77 @@ from killsync import leases
 from killsync import settings as settings_module
 from killsync.broker.messages import send
 from killsync.broker.queues import PRIORITY
-from killsync.esi import clock
 from killsync.esi.client import shared
 from killsync.killmails import ledger
-from killsync.logging import get_logger
-
-log = get_logger("dispatch")
+from killsync.process import OnePerProcess
 
 #: Most killmails that are with the workers at a time. Bounds how long a fresh one waits behind those before it.
 IN_FLIGHT = 480
 #: Killmails of one message: history travels in bulk, what just happened in parts that several threads share.
 BATCH, FRESH_BATCH = 40, 5
 _LEASE = "dispatch"
-_busy = threading.Lock()
+
+
+class Dispatcher:
+    """Sends due killmails for one process, one thread at a time, and has the rest sent when there is room for it."""
+
+    def __init__(self) -> None:
+        self._dispatching = threading.Lock()
+        #: Until when a delayed message of this process is on its way, by the monotonic clock.
+        self._scheduled_until = 0.0
+
+    def dispatch(self) -> int:
+        """Send due killmails to the workers; the number sent. 0 while another thread is at it: nobody need wait."""
+        if not self._dispatching.acquire(blocking=False):
+            return 0
+        try:
+            return self._dispatch()
+        finally:
+            self._dispatching.release()
+
+    def dispatch_again(self) -> None:
+        """Send what has become due: the delayed message has come."""
+        # It was the only one, so the next may be scheduled.
+        leases.expire(_LEASE)
+        self._scheduled_until = 0.0
+        self.dispatch()
+
+    def _dispatch(self) -> int:
+        client = shared(settings_module.current())
+        room = client.room()
+        sent = ledger.count_sent()
+        # What is fresh does not wait for room among what a backlog has sent.
+        fresh = ledger.claim(min(IN_FLIGHT, max(0, room.fresh - sent)), backlog=False)
+        sent += len(fresh)
+        backlog = ledger.claim(max(0, min(IN_FLIGHT, room.backlog) - sent), backlog=True)
+        _send([*_batches(fresh, FRESH_BATCH), *_batches(backlog, BATCH)], fresh=len(fresh))
+        total = len(fresh) + len(backlog)
+        if ledger.has_due():
+            a_moment = client.clock.here(1.0)
+            self._schedule(a_moment if total else max(a_moment, min(30.0, room.wait)))
+        return total
+
+    def _schedule(self, seconds: float) -> None:
+        """One delayed message over all processes; the scheduler's tick stands in when it is lost."""
+        now = time.monotonic()
+        if now < self._scheduled_until:
+            return
+        self._scheduled_until = now + seconds
+        if leases.acquire(_LEASE, uuid.uuid4().hex, seconds + 5.0):
+            send("dispatch_killmails", delay_ms=int(seconds * 1000))
+
+
+_dispatcher = OnePerProcess(Dispatcher)
 
 
 def dispatch() -> int:
     """Send due killmails to the workers; the number sent. One thread of a process at a time: others need not wait."""
-    if not _busy.acquire(blocking=False):
-        return 0
-    try:
-        return _dispatch()
-    finally:
-        _busy.release()
+    return _dispatcher().dispatch()
 
 
-def _dispatch() -> int:
-    room = shared(settings_module.current()).room()
-    sent = ledger.count_sent()
-    # What is fresh does not wait for room among what a backlog has sent.
-    fresh = ledger.claim(min(IN_FLIGHT, max(0, room.fresh - sent)), backlog=False)
-    sent += len(fresh)
-    backlog = ledger.claim(max(0, min(IN_FLIGHT, room.backlog) - sent), backlog=True)
-    total = len(fresh) + len(backlog)
-    _send([*_batches(fresh, FRESH_BATCH), *_batches(backlog, BATCH)], fresh=len(fresh))
-    if ledger.has_due():
-        a_moment = clock.here(1.0)
-        _come_back(a_moment if total else max(a_moment, min(30.0, room.wait)))
-    return total
+def dispatch_again() -> None:
+    """Send what has become due: the delayed message that `dispatch` scheduled has come."""
+    _dispatcher().dispatch_again()
 
 
 def _batches(killmail_ids: list[int], size: int) -> list[list[int]]:
@@ -65,27 +98,3 @@ def _send(batches: list[list[int]], *, fresh: int) -> None:
         priority = PRIORITY if position * FRESH_BATCH < fresh else None
         send("fetch_killmails", killmail_ids, more=position == middle, priority=priority)
     ledger.mark_sent([killmail_id for killmail_ids in batches for killmail_id in killmail_ids])
-
-
-#: Until when this process has seen to it that somebody comes back, by its monotonic clock.
-_seen_to = 0.0
-
-
-def _come_back(seconds: float) -> None:
-    """One delayed message over all processes; the scheduler's tick stands in when it is lost."""
-    global _seen_to
-    now = time.monotonic()
-    if now < _seen_to:
-        return
-    _seen_to = now + seconds
-    if leases.acquire(_LEASE, uuid.uuid4().hex, seconds + 5.0):
-        send("dispatch_killmails", delay_ms=int(seconds * 1000))
-
-
-def dispatch_again() -> None:
-    """Send what has become due."""
-    global _seen_to
-    # This is the one message that `_come_back` let through: the next may be sent.
-    leases.expire(_LEASE)
-    _seen_to = 0.0
-    dispatch()

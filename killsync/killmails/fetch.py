@@ -1,12 +1,17 @@
-"""Killmails: ask ESI for their details and save each whole. What cannot be had now goes back to the ledger."""
+"""Killmails: ask ESI for their details and save each whole. What cannot be had now goes back to the ledger.
+
+The way of a message's killmails: which are still pending, their details from ESI in parts as they come, the killmails of a
+part into the store, what became of the rest into the ledger, what it cost into the runs that asked.
+"""
 
 from __future__ import annotations
 
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 from killsync import settings as settings_module
 from killsync.esi import errors
@@ -14,17 +19,20 @@ from killsync.esi.client import shared
 from killsync.esi.errors import Cost
 from killsync.esi.responses import Detail
 from killsync.killmails import ledger
+from killsync.killmails.ledger import Pending
 from killsync.killmails.store import Saved, save_killmail, save_killmails
 from killsync.logging import get_logger
 from killsync.names import lookup
+from killsync.process import OnePerProcess
 from killsync.sync import evidence, progress
-from killsync.webhooks import delivery
-from models.db import connection
+from killsync.webhooks import matching
+from models import connection
 
 log = get_logger("killmails")
 
 #: Messages of a backlog whose killmails this process asks for at a time. What is fresh never waits for these.
-_in_the_air = threading.BoundedSemaphore(3)
+BACKLOG_MESSAGES = 3
+_backlog_slots = OnePerProcess(lambda: threading.BoundedSemaphore(BACKLOG_MESSAGES))
 
 
 class KillmailRefused(Exception):
@@ -34,69 +42,100 @@ class KillmailRefused(Exception):
 def fetch(killmail_ids: Sequence[int]) -> None:
     """Fetch those that are pending and save them. ESI's faults are noted in the ledger, not raised."""
     pending = ledger.pending(killmail_ids)
-    is_backlog = [ref.fetch_priority >= ledger.BACKLOG_PRIORITY for ref in pending]
-    for backlog in (False, True):
-        chosen = [ref for ref, each in zip(pending, is_backlog, strict=True) if each is backlog]
-        if not chosen:
-            continue
-        refs = {ref.killmail_id: ref for ref in chosen}
-        asked = shared(settings_module.current()).killmails(
-            [(ref.killmail_id, ref.killmail_hash) for ref in chosen], backlog=backlog
-        )
-        with _in_the_air if backlog else nullcontext():
-            details = next(asked)
-        _take_in(refs, details)
-        for details in asked:
-            _take_in(refs, details)
+    _fetch([ref for ref in pending if ref.fetch_priority < ledger.BACKLOG_PRIORITY], backlog=False)
+    _fetch([ref for ref in pending if ref.fetch_priority >= ledger.BACKLOG_PRIORITY], backlog=True)
 
 
-def _take_in(refs: dict[int, ledger.Pending], details: list[Detail]) -> None:
-    """Save what came, note what did not, and count both in the runs that asked for it."""
-    bodies = [(detail.outcome, refs[detail.killmail_id].killmail_hash) for detail in details
-              if not isinstance(detail.outcome, errors.EsiError)]  # fmt: skip
-    saved = save_killmails(bodies)
-    for (body, _), outcome in zip(bodies, saved, strict=True):
-        if isinstance(outcome, Exception):
-            log.error("killmail not storable", killmail_id=body["killmail_id"], exc_info=outcome)
-            _not_usable(body["killmail_id"], f"not storable: {type(outcome).__name__}")
+def _fetch(refs: list[Pending], *, backlog: bool) -> None:
+    if not refs:
+        return
+    by_id = {ref.killmail_id: ref for ref in refs}
+    client = shared(settings_module.current())
+    parts = client.killmails([(ref.killmail_id, ref.killmail_hash) for ref in refs], backlog=backlog)
+    with _backlog_slots() if backlog else nullcontext():
+        details = next(parts)
+    _handle(by_id, details)
+    for details in parts:
+        _handle(by_id, details)
+
+
+def _handle(refs: Mapping[int, Pending], details: list[Detail]) -> None:
+    """Handle what ESI answered for some of the killmails."""
+    bodies, refused = _sort(details)
+    new, names_wanted = _save(refs, bodies)
+    _notify(new, names_wanted)
+    _record_refused(refused)
+    progress.shared().add(_costs(refs, details))
+
+
+def _sort(details: list[Detail]) -> tuple[list[Mapping[str, Any]], dict[int, errors.EsiError]]:
+    """The killmails that came, and by id why the others did not."""
+    bodies: list[Mapping[str, Any]] = []
+    refused: dict[int, errors.EsiError] = {}
+    for detail in details:
+        if isinstance(detail.outcome, errors.EsiError):
+            refused[detail.killmail_id] = detail.outcome
         else:
-            log.debug("killmail saved", killmail_id=body["killmail_id"], run_id=refs[body["killmail_id"]].run_id)
-    new = [
-        body for (body, _), outcome in zip(bodies, saved, strict=True) if isinstance(outcome, Saved) and outcome.is_new
-    ]
+            bodies.append(detail.outcome)
+    return bodies, refused
+
+
+def _save(refs: Mapping[int, Pending], bodies: list[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], bool]:
+    """Store the killmails; those that are new here, and whether names are to be asked for."""
+    new: list[Mapping[str, Any]] = []
+    names_wanted = False
+    saved = save_killmails([(body, refs[body["killmail_id"]].killmail_hash) for body in bodies])
+    for body, outcome in zip(bodies, saved, strict=True):
+        killmail_id = body["killmail_id"]
+        if isinstance(outcome, Saved):
+            log.debug("killmail saved", killmail_id=killmail_id, run_id=refs[killmail_id].run_id)
+            names_wanted = names_wanted or outcome.names_wanted
+            if outcome.is_new:
+                new.append(body)
+        else:
+            log.error("killmail not storable", killmail_id=killmail_id, exc_info=outcome)
+            _record_failure(killmail_id, f"not storable: {type(outcome).__name__}")
+    return new, names_wanted
+
+
+def _notify(new: list[Mapping[str, Any]], names_wanted: bool) -> None:
+    """Let everybody know who has something to do now."""
     for body in new:
         evidence.seen(body)
-    if any(isinstance(outcome, Saved) and outcome.names_wanted for outcome in saved):
-        lookup.ask_soon()
+    if names_wanted:
+        lookup.schedule_lookup()
     if new:
-        delivery.announce_soon()
-    _note({detail.killmail_id: detail.outcome for detail in details if isinstance(detail.outcome, errors.EsiError)})
-    progress.touch(_costs(refs, details))
+        matching.killmails_saved()
 
 
-def _note(refused: dict[int, errors.EsiError]) -> None:
-    """Note in the ledger why killmails did not come, and when they are due again."""
-    waiting: dict[float, list[int]] = defaultdict(list)
+def _record_refused(refused: Mapping[int, errors.EsiError]) -> None:
+    """Record in the ledger why killmails did not come, and when they are due again."""
+    released: dict[float, list[int]] = defaultdict(list)
     for killmail_id, error in refused.items():
         if isinstance(error, errors.InvalidHash):
             final = ledger.record_refusal(killmail_id, str(error))
             log.warning("hash refused", killmail_id=killmail_id, final=final)
         elif error.transient:
-            waiting[error.retry_after or 5.0].append(killmail_id)
-            log.debug("killmail put back", killmail_id=killmail_id, reason=str(error))
+            released[error.retry_after or 5.0].append(killmail_id)
+            log.debug("killmail released", killmail_id=killmail_id, reason=str(error))
         else:
-            _not_usable(killmail_id, str(error))
-    for seconds, killmail_ids in waiting.items():
+            _record_failure(killmail_id, str(error))
+    for seconds, killmail_ids in released.items():
         ledger.release(killmail_ids, _spread(seconds))
 
 
-def _not_usable(killmail_id: int, reason: str) -> None:
-    seconds = _backoff(killmail_id)
+def _record_failure(killmail_id: int, reason: str) -> None:
+    seconds = float(min(6 * 3600, 30 * 2 ** min(ledger.attempts_of(killmail_id), 12)))
     ledger.record_failure(killmail_id, reason, seconds)
     log.warning("killmail not usable", killmail_id=killmail_id, reason=reason, retry_in=round(seconds))
 
 
-def _costs(refs: dict[int, ledger.Pending], details: list[Detail]) -> dict[int, tuple[int, int]]:
+def _spread(seconds: float) -> float:
+    """A little later than asked for, each differently, so that what waits together does not come back together."""
+    return seconds + random.uniform(0.0, min(5.0, 0.2 * seconds + 0.5))  # noqa: S311
+
+
+def _costs(refs: Mapping[int, Pending], details: list[Detail]) -> dict[int, tuple[int, int]]:
     """What was spent for each run: requests and tokens."""
     spent: dict[int, Cost] = {}
     for detail in details:
@@ -108,6 +147,8 @@ def _costs(refs: dict[int, ledger.Pending], details: list[Detail]) -> dict[int, 
 
 def submit(killmail_id: int, killmail_hash: str) -> None:
     """Fetch a killmail that a person named, within the budget, in the calling thread.
+
+    No connection to the database is held while ESI is asked.
 
     Raises:
         KillmailRefused: ESI says that the hash is wrong; nothing is remembered of it.
@@ -131,14 +172,4 @@ def submit(killmail_id: int, killmail_hash: str) -> None:
         ledger.add_submitted(killmail_id, killmail_hash, proven=True)
         saved = save_killmail(body, killmail_hash)
     if saved.names_wanted:
-        lookup.ask_soon()
-
-
-def _spread(seconds: float) -> float:
-    """A little later than asked for, each differently, so that what waits together does not come back together."""
-    return seconds + random.uniform(0.0, min(5.0, 0.2 * seconds + 0.5))  # noqa: S311
-
-
-def _backoff(killmail_id: int) -> float:
-    attempts = ledger.attempts_of(killmail_id)
-    return float(min(6 * 3600, 30 * 2 ** min(attempts, 12)))
+        lookup.schedule_lookup()

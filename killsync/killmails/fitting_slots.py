@@ -75,3 +75,22 @@ _BY_FLAG = {flag: Section(position, title) for position, (title, flags) in enume
 def section(flag: int) -> Section:
     """The section of a flag; flags that CCP adds later each have their own behind the known ones, by number."""
     return _BY_FLAG.get(flag) or Section(1000 + flag, f"Place {flag}")
+
+
+#: Slots whose modules and charges count as fitted: high, mid and low slots, rigs, subsystems, services and fighter tubes.
+_FITTED = frozenset(
+    {
+        *range(27, 35),
+        *range(19, 27),
+        *range(11, 19),
+        *range(92, 100),
+        *range(125, 133),
+        *range(164, 172),
+        *range(159, 164),
+    }
+)
+
+
+def is_fitted(flag: int) -> bool:
+    """Whether what has this flag stood in a slot, rather than in a hold or bay."""
+    return flag in _FITTED

@@ -1,19 +1,23 @@
 """The ledger: every killmail id a list ever named, in what state it is, and which are due to be fetched next.
 
-The queue only carries what was claimed here, so a lost message is sent again and a doubled one finds nothing to do.
+The queue only carries what was claimed here, so a lost message is sent again and a doubled one finds nothing to do. Rows are
+locked in order of id everywhere, so that two workers never wait for each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from models.db import in_transaction, is_postgres
+from peewee import EXCLUDED, fn
+
+from killsync.killmails.store import enter_new
+from models.db import in_transaction
+from models.expressions import locked, now, one_of
 from models.fields import LONG_AGO, to_text, utcnow
-from models.killmails import FETCHED, INVALID, PENDING
-from models.sql import insert_rows, rows, run, sql_now
+from models.killmails import FETCHED, INVALID, PENDING, KillmailRef
 
 #: Fetch priorities, most urgent first: a killmail that just happened goes before history, a priority user's before another's.
 FRESH_PRIORITY, FRESH, BACKLOG_PRIORITY, BACKLOG = 0, 1, 2, 3
@@ -25,9 +29,11 @@ SENDING_SECONDS = 25.0
 #: A hash is believed wrong only when ESI refused it twice, this many seconds apart; under load it refuses right ones.
 REFUSAL_SECONDS = 2 * 3600.0
 
+_IS_PENDING = KillmailRef.state == PENDING
+
 
 def fetch_priority_of(*, backlog: bool, priority: int) -> int:
-    """The lane of a killmail first named by a poll (fresh) or by a first walk (backlog), for a user of *priority*."""
+    """The fetch priority of a killmail first named by a poll (fresh) or by a first walk (backlog), for a user of *priority*."""
     return (BACKLOG_PRIORITY if backlog else FRESH_PRIORITY) + (0 if priority > 0 else 1)
 
 
@@ -40,7 +46,12 @@ class Recorded:
 
 
 def record_page(
-    owner_id: int, run_id: int | None, refs: Sequence[tuple[int, str]], lane: int, *, of_corporation: bool = False
+    owner_id: int,
+    run_id: int | None,
+    refs: Sequence[tuple[int, str]],
+    fetch_priority: int,
+    *,
+    of_corporation: bool = False,
 ) -> Recorded:
     """Enter the (id, hash) pairs of one page. Repeats, within the page or with earlier ones, do no harm.
 
@@ -49,57 +60,51 @@ def record_page(
             corporation's are two: what one named is still news to the other.
         run_id: the sync run that asked.
         refs: the pairs.
-        lane: of those that are new.
+        fetch_priority: of those that are new.
         of_corporation: whose list it is.
     """
     unique = sorted(dict(refs).items())
     if not unique:
         return Recorded(0, 0)
-    return in_transaction(lambda: _record(owner_id, run_id, unique, lane, of_corporation))
+    return in_transaction(lambda: _record(owner_id, run_id, unique, fetch_priority, of_corporation))
 
 
 def _record(
-    owner_id: int, run_id: int | None, unique: list[tuple[int, str]], lane: int, of_corporation: bool
+    owner_id: int, run_id: int | None, unique: list[tuple[int, str]], fetch_priority: int, of_corporation: bool
 ) -> Recorded:
-    now = to_text(utcnow())
-    entered = insert_rows(
+    discovered = to_text(utcnow())
+    entered = enter_new(
         "killmail_ref",
         ("killmail_id", "killmail_hash", "state", "attempts", "discovered_at", "lane", "due_at", "run_id"),
-        [(number, digest, PENDING, 0, now, lane, LONG_AGO, run_id) for number, digest in unique],
-        "ON CONFLICT DO NOTHING RETURNING killmail_id",
-    ).fetchall()
-    named = insert_rows(
+        [(number, digest, PENDING, 0, discovered, fetch_priority, LONG_AGO, run_id) for number, digest in unique],
+    )
+    named = enter_new(
         "corporation_killmail" if of_corporation else "user_killmail",
         ("corporation_id" if of_corporation else "user_id", "killmail_id"),
         [(owner_id, number) for number, _ in unique],
-        "ON CONFLICT DO NOTHING RETURNING killmail_id",
-    ).fetchall()
+    )
     if len(entered) < len(unique):
-        _reconsider(dict(unique), {number for (number,) in entered}, {number for (number,) in named}, lane)
+        _reconsider(dict(unique), entered, named, fetch_priority)
     return Recorded(new_to_list=len(named), new_to_ledger=len(entered))
 
 
-def _reconsider(listed: dict[int, str], entered: set[int], new_to_list: set[int], lane: int) -> None:
+def _reconsider(listed: dict[int, str], entered: set[int], new_to_list: set[int], fetch_priority: int) -> None:
     """A known id may have become urgent, or a list may now give another hash than the one ESI refused.
 
     Urgent is what just came to a list; history that the same list names again at each poll stays history.
     """
     known = [number for number in listed if number not in entered]
-    marks = ", ".join(["%s"] * len(known))
-    found = rows(
-        f"SELECT killmail_id, killmail_hash, state, lane FROM killmail_ref "
-        f"WHERE state <> %s AND killmail_id IN ({marks}) ORDER BY killmail_id",
-        (FETCHED, *known),
-    )
-    for number, digest, _state, old_priority in found:
-        if digest != listed[number]:
-            run(
-                "UPDATE killmail_ref SET killmail_hash = %s, state = %s, refused_at = NULL, last_error = NULL, "
-                f"due_at = {sql_now()} WHERE killmail_id = %s AND state <> %s",
-                (listed[number], PENDING, number, FETCHED),
-            )
-        if lane < old_priority and number in new_to_list:
-            run("UPDATE killmail_ref SET lane = %s WHERE killmail_id = %s", (lane, number))
+    unfetched = KillmailRef.select(
+        KillmailRef.killmail_id, KillmailRef.killmail_hash, KillmailRef.fetch_priority
+    ).where(KillmailRef.state != FETCHED, one_of(KillmailRef.killmail_id, known))
+    for ref in unfetched.order_by(KillmailRef.killmail_id).namedtuples():
+        this = KillmailRef.killmail_id == ref.killmail_id
+        if ref.killmail_hash != listed[ref.killmail_id]:
+            KillmailRef.update(
+                killmail_hash=listed[ref.killmail_id], state=PENDING, refused_at=None, last_error=None, due_at=now()
+            ).where(this, KillmailRef.state != FETCHED).execute()
+        if fetch_priority < ref.fetch_priority and ref.killmail_id in new_to_list:
+            KillmailRef.update(fetch_priority=fetch_priority).where(this).execute()
 
 
 def add_submitted(killmail_id: int, killmail_hash: str, *, proven: bool = False) -> None:
@@ -110,66 +115,74 @@ def add_submitted(killmail_id: int, killmail_hash: str, *, proven: bool = False)
         killmail_hash: the hash that the person gave. What a list said counts more, unless ESI took this one.
         proven: ESI answered for this hash, and the caller saves what it said.
     """
-    now = to_text(utcnow())
     # A caller that has the killmail in hand saves it in a moment; no worker shall fetch it meanwhile.
-    due = to_text(utcnow() + timedelta(seconds=60)) if proven else now
-    known = "DO NOTHING"
-    if proven:
-        known = (
-            "(killmail_id) DO UPDATE SET killmail_hash = excluded.killmail_hash WHERE killmail_ref.state <> 'fetched'"
-        )
-    in_transaction(
-        lambda: insert_rows(
-            "killmail_ref",
-            ("killmail_id", "killmail_hash", "state", "attempts", "discovered_at", "lane", "due_at"),
-            [(killmail_id, killmail_hash, PENDING, 0, now, FRESH_PRIORITY, due)],
-            f"ON CONFLICT {known}",
-        )
+    due = utcnow() + timedelta(seconds=60 if proven else 0)
+    entering = KillmailRef.insert(
+        killmail_id=killmail_id, killmail_hash=killmail_hash, fetch_priority=FRESH_PRIORITY, due_at=due
     )
+    if proven:
+        entering = entering.on_conflict(
+            conflict_target=[KillmailRef.killmail_id],
+            update={KillmailRef.killmail_hash: EXCLUDED.killmail_hash},
+            where=KillmailRef.state != FETCHED,
+        )
+    else:
+        entering = entering.on_conflict(action="nothing")
+    in_transaction(entering.as_rowcount().execute)
 
 
 def is_fetched(killmail_id: int) -> bool:
     """Whether the killmail is stored."""
-    return bool(rows("SELECT 1 FROM killmail_ref WHERE killmail_id = %s AND state = %s", (killmail_id, FETCHED)))
+    return bool(
+        KillmailRef.select().where(KillmailRef.killmail_id == killmail_id, KillmailRef.state == FETCHED).exists()
+    )
 
 
 def claim(limit: int, *, backlog: bool) -> list[int]:
     """Take up to *limit* due killmails, most urgent first; they are the caller's for SENDING_SECONDS, to send."""
     if limit <= 0:
         return []
-    lanes = (BACKLOG_PRIORITY, BACKLOG) if backlog else (FRESH_PRIORITY, FRESH)
-    lock = "FOR UPDATE SKIP LOCKED" if is_postgres() else ""
-    sql = (
-        f"UPDATE killmail_ref SET due_at = {sql_now(SENDING_SECONDS)}, sent_at = {sql_now()} WHERE killmail_id IN ("
-        f"SELECT killmail_id FROM killmail_ref WHERE state = 'pending' AND lane BETWEEN %s AND %s AND due_at <= {sql_now()} "
-        f"ORDER BY lane, killmail_id DESC LIMIT %s {lock}) RETURNING lane, killmail_id"
+    most, least = (BACKLOG_PRIORITY, BACKLOG) if backlog else (FRESH_PRIORITY, FRESH)
+    due = (
+        KillmailRef.select(KillmailRef.killmail_id)
+        .where(_IS_PENDING, KillmailRef.fetch_priority.between(most, least), KillmailRef.due_at <= now())
+        .order_by(KillmailRef.fetch_priority, KillmailRef.killmail_id.desc())
+        .limit(limit)
     )
-    taken = in_transaction(lambda: rows(sql, (*lanes, limit)))
-    return [number for _, number in sorted(taken, key=lambda row: (row[0], -row[1]))]
+    claiming = (
+        KillmailRef.update(due_at=now(SENDING_SECONDS), sent_at=now())
+        .where(KillmailRef.killmail_id.in_(locked(due, skip=True)))
+        .returning(KillmailRef.fetch_priority, KillmailRef.killmail_id)
+    )
+    taken = in_transaction(lambda: list(claiming.namedtuples().execute()))
+    return [ref.killmail_id for ref in sorted(taken, key=lambda ref: (ref.fetch_priority, -ref.killmail_id))]
 
 
 def mark_sent(killmail_ids: Sequence[int]) -> None:
     """Claimed killmails are with the workers now, for CLAIM_SECONDS; what was answered meanwhile is left alone."""
-    if not killmail_ids:
-        return
-    lock = "FOR UPDATE" if is_postgres() else ""
-    marks = ", ".join(["%s"] * len(killmail_ids))
-    sql = (
-        f"UPDATE killmail_ref SET due_at = {sql_now(CLAIM_SECONDS)} WHERE killmail_id IN (SELECT killmail_id FROM "
-        f"killmail_ref WHERE killmail_id IN ({marks}) AND state = 'pending' AND sent_at IS NOT NULL ORDER BY killmail_id {lock})"
+    if killmail_ids:
+        _update_pending(killmail_ids, KillmailRef.sent_at.is_null(False), due_at=now(CLAIM_SECONDS))
+
+
+def _update_pending(killmail_ids: Sequence[int], *conditions: Any, **values: Any) -> None:
+    """Update those of *killmail_ids* that are pending."""
+    chosen = (
+        KillmailRef.select(KillmailRef.killmail_id)
+        .where(one_of(KillmailRef.killmail_id, killmail_ids), _IS_PENDING, *conditions)
+        .order_by(KillmailRef.killmail_id)
     )
-    in_transaction(lambda: run(sql, killmail_ids))
+    in_transaction(KillmailRef.update(**values).where(KillmailRef.killmail_id.in_(locked(chosen))).execute)
 
 
 def count_sent() -> int:
     """How many killmails are with the workers now: sent, not yet answered, not overdue."""
-    sql = f"SELECT count(*) FROM killmail_ref WHERE state = 'pending' AND sent_at IS NOT NULL AND due_at > {sql_now()}"
-    return int(rows(sql)[0][0])
+    sent = KillmailRef.select().where(_IS_PENDING, KillmailRef.sent_at.is_null(False), KillmailRef.due_at > now())
+    return int(sent.count())
 
 
 def has_due() -> bool:
     """Whether any killmail waits to be sent."""
-    return bool(rows(f"SELECT 1 FROM killmail_ref WHERE state = 'pending' AND due_at <= {sql_now()} LIMIT 1"))
+    return bool(KillmailRef.select().where(_IS_PENDING, KillmailRef.due_at <= now()).exists())
 
 
 @dataclass(frozen=True)
@@ -184,76 +197,77 @@ class Pending:
 
 def pending(killmail_ids: Sequence[int]) -> list[Pending]:
     """Those of *killmail_ids* that are still to be fetched, in their order."""
-    marks = ", ".join(["%s"] * len(killmail_ids))
-    found = {
-        row[0]: Pending(*row)
-        for row in rows(
-            "SELECT killmail_id, killmail_hash, lane, run_id FROM killmail_ref "
-            f"WHERE killmail_id IN ({marks}) AND state = %s",
-            (*killmail_ids, PENDING),
-        )
-    }
+    refs: Any = KillmailRef.select(
+        KillmailRef.killmail_id, KillmailRef.killmail_hash, KillmailRef.fetch_priority, KillmailRef.run_id
+    ).where(one_of(KillmailRef.killmail_id, killmail_ids), _IS_PENDING)
+    found = {ref["killmail_id"]: Pending(**ref) for ref in refs.dicts()}
     return [found[number] for number in dict.fromkeys(killmail_ids) if number in found]
 
 
 def release(killmail_ids: Sequence[int], seconds: float) -> None:
     """ESI could not be asked now, through no fault of these killmails: due again in *seconds*, no attempt counted."""
-    _set_due(killmail_ids, seconds, "")
+    _update_pending(killmail_ids, sent_at=None, due_at=now(seconds))
 
 
 def record_failure(killmail_id: int, reason: str, seconds: float) -> None:
     """The answer for this killmail was unusable: note why, count the attempt, due again in *seconds*."""
-    _set_due([killmail_id], seconds, "attempts = attempts + 1, last_error = %s, ", reason[:500])
-
-
-def _set_due(killmail_ids: Sequence[int], seconds: float, also: str, *values: Any) -> None:
-    marks = ", ".join(["%s"] * len(killmail_ids))
-    lock = "FOR UPDATE" if is_postgres() else ""
-    # Rows are locked in order of id, as everywhere, so that two workers never wait for each other.
-    sql = (
-        f"UPDATE killmail_ref SET {also} sent_at = NULL, due_at = {sql_now(seconds)} WHERE killmail_id IN ("
-        f"SELECT killmail_id FROM killmail_ref WHERE killmail_id IN ({marks}) AND state = 'pending' "
-        f"ORDER BY killmail_id {lock})"
+    _update_pending(
+        [killmail_id],
+        attempts=KillmailRef.attempts + 1,
+        last_error=reason[:500],
+        sent_at=None,
+        due_at=now(seconds),
     )
-    in_transaction(lambda: run(sql, (*values, *killmail_ids)))
 
 
 def record_refusal(killmail_id: int, reason: str) -> bool:
     """ESI refused the hash (422). True when that was the second time, far enough apart: the id is now `invalid`."""
+    this = (KillmailRef.killmail_id == killmail_id) & _IS_PENDING
+    refused: dict[str, Any] = {
+        "attempts": KillmailRef.attempts + 1,
+        "last_error": reason[:500],
+        "sent_at": None,
+    }
 
     def work() -> bool:
-        final = run(
-            "UPDATE killmail_ref SET state = %s, attempts = attempts + 1, last_error = %s, sent_at = NULL "
-            f"WHERE killmail_id = %s AND state = 'pending' AND refused_at <= {sql_now(-REFUSAL_SECONDS * 0.95)}",
-            (INVALID, reason[:500], killmail_id),
-        )
-        if not final:
-            run(
-                f"UPDATE killmail_ref SET refused_at = coalesce(refused_at, {sql_now()}), attempts = attempts + 1, "
-                f"last_error = %s, sent_at = NULL, due_at = {sql_now(REFUSAL_SECONDS)} "
-                "WHERE killmail_id = %s AND state = 'pending'",
-                (reason[:500], killmail_id),
-            )
-        return bool(final)
+        is_second = KillmailRef.refused_at <= now(-REFUSAL_SECONDS * 0.95)
+        if KillmailRef.update(state=INVALID, **refused).where(this, is_second).execute():
+            return True
+        KillmailRef.update(
+            refused_at=fn.COALESCE(KillmailRef.refused_at, now()), due_at=now(REFUSAL_SECONDS), **refused
+        ).where(this).execute()
+        return False
 
     return in_transaction(work)
 
 
 def counts() -> dict[str, int]:
     """Number of ledger rows by state."""
-    return {state: int(number) for state, number in rows("SELECT state, count(*) FROM killmail_ref GROUP BY state")}
-
-
-def oldest_pending() -> tuple[int, Any, int, str | None] | None:
-    """(killmail id, discovered at, attempts, last error) of the killmail that has waited longest."""
-    found = rows(
-        "SELECT killmail_id, discovered_at, attempts, last_error FROM killmail_ref WHERE state = 'pending' "
-        "ORDER BY discovered_at LIMIT 1"
+    by_state: Any = KillmailRef.select(KillmailRef.state, fn.COUNT(KillmailRef.killmail_id).alias("number")).group_by(
+        KillmailRef.state
     )
-    return found[0] if found else None
+    return {each.state: each.number for each in by_state.namedtuples()}
+
+
+@dataclass(frozen=True)
+class OldestPending:
+    """The killmail that has waited longest to be fetched."""
+
+    killmail_id: int
+    discovered_at: datetime
+    attempts: int
+    last_error: str | None
+
+
+def oldest_pending() -> OldestPending | None:
+    """The killmail that has waited longest; None when nothing waits."""
+    waiting: Any = KillmailRef.select(
+        KillmailRef.killmail_id, KillmailRef.discovered_at, KillmailRef.attempts, KillmailRef.last_error
+    ).where(_IS_PENDING)
+    oldest = waiting.order_by(KillmailRef.discovered_at).dicts().first()
+    return OldestPending(**oldest) if oldest else None
 
 
 def attempts_of(killmail_id: int) -> int:
     """How many unusable answers ESI has given for a killmail so far."""
-    found = rows("SELECT attempts FROM killmail_ref WHERE killmail_id = %s", (killmail_id,))
-    return int(found[0][0]) if found else 0
+    return int(KillmailRef.select(KillmailRef.attempts).where(KillmailRef.killmail_id == killmail_id).scalar() or 0)

@@ -5,50 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.fields import to_text
-from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, CORPORATION, SHIP_TYPE, VICTIM_SIDE
-
-KILLMAIL_COLUMNS = (
-    "killmail_id", "killmail_hash", "killmail_time", "solar_system_id", "moon_id", "war_id", "attacker_count",
-    "created_at",
-)  # fmt: skip
-VICTIM_COLUMNS = (
-    "killmail_id", "character_id", "corporation_id", "alliance_id", "faction_id", "ship_type_id", "damage_taken",
-    "position_x", "position_y", "position_z",
-)  # fmt: skip
-ATTACKER_COLUMNS = (
-    "killmail_id", "character_id", "corporation_id", "alliance_id", "faction_id", "ship_type_id", "weapon_type_id",
-    "damage_done", "final_blow", "security_status",
-)  # fmt: skip
-ITEM_COLUMNS = (
-    "killmail_id", "parent_id", "item_type_id", "flag", "quantity_dropped", "quantity_destroyed", "singleton",
-)  # fmt: skip
-INVOLVEMENT_COLUMNS = ("kind", "entity_id", "killmail_time", "killmail_id", "sides")
+from models.killmails import (
+    ALLIANCE,
+    ATTACKER_SIDE,
+    CHARACTER,
+    CORPORATION,
+    SHIP_TYPE,
+    VICTIM_SIDE,
+    AttackerRow,
+    InvolvementRow,
+    KillmailRow,
+    VictimRow,
+)
 
 _PARTIES = ((CHARACTER, "character_id"), (CORPORATION, "corporation_id"), (ALLIANCE, "alliance_id"),
             (SHIP_TYPE, "ship_type_id"))  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Item:
-    """An item and what lay in it; `columns` follow ITEM_COLUMNS without killmail and parent."""
+class Item(NamedTuple):
+    """An item as ESI gives it, and what lay in it. Its row needs ids that only the database can give."""
 
-    columns: tuple[Any, ...]
-    inside: tuple[Item, ...] = ()
+    item_type_id: int
+    flag: int
+    quantity_dropped: int | None
+    quantity_destroyed: int | None
+    singleton: int
+    inside: tuple[Item, ...]
 
 
 @dataclass(frozen=True)
 class KillmailRows:
-    """Everything one killmail becomes, ready to insert."""
+    """Everything one killmail becomes, ready to insert.
+
+    Attributes:
+        killmail, victim, attackers, involvement: rows of `models.killmails`.
+        items: in ESI's order.
+        named: the ids whose names a reader wants, by the table that keeps them.
+    """
 
     killmail_id: int
-    killmail: tuple[Any, ...]
-    victim: tuple[Any, ...]
-    attackers: list[tuple[Any, ...]]
+    killmail: Any
+    victim: Any
+    attackers: list[Any]
     items: tuple[Item, ...]
-    involvement: list[tuple[Any, ...]]
+    involvement: list[Any]
     named: dict[str, set[int]]
 
 
@@ -67,30 +70,50 @@ def map_killmail(body: Mapping[str, Any], killmail_hash: str, created_at: dateti
     items = tuple(_item(item) for item in victim.get("items") or ())
     return KillmailRows(
         killmail_id=killmail_id,
-        killmail=(
-            killmail_id, killmail_hash, moment, body["solar_system_id"], body.get("moon_id"), body.get("war_id"),
-            len(attackers), to_text(created_at),
+        killmail=KillmailRow(
+            killmail_id=killmail_id,
+            killmail_hash=killmail_hash,
+            killmail_time=moment,
+            solar_system_id=body["solar_system_id"],
+            moon_id=body.get("moon_id"),
+            war_id=body.get("war_id"),
+            attacker_count=len(attackers),
+            created_at=to_text(created_at),
         ),
-        victim=(
-            killmail_id, victim.get("character_id"), victim.get("corporation_id"), victim.get("alliance_id"),
-            victim.get("faction_id"), victim["ship_type_id"], victim["damage_taken"],
-            position.get("x"), position.get("y"), position.get("z"),
+        victim=VictimRow(
+            killmail_id=killmail_id,
+            character_id=victim.get("character_id"),
+            corporation_id=victim.get("corporation_id"),
+            alliance_id=victim.get("alliance_id"),
+            faction_id=victim.get("faction_id"),
+            ship_type_id=victim["ship_type_id"],
+            damage_taken=victim["damage_taken"],
+            position_x=position.get("x"),
+            position_y=position.get("y"),
+            position_z=position.get("z"),
         ),
         attackers=[
-            (
-                killmail_id, attacker.get("character_id"), attacker.get("corporation_id"), attacker.get("alliance_id"),
-                attacker.get("faction_id"), attacker.get("ship_type_id"), attacker.get("weapon_type_id"),
-                attacker["damage_done"], attacker["final_blow"], attacker.get("security_status"),
+            AttackerRow(
+                killmail_id=killmail_id,
+                character_id=attacker.get("character_id"),
+                corporation_id=attacker.get("corporation_id"),
+                alliance_id=attacker.get("alliance_id"),
+                faction_id=attacker.get("faction_id"),
+                ship_type_id=attacker.get("ship_type_id"),
+                weapon_type_id=attacker.get("weapon_type_id"),
+                damage_done=attacker["damage_done"],
+                final_blow=attacker["final_blow"],
+                security_status=attacker.get("security_status"),
             )
             for attacker in attackers
         ],
         items=items,
         involvement=[
-            (kind, entity, moment, killmail_id, sides)
+            InvolvementRow(kind=kind, entity_id=entity, killmail_time=moment, killmail_id=killmail_id, sides=sides)
             for (kind, entity), sides in sorted(_involved(victim, attackers).items())
         ],
         named=_named(body, items),
-    )  # fmt: skip
+    )
 
 
 def parse_time(text: str) -> datetime:
@@ -100,13 +123,11 @@ def parse_time(text: str) -> datetime:
 
 def _item(item: Mapping[str, Any]) -> Item:
     return Item(
-        columns=(
-            item["item_type_id"],
-            item["flag"],
-            item.get("quantity_dropped"),
-            item.get("quantity_destroyed"),
-            item["singleton"],
-        ),
+        item_type_id=item["item_type_id"],
+        flag=item["flag"],
+        quantity_dropped=item.get("quantity_dropped"),
+        quantity_destroyed=item.get("quantity_destroyed"),
+        singleton=item["singleton"],
         inside=tuple(_item(inner) for inner in item.get("items") or ()),
     )
 
@@ -122,7 +143,6 @@ def _involved(victim: Mapping[str, Any], attackers: list[Mapping[str, Any]]) -> 
 
 
 def _named(body: Mapping[str, Any], items: tuple[Item, ...]) -> dict[str, set[int]]:
-    """The ids whose names a reader of this killmail wants, by the table that keeps them."""
     parties = [body["victim"], *body["attackers"]]
 
     def ids(*fields: str) -> set[int]:
@@ -130,8 +150,8 @@ def _named(body: Mapping[str, Any], items: tuple[Item, ...]) -> dict[str, set[in
 
     types = ids("ship_type_id", "weapon_type_id")
     for item in items:
-        types.add(item.columns[0])
-        types.update(inner.columns[0] for inner in item.inside)
+        types.add(item.item_type_id)
+        types.update(inner.item_type_id for inner in item.inside)
     return {
         "character": ids("character_id"),
         "corporation": ids("corporation_id"),

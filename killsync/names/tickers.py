@@ -6,6 +6,7 @@ from dramatiq.errors import Retry
 
 from killsync import settings as settings_module
 from killsync.broker.messages import send
+from killsync.broker.running import running_message
 from killsync.esi import errors
 from killsync.esi.client import shared
 from killsync.logging import get_logger
@@ -16,6 +17,8 @@ log = get_logger("enrichment")
 
 #: The longest ticker that is stored; the game has at most five characters.
 MOST_CHARACTERS = 20
+#: How often a message waits for a token of the budget; after that the ticker is left to the next day.
+MOST_WAITS = 50
 
 
 def fetch_ticker(kind: str, subject_id: int) -> None:
@@ -27,13 +30,15 @@ def fetch_ticker(kind: str, subject_id: int) -> None:
     try:
         answer = client.corporation(subject_id) if kind == "corporation" else client.alliance(subject_id)
     except errors.NoToken as error:
+        if running_message().tries >= MOST_WAITS:
+            log.warning("ticker not stored", kind=kind, subject_id=subject_id, reason=str(error))
+            return
         raise Retry(delay=int(1000 * (error.retry_after or 15.0))) from None
     except errors.EsiError as error:
         log.warning("ticker not stored", kind=kind, subject_id=subject_id, reason=str(error))
         return
-    ticker = answer.get("ticker")
-    if isinstance(ticker, str) and 0 < len(ticker) <= MOST_CHARACTERS:
-        entities.store_ticker(known, subject_id, ticker.replace("\x00", ""))
+    if 0 < len(answer.ticker) <= MOST_CHARACTERS:
+        entities.store_ticker(known, subject_id, answer.ticker.replace("\x00", ""))
 
 
 def ask(entity: entities.KnownEntity) -> None:

@@ -2,50 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from models.db import in_transaction, is_postgres
-from models.fields import to_text, utcnow
-from models.names import NAME_KEYS
-from models.sql import insert_rows, rows, run, sql_now
+from peewee import Node, fn
+
+from models.db import in_transaction
+from models.expressions import locked, now
+from models.fields import utcnow
+from models.names import NAMED, Alliance, Character, Corporation
 
 #: An id that ESI does not know is not asked for again for a day.
 UNKNOWN_SECONDS = 86_400.0
 #: How long asked-for names are left alone, so that two workers never ask for the same one.
 ASKED_SECONDS = 120.0
 #: Names that change are asked for again when they are this old, seconds. Types, systems and factions never.
-STALE_SECONDS = {"character": 30 * 86_400.0, "corporation": 7 * 86_400.0, "alliance": 7 * 86_400.0}
+STALE_SECONDS: dict[Any, float] = {
+    Character: 30 * 86_400.0,
+    Corporation: 7 * 86_400.0,
+    Alliance: 7 * 86_400.0,
+}
+#: Rows of one statement.
+_BATCH = 500
+
+_MODELS: dict[str, Any] = {model._meta.table_name: model for model in NAMED}
 
 
 def claim_unnamed(limit: int) -> list[int]:
     """Up to *limit* distinct ids without a name, due to be asked for; they are left to the caller for ASKED_SECONDS."""
-    return _claim(limit, dict.fromkeys(NAME_KEYS, "name IS NULL AND (retry_at IS NULL OR retry_at <= {now})"))
+    return _claim(limit, [(model, _is_unnamed(model)) for model in NAMED])
 
 
 def claim_stale(limit: int) -> list[int]:
     """Up to *limit* ids whose name is old enough to be asked for again."""
-    conditions = {
-        table: f"name IS NOT NULL AND updated_at <= {sql_now(-age)} AND (retry_at IS NULL OR retry_at <= {{now}})"
-        for table, age in STALE_SECONDS.items()
-    }
-    return _claim(limit, conditions)
+    return _claim(
+        limit,
+        [
+            (model, model.name.is_null(False) & (model.updated_at <= now(-age)) & _is_due(model))
+            for model, age in STALE_SECONDS.items()
+        ],
+    )
 
 
-def _claim(limit: int, conditions: Mapping[str, str]) -> list[int]:
-    lock = "FOR UPDATE SKIP LOCKED" if is_postgres() else ""
+def _is_due(model: Any, offset_seconds: float = 0.0) -> Any:
+    return model.retry_at.is_null() | (model.retry_at <= now(offset_seconds))
 
+
+def _is_unnamed(model: Any, offset_seconds: float = 0.0) -> Any:
+    return model.name.is_null() & _is_due(model, offset_seconds)
+
+
+def _claim(limit: int, conditions: list[tuple[Any, Node]]) -> list[int]:
     def work() -> list[int]:
         ids: set[int] = set()
-        for table, condition in conditions.items():
+        for model, condition in conditions:
             if len(ids) >= limit:
                 break
-            key = NAME_KEYS[table]
-            where = condition.format(now=sql_now())
-            sql = (
-                f"UPDATE {table} SET retry_at = {sql_now(ASKED_SECONDS)} WHERE {key} IN ("
-                f"SELECT {key} FROM {table} WHERE {where} ORDER BY {key} LIMIT %s {lock}) RETURNING {key}"
-            )
-            ids.update(number for (number,) in rows(sql, (limit - len(ids),)))
+            key = model._meta.primary_key
+            chosen = model.select(key).where(condition).order_by(key).limit(limit - len(ids))
+            claiming = model.update(retry_at=now(ASKED_SECONDS)).where(key.in_(locked(chosen, skip=True)))
+            ids.update(getattr(row, key.name) for row in claiming.returning(key).namedtuples().execute())
         return sorted(ids)
 
     return in_transaction(work)
@@ -53,93 +69,80 @@ def _claim(limit: int, conditions: Mapping[str, str]) -> list[int]:
 
 def store_names(names: Mapping[int, str], unknown: Iterable[int]) -> None:
     """Store what ESI answered: names by id, and the ids it does not know. Only rows that exist are touched."""
-    now = to_text(utcnow())
+    known, not_known = sorted(names), sorted(unknown)
 
     def work() -> None:
-        for table, key in NAME_KEYS.items():
-            _store(table, key, sorted(names), dict(names), now)
-        for table, key in NAME_KEYS.items():
-            for part in _parts(sorted(unknown)):
-                run(
-                    f"UPDATE {table} SET retry_at = {sql_now(UNKNOWN_SECONDS)} WHERE {key} IN ({_marks(part)})",
-                    part,
-                )
+        for model in NAMED:
+            _store(model, known, names)
+        for model in NAMED:
+            _set_retry(model, not_known, UNKNOWN_SECONDS)
 
     in_transaction(work)
 
 
-def _store(table: str, key: str, ids: list[int], names: dict[int, str], now: str) -> None:
+def _store(model: Any, ids: list[int], names: Mapping[int, str]) -> None:
+    key, moment = model._meta.primary_key, utcnow()
     for part in _parts(ids):
-        present = [number for (number,) in rows(f"SELECT {key} FROM {table} WHERE {key} IN ({_marks(part)})", part)]
+        present = sorted(getattr(row, key.name) for row in model.select(key).where(key.in_(part)).namedtuples())
         if present:
-            insert_rows(
-                table,
-                (key, "name", "updated_at", "retry_at"),
-                [(number, names[number], now, None) for number in sorted(present)],
-                f"ON CONFLICT ({key}) DO UPDATE SET name = excluded.name, updated_at = excluded.updated_at, "
-                "retry_at = NULL",
-            )
+            model.insert_many(
+                [(number, names[number], moment, None) for number in present],
+                [key, model.name, model.updated_at, model.retry_at],
+            ).on_conflict(
+                conflict_target=[key], preserve=[model.name, model.updated_at, model.retry_at]
+            ).as_rowcount().execute()
+
+
+def _set_retry(model: Any, ids: list[int], seconds: float, *conditions: Node) -> None:
+    key = model._meta.primary_key
+    for part in _parts(ids):
+        model.update(retry_at=now(seconds)).where(key.in_(part), *conditions).execute()
 
 
 def release(ids: Iterable[int], seconds: float) -> None:
     """ESI could not be asked: these names are due again in *seconds*."""
+    asked_for = sorted(ids)
 
     def work() -> None:
-        for table, key in NAME_KEYS.items():
-            for part in _parts(sorted(ids)):
-                run(
-                    f"UPDATE {table} SET retry_at = {sql_now(seconds)} "
-                    f"WHERE {key} IN ({_marks(part)}) AND retry_at IS NOT NULL",
-                    part,
-                )
+        for model in NAMED:
+            _set_retry(model, asked_for, seconds, model.retry_at.is_null(False))
 
     in_transaction(work)
 
 
 def is_wanted() -> bool:
     """Whether any name is due to be asked for."""
-    return any(
-        rows(f"SELECT 1 FROM {table} WHERE name IS NULL AND (retry_at IS NULL OR retry_at <= {sql_now()}) LIMIT 1")
-        for table in NAME_KEYS
-    )
-
-
-def _parts(ids: list[int], size: int = 500) -> list[list[int]]:
-    return [ids[start : start + size] for start in range(0, len(ids), size)]
-
-
-def _marks(part: list[int]) -> str:
-    return ", ".join(["%s"] * len(part))
+    return any(model.select().where(_is_unnamed(model)).exists() for model in NAMED)
 
 
 def is_unnamed() -> bool:
     """Whether any name that ESI has not refused is still to come, asked for or not."""
-    soon = sql_now(ASKED_SECONDS + 60.0)
-    return any(
-        rows(f"SELECT 1 FROM {table} WHERE name IS NULL AND (retry_at IS NULL OR retry_at <= {soon}) LIMIT 1")
-        for table in NAME_KEYS
-    )
+    return any(model.select().where(_is_unnamed(model, ASKED_SECONDS + 60.0)).exists() for model in NAMED)
+
+
+def _parts(ids: list[int]) -> Iterator[list[int]]:
+    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
 
 
 def find_id(table: str, text: str) -> int | None:
     """The id that *text* is, or that is called so; None when no killmail ever mentioned a thing of that name."""
     if text.isascii() and text.isdecimal() and len(text) < 19:
         return int(text)
-    key = NAME_KEYS[table]
-    found = rows(f"SELECT {key} FROM {table} WHERE lower(name) = lower(%s) ORDER BY {key} LIMIT 1", (text,))
-    return int(found[0][0]) if found else None
+    model = _MODELS[table]
+    key = model._meta.primary_key
+    found = model.select(key).where(fn.LOWER(model.name) == fn.LOWER(text)).order_by(key).limit(1).scalar()
+    return None if found is None else int(found)
 
 
 def names_of(things: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
     """Names by (table, id), where they are known."""
-    wanted: dict[str, list[int]] = {}
+    ids_of: dict[str, list[int]] = {}
     for table, number in things:
-        wanted.setdefault(table, []).append(number)
-    return {
-        (table, number): name
-        for table, ids in wanted.items()
-        for number, name in rows(
-            f"SELECT {NAME_KEYS[table]}, name FROM {table} WHERE {NAME_KEYS[table]} IN ({_marks(ids)}) AND name IS NOT NULL",
-            ids,
-        )
-    }
+        ids_of.setdefault(table, []).append(number)
+    found: dict[tuple[str, int], str] = {}
+    for table, ids in ids_of.items():
+        model = _MODELS[table]
+        key = model._meta.primary_key
+        named = model.select(key.alias("number"), model.name).where(key.in_(ids), model.name.is_null(False))
+        found.update({(table, row.number): row.name for row in named.namedtuples()})
+    return found

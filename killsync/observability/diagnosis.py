@@ -1,9 +1,10 @@
-"""What is wrong, and what to do about it: reads the overview like an operator would. Pure; asks nobody."""
+"""What is wrong, and what to do about it: reads the overview as an operator would. Pure; asks nobody."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from msgspec import UNSET
+
+from killsync.observability.figures import Overview, Problem
 
 #: Beyond these a figure is worth a look.
 SLOW_DATABASE_MS = 250.0
@@ -14,45 +15,38 @@ NEEDS_LOGIN_SHARE, NEEDS_LOGIN_LEAST = 0.25, 3
 FAILURE_SHARE, FAILURE_LEAST = 0.2, 10
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is not as it should be. `bad` stops the work, `warn` slows it or a part of it."""
-
-    severity: Literal["bad", "warn"]
-    name: str
-    text: str
-    what_to_do: str
-
-
-def problems(data: dict[str, Any]) -> list[Problem]:
+def problems(overview: Overview) -> list[Problem]:
     """What the overview says is wrong, the worst first."""
-    found = [*_broker(data), *_processes(data), *_esi(data), *_users(data), *_leftovers(data), *_webhooks(data)]
+    checks = (_broker, _processes, _esi, _users, _leftovers, _webhooks)
+    found = [problem for check in checks for problem in check(overview)]
     return sorted(found, key=lambda problem: problem.severity != "bad")
 
 
-def _broker(data: dict[str, Any]) -> list[Problem]:
+def _broker(overview: Overview) -> list[Problem]:
     found = []
-    if "broker" in data:
+    if overview.broker is not UNSET:
         found.append(
-            Problem("bad", "broker", data["broker"], "Start RabbitMQ or correct BROKER_URL; work goes on by itself.")
+            Problem(
+                "bad", "broker", str(overview.broker), "Start RabbitMQ or correct BROKER_URL; work goes on by itself."
+            )
         )
-    if data["database_ms"] > SLOW_DATABASE_MS:
+    if overview.database_ms > SLOW_DATABASE_MS:
         found.append(
             Problem(
                 "warn",
                 "database slow",
-                f"The database took {data['database_ms']:.0f} ms for an empty question.",
+                f"The database took {overview.database_ms:.0f} ms for an empty question.",
                 "Look at its load and disk; `killsync doctor` says where it was sought.",
             )
         )
     return found
 
 
-def _processes(data: dict[str, Any]) -> list[Problem]:
+def _processes(overview: Overview) -> list[Problem]:
     found = []
-    # A broker in memory is seen by its own process alone: to another it tells nothing.
-    queues = [] if data["broker_in_memory"] else data["queues"]
-    unread = [queue for queue in queues if not queue["consumer_count"]]
+    # A broker in memory is seen by its own process alone: another cannot see into it.
+    queues = [] if overview.broker_in_memory else overview.queues
+    unread = [queue for queue in queues if not queue.consumer_count]
     if unread and len(unread) == len(queues):
         found.append(
             Problem(
@@ -63,7 +57,7 @@ def _processes(data: dict[str, Any]) -> list[Problem]:
             )
         )
     elif unread:
-        names = ", ".join(queue["queue_name"] for queue in unread)
+        names = ", ".join(queue.queue_name for queue in unread)
         found.append(
             Problem(
                 "bad",
@@ -72,7 +66,7 @@ def _processes(data: dict[str, Any]) -> list[Problem]:
                 "Start a worker for them: `dramatiq actors` takes all, `-Q` only those it names.",
             )
         )
-    seen = data["scheduler_seen_seconds"]
+    seen = overview.scheduler_seen_seconds
     if seen is None or seen > SCHEDULER_SECONDS:
         since = "No scheduler has ever ticked here" if seen is None else f"No scheduler has ticked for {_span(seen)}"
         found.append(
@@ -86,14 +80,14 @@ def _processes(data: dict[str, Any]) -> list[Problem]:
     return found
 
 
-def _esi(data: dict[str, Any]) -> list[Problem]:
+def _esi(overview: Overview) -> list[Problem]:
     found = []
-    if data["gate"]["blocked_seconds"]:
+    if overview.gate.blocked_seconds:
         found.append(
             Problem(
                 "warn",
                 "ESI away",
-                f"Nothing is sent to ESI for {_span(data['gate']['blocked_seconds'])}.",
+                f"Nothing is sent to ESI for {_span(overview.gate.blocked_seconds)}.",
                 "ESI is down (daily at 11:00 UTC) or asked for it. Nothing to do: it goes on by itself.",
             )
         )
@@ -101,14 +95,14 @@ def _esi(data: dict[str, Any]) -> list[Problem]:
         Problem(
             "warn",
             "budget blocked",
-            f"ESI asked for a pause of {_span(budget['blocked_seconds'])} on {budget['bucket']}.",
+            f"ESI asked for a pause of {_span(budget.blocked_seconds)} on {budget.bucket}.",
             "Look whether something else uses this public address; hosts that share one need the same ESI_EGRESS.",
         )
-        for budget in data["budgets"]
-        if budget["blocked_seconds"]
+        for budget in overview.budgets
+        if budget.blocked_seconds
     ]
-    rates = data["rates"]
-    requests, failures = rates["requests_last_quarter"], rates["failures_last_quarter"]
+    rates = overview.rates
+    requests, failures = rates.requests_last_quarter, rates.failures_last_quarter
     if requests >= FAILURE_LEAST and failures / requests > FAILURE_SHARE:
         found.append(
             Problem(
@@ -118,7 +112,7 @@ def _esi(data: dict[str, Any]) -> list[Problem]:
                 "Look at ESI's status page and at the network of this host.",
             )
         )
-    limited = rates["errors_last_hour"]["429"] + rates["errors_last_hour"]["420"]
+    limited = rates.errors_last_hour.get("429", 0) + rates.errors_last_hour.get("420", 0)
     if limited:
         found.append(
             Problem(
@@ -131,36 +125,36 @@ def _esi(data: dict[str, Any]) -> list[Problem]:
     return found
 
 
-def _users(data: dict[str, Any]) -> list[Problem]:
+def _users(overview: Overview) -> list[Problem]:
     found = []
-    if data["late_users"]:
+    if overview.late_users:
         found.append(
             Problem(
                 "warn",
                 "users late",
-                f"{data['late_users']} users wait for their sync, up to {_span(data['latest_seconds'] or 0)}.",
+                f"{overview.late_users} users wait for their sync, up to {_span(overview.latest_seconds or 0)}.",
                 "Look whether workers run and budget is left; more threads help only while it is.",
             )
         )
-    tokens = data["users"]
-    known = tokens["active"] + tokens["needs_login"]
-    if tokens["needs_login"] >= NEEDS_LOGIN_LEAST and tokens["needs_login"] / known > NEEDS_LOGIN_SHARE:
+    tokens = overview.users
+    known = tokens.active + tokens.needs_login
+    if tokens.needs_login >= NEEDS_LOGIN_LEAST and tokens.needs_login / known > NEEDS_LOGIN_SHARE:
         found.append(
             Problem(
                 "warn",
                 "logins needed",
-                f"{tokens['needs_login']} of {known} users have to log in again.",
+                f"{tokens.needs_login} of {known} users have to log in again.",
                 "If they became so many at once, check SSO_CLIENT_ID, its secret and its scopes at CCP.",
             )
         )
     return found
 
 
-def _leftovers(data: dict[str, Any]) -> list[Problem]:
+def _leftovers(overview: Overview) -> list[Problem]:
     found = []
-    dead = [queue for queue in data["queues"] if queue["dead_count"]]
+    dead = [queue for queue in overview.queues if queue.dead_count]
     if dead:
-        names = ", ".join(f"{queue['dead_count']} in {queue['queue_name']}" for queue in dead)
+        names = ", ".join(f"{queue.dead_count} in {queue.queue_name}" for queue in dead)
         found.append(
             Problem(
                 "warn",
@@ -170,35 +164,36 @@ def _leftovers(data: dict[str, Any]) -> list[Problem]:
                 "them after a week.",
             )
         )
-    oldest = data["oldest_pending"]
-    if oldest and oldest["last_error"] and (oldest["seconds"] or 0) > PENDING_SECONDS:
+    oldest = overview.oldest_pending
+    if oldest and oldest.last_error and (oldest.seconds or 0) > PENDING_SECONDS:
         found.append(
             Problem(
                 "warn",
                 "killmail stuck",
-                f"Killmail {oldest['killmail_id']} has waited {_span(oldest['seconds'])}: {oldest['last_error']}.",
+                f"Killmail {oldest.killmail_id} has waited {_span(oldest.seconds)}: {oldest.last_error}.",
                 "`killsync ledger` shows it; it is tried again by itself.",
             )
         )
     return found
 
 
-def _webhooks(data: dict[str, Any]) -> list[Problem]:
-    hooks = data["webhooks"]
-    if (hooks["oldest_seconds"] or 0) > WEBHOOK_SECONDS and hooks["failing"] < hooks["active"]:
+def _webhooks(overview: Overview) -> list[Problem]:
+    hooks = overview.webhooks
+    if (hooks.oldest_seconds or 0) > WEBHOOK_SECONDS and hooks.failing < hooks.active:
         return [
             Problem(
                 "warn",
                 "webhooks late",
-                f"{hooks['waiting']} webhook messages wait, up to "
-                f"{_span(hooks['oldest_seconds'])}; {hooks['failing']} of {hooks['active']} webhooks are failing.",
+                f"{hooks.waiting} webhook messages wait, up to "
+                f"{_span(hooks.oldest_seconds)}; {hooks.failing} of {hooks.active} webhooks are failing.",
                 "Failing receivers are their owners' matter; else look whether workers take notifications_queue.",
             )
         ]
     return []
 
 
-def _span(seconds: int) -> str:
+def _span(seconds: int | None) -> str:
+    seconds = seconds or 0
     if seconds < 120:
         return f"{seconds} s"
     if seconds < 7200:

@@ -57,7 +57,7 @@ def _sweep_folders() -> None:
 
 
 def serve_workers() -> int:
-    """The process beside the workers: answers until it is told to stop."""
+    """The process beside the workers: answers until it gets a signal."""
     settings = settings_module.current()
     setup_logging(settings)
     _sweep_folders()

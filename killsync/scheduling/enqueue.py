@@ -10,14 +10,14 @@ from killsync.broker.connection import BrokerAway
 from killsync.broker.figures import queue_depth
 from killsync.broker.queues import PRIORITY, ROUTINE, USER_KILLMAILS
 from killsync.logging import get_logger
-from killsync.sync import corporations
-from killsync.sync import directors as feeds
-from killsync.sync import due as polling
+from killsync.sync import corporation_polls, corporations, user_polls
 from killsync.sync.characters import send_user
 from killsync.sync.list_sync import IN_FLIGHT_SECONDS
 
 log = get_logger("enqueue")
 
+#: Seconds between two ticks. A tick is one small message; what is due is decided by whoever takes it.
+TICK_SECONDS = 5.0
 #: Users that may wait in the sync queue; beyond it a tick leaves the rest due, so that urgent ones never queue long.
 MOST_WAITING = 500
 #: Users that are claimed and sent together: what a crash in between costs is a claim's time for so many.
@@ -31,7 +31,7 @@ LEAST_OVERDUE = 25
 #: A tick ends after this long, seconds, when the broker is slow; the next one goes on.
 MOST_SECONDS = 0.8
 #: More due users than this need not be told apart: the queue has no room for a tick's share of them.
-MOST_COUNTED = int(MOST_WAITING * SPREAD_SECONDS / polling.TICK_SECONDS)
+MOST_COUNTED = int(MOST_WAITING * SPREAD_SECONDS / TICK_SECONDS)
 
 
 def enqueue_due_users() -> None:
@@ -41,18 +41,17 @@ def enqueue_due_users() -> None:
     except BrokerAway as error:
         log.warning("queue depth unknown", reason=str(error))
         return
-    tick_seconds = min(polling.TICK_SECONDS, settings_module.current().sync_interval_seconds)
-    corporation_ids = feeds.claim_due(min(room, BATCH), IN_FLIGHT_SECONDS)
+    tick_seconds = min(TICK_SECONDS, settings_module.current().sync_interval_seconds)
+    corporation_ids = corporation_polls.claim_due(min(room, BATCH), IN_FLIGHT_SECONDS)
     for corporation_id in corporation_ids:
         corporations.send(corporation_id)
-    take = min(
-        room - len(corporation_ids), share(*polling.count_due(OVERDUE_SECONDS, MOST_COUNTED), tick_seconds=tick_seconds)
-    )
+    counted = user_polls.count_due(OVERDUE_SECONDS, MOST_COUNTED)
+    take = min(room - len(corporation_ids), share(counted.due, counted.late, tick_seconds=tick_seconds))
     queued, began = 0, time.monotonic()
     while queued < take and time.monotonic() - began < MOST_SECONDS:
-        claimed = polling.claim_due_users(min(BATCH, take - queued), IN_FLIGHT_SECONDS)
-        for user_id, _, priority in claimed:
-            send_user(user_id, broker_priority=PRIORITY if priority > 0 else ROUTINE, is_routine=True)
+        claimed = user_polls.claim_due_users(min(BATCH, take - queued), IN_FLIGHT_SECONDS)
+        for user in claimed:
+            send_user(user.user_id, broker_priority=PRIORITY if user.priority > 0 else ROUTINE, is_routine=True)
         queued += len(claimed)
         if not claimed:
             break

@@ -19,20 +19,17 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from dramatiq.errors import ConnectionError as BrokerConnectionError
 
-from killsync import leases
 from killsync.broker.messages import send
 from killsync.broker.setup import make_broker
 from killsync.logging import get_logger
 from killsync.observability import metrics
+from killsync.scheduling import leader
+from killsync.scheduling.enqueue import TICK_SECONDS
 from killsync.settings import Settings
-from killsync.sync import due
 from models import connection
 from models.errors import DatabaseAway, is_away
 
 log = get_logger("scheduler")
-
-#: A scheduler that has not renewed its lease for this long is taken to be dead, seconds.
-LEADER_SECONDS = 15.0
 
 
 class Scheduler:
@@ -43,7 +40,7 @@ class Scheduler:
         self._leads = False
         self._settings = settings
         self._jobs = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
-        seconds = min(due.TICK_SECONDS, settings.sync_interval_seconds)
+        seconds = min(TICK_SECONDS, settings.sync_interval_seconds)
         self._jobs.add_job(self.tick, IntervalTrigger(seconds=seconds), id="tick")
 
     def start(self) -> None:
@@ -56,7 +53,7 @@ class Scheduler:
         if self._leads:
             try:
                 with connection():
-                    leases.acquire("scheduler", self._holder, 0.0)
+                    leader.resign(self._holder)
             except (peewee.PeeweeException, psycopg2.Error, DatabaseAway):
                 log.debug("lease not handed back")
 
@@ -64,7 +61,7 @@ class Scheduler:
         """Send this tick's messages if this scheduler leads. A broker or database that is away skips the tick."""
         try:
             with connection():
-                leads = leases.acquire("scheduler", self._holder, LEADER_SECONDS)
+                leads = leader.acquire(self._holder)
             if leads and not self._leads:
                 log.info("this scheduler ticks", holder=self._holder)
             self._leads = leads
@@ -99,7 +96,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     scheduler = Scheduler(settings)
     scheduler.start()
-    log.info("scheduler started", tick_seconds=due.TICK_SECONDS)
+    log.info("scheduler started", tick_seconds=TICK_SECONDS)
     stopped.wait()
     scheduler.stop()
     log.info("scheduler stopped")

@@ -1,18 +1,20 @@
-"""The broom: whatever a crash, a wiped broker or a lost message left behind is picked up here, by what the tables say."""
+"""The sweep: what a crash, a wiped broker or a lost message left behind is picked up here, by what the tables say."""
 
 from __future__ import annotations
 
 import uuid
 
 from killsync import leases
+from killsync.events import store as events
 from killsync.killmails.dispatch import dispatch
-from killsync.killmails.store import prune_events
 from killsync.logging import get_logger
 from killsync.names import lookup, wanted
 from killsync.observability import counters
+from killsync.observability.queries import roll_up_usage
 from killsync.sync import progress, runs
-from killsync.webhooks import deliveries, delivery
+from killsync.webhooks import deliveries, matching
 from models import in_transaction
+from models.expressions import lift_time_limit
 
 log = get_logger("sweep")
 
@@ -27,21 +29,23 @@ SAMPLE_SECONDS = 20.0
 
 
 def sweep() -> None:
-    """Send due killmails again, ask for wanted names, end runs that only lack their end, tell webhooks, drop what is old."""
+    """Send due killmails again, ask for wanted names, end runs that only lack their end, notify webhooks, drop what is old."""
     sent = dispatch()
     if wanted.is_wanted():
-        lookup.ask_soon()
-    progress.settle(runs.unsettled_runs())
+        lookup.schedule_lookup()
+    progress.shared().settle(runs.unsettled_runs())
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
-        counters.sample()
+        counters.record_snapshot()
         in_transaction(_prune)
-    delivery.sweep()
+    matching.sweep()
     if sent:
         log.info("killmails sent", killmails=sent)
 
 
 def _prune() -> None:
-    prune_events(KEEP_EVENTS_SECONDS)
+    lift_time_limit()
+    events.prune(KEEP_EVENTS_SECONDS)
     deliveries.prune(KEEP_DELIVERIES_SECONDS)
     runs.prune(KEEP_RUNS_SECONDS)
     counters.prune()
+    roll_up_usage()

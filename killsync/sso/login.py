@@ -13,9 +13,10 @@ from urllib.parse import urlencode
 import aiohttp
 
 from killsync.settings import Settings
+from killsync.sso import schemas
 from killsync.sso.errors import LoginRefused
 from killsync.sso.jwt import Claims, verify
-from killsync.sso.metadata import SsoAnswer, directory, fetch_json
+from killsync.sso.metadata import SsoAnswer, directory, fetch
 
 
 @dataclass(frozen=True)
@@ -105,21 +106,20 @@ async def revoke(settings: Settings, refresh_token: str) -> None:
     address = (await directory(settings).endpoints()).revoke
     if address is not None:
         form = {"token_type_hint": "refresh_token", "token": refresh_token}
-        await fetch_json(settings, address, form=form, auth=_client(settings))
+        await fetch(settings, address, schemas.Done, form=form, auth=_client(settings))
 
 
 async def _tokens(
     settings: Settings, form: dict[str, str], old_refresh_token: str, keep: Callable[[str], None] | None = None
 ) -> Tokens:
     address = (await directory(settings).endpoints()).token
-    data = await fetch_json(settings, address, form=form, auth=_client(settings))
-    access_token = data.get("access_token")
-    refresh_token = data.get("refresh_token") or old_refresh_token
-    if not isinstance(access_token, str) or not isinstance(refresh_token, str) or not refresh_token:
+    answer = await fetch(settings, address, schemas.TokenAnswer, form=form, auth=_client(settings))
+    refresh_token = answer.refresh_token or old_refresh_token
+    if not answer.access_token or not refresh_token:
         raise SsoAnswer(200, "no tokens in its answer")
     if keep is not None and refresh_token != old_refresh_token:
         await asyncio.get_running_loop().run_in_executor(None, keep, refresh_token)
-    return Tokens(access_token, refresh_token, await verify(settings, access_token))
+    return Tokens(answer.access_token, refresh_token, await verify(settings, answer.access_token))
 
 
 def _client(settings: Settings) -> aiohttp.BasicAuth:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
-import orjson
+import msgspec
 
 from killsync import http_session
 from killsync.settings import Settings
+from killsync.shared import objects
+from killsync.sso import schemas
 from killsync.sso.errors import SsoAway
+
+T = TypeVar("T")
 
 #: Seconds the documents are kept. A token signed with an unknown key makes us look again, at most once a second.
 KEEP_SECONDS = 3600.0
@@ -53,13 +57,16 @@ class Directory:
         if self._endpoints is not None and time.monotonic() - self._endpoints_at < KEEP_SECONDS:
             return self._endpoints
         try:
-            data = await fetch_json(self._settings, f"{self._settings.sso_url}/.well-known/oauth-authorization-server")
+            address = f"{self._settings.sso_url}/.well-known/oauth-authorization-server"
+            data = await fetch(self._settings, address, schemas.Metadata)
             self._endpoints = Endpoints(
-                issuer=str(data.get("issuer", "")),
-                authorize=self._address(data, "authorization_endpoint"),
-                token=self._address(data, "token_endpoint"),
-                jwks=self._address(data, "jwks_uri"),
-                revoke=self._address(data, "revocation_endpoint") if data.get("revocation_endpoint") else None,
+                issuer=data.issuer,
+                authorize=self._address(data.authorization_endpoint, "authorization_endpoint"),
+                token=self._address(data.token_endpoint, "token_endpoint"),
+                jwks=self._address(data.jwks_uri, "jwks_uri"),
+                revoke=self._address(data.revocation_endpoint, "revocation_endpoint")
+                if data.revocation_endpoint
+                else None,
             )
             self._endpoints_at = time.monotonic()
         except SsoAway:
@@ -67,14 +74,13 @@ class Directory:
                 raise
         return self._endpoints
 
-    def _address(self, data: Any, name: str) -> str:
+    def _address(self, value: str, name: str) -> str:
         """An endpoint of the document. Plain http only where the SSO itself is reached by it, as in a simulation."""
-        value = data.get(name)
-        parts = urlsplit(value) if isinstance(value, str) else None
+        parts = urlsplit(value)
         allowed = {"https", urlsplit(self._settings.sso_url).scheme}
-        if parts is None or parts.scheme not in allowed or not parts.hostname:
+        if parts.scheme not in allowed or not parts.hostname:
             raise SsoAway(f"its metadata names no usable {name}")
-        return str(value)
+        return value
 
     async def key(self, kid: str | None) -> Any:
         """The public key named *kid*; looks again when it is new.
@@ -95,13 +101,15 @@ class Directory:
         return self._keys[str(kid)]
 
     async def _load_keys(self) -> None:
-        data = await fetch_json(self._settings, (await self.endpoints()).jwks)
+        document = await fetch(self._settings, (await self.endpoints()).jwks, schemas.KeySet)
         keys: dict[str, Any] = {}
-        for entry in data.get("keys", ()):
+        for raw in document.keys:
+            key = schemas.decode(schemas.RsaKey, raw)
             # Only RSA signature keys: a symmetric key here would let anyone who reads this document sign.
-            if isinstance(entry, dict) and entry.get("kty") == "RSA" and entry.get("use", "sig") == "sig":
+            if key is not None and key.kty == "RSA" and key.use == "sig":
                 try:
-                    keys[str(entry.get("kid"))] = jwt.algorithms.RSAAlgorithm.from_jwk(entry)
+                    public = {"kty": key.kty, "n": key.n, "e": key.e}
+                    keys[str(key.kid)] = jwt.algorithms.RSAAlgorithm.from_jwk(public)
                 except (jwt.PyJWTError, ValueError, TypeError):
                     continue
         if not keys:
@@ -109,13 +117,14 @@ class Directory:
         self._keys, self._keys_at = keys, time.monotonic()
 
 
-async def fetch_json(
-    settings: Settings, url: str, *, form: dict[str, str] | None = None, auth: aiohttp.BasicAuth | None = None
-) -> Any:
-    """A JSON object from the SSO, by GET, or by POST of *form*.
+async def fetch(
+    settings: Settings, url: str, kind: type[T], *, form: dict[str, str] | None = None,
+    auth: aiohttp.BasicAuth | None = None,
+) -> T:  # fmt: skip
+    """A JSON object from the SSO, by GET, or by POST of *form*, as the schema *kind*.
 
     Raises:
-        SsoAway: no answer, a 5xx, or not a JSON object.
+        SsoAway: no answer, a 5xx, or not an object of that kind.
         SsoAnswer: a 4xx; carries the OAuth error code.
     """
     headers = {"User-Agent": settings.user_agent, "Accept": "application/json"}
@@ -132,18 +141,17 @@ async def fetch_json(
         raise SsoAway(f"no answer ({type(error).__name__})") from None
     if status >= 500 or status == 429:
         raise SsoAway(f"answered {status}")
-    if status == 200 and form is not None and not body:
-        return {}
-    try:
-        data = orjson.loads(body)
-    except ValueError:
-        data = None
     if status >= 300:
-        code = data.get("error") if isinstance(data, dict) else None
-        raise SsoAnswer(status, str(code)[:60] if code else "")
-    if not isinstance(data, dict) or len(body) > MOST_BYTES:
-        raise SsoAway("answered something that is no JSON object")
-    return data
+        refusal = schemas.decode(schemas.Refusal, body)
+        raise SsoAnswer(status, refusal.error[:60] if refusal else "")
+    if len(body) > MOST_BYTES:
+        raise SsoAway("answered too much")
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError:
+        raise SsoAway("answered something else than its documentation says") from None
+    except ValueError:
+        raise SsoAway("answered something that is no JSON object") from None
 
 
 class SsoAnswer(Exception):
@@ -154,12 +162,6 @@ class SsoAnswer(Exception):
         self.status, self.code = status, code
 
 
-_directories: dict[str, Directory] = {}
-
-
 def directory(settings: Settings) -> Directory:
     """This process's directory for the SSO of *settings*."""
-    found = _directories.get(settings.sso_url)
-    if found is None:
-        found = _directories[settings.sso_url] = Directory(settings)
-    return found
+    return objects.get(Directory, settings)

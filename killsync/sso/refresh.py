@@ -7,7 +7,7 @@ access token is used.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -17,7 +17,8 @@ from killsync.accounts import accounts
 from killsync.logging import get_logger
 from killsync.settings import KILLMAIL_SCOPE, Settings
 from killsync.sso import login
-from killsync.sso.errors import BadToken, Disabled, NeedsLogin, SsoAway, SsoError
+from killsync.sso.errors import BadToken, Disabled, NeedsLogin, SsoAway, SsoError, VaultError
+from killsync.sso.jwt import Claims
 from killsync.sso.metadata import SsoAnswer
 from killsync.sso.vault import Vault
 from models.db import connection
@@ -26,7 +27,7 @@ from models.users import ACTIVE, DISABLED, User
 
 log = get_logger("sso")
 
-#: A token is renewed when it has less than this left: it shall outlive the walk that begins with it.
+#: A token is renewed when it has less than this left: it shall outlive the sync that begins with it.
 MARGIN = timedelta(minutes=5)
 #: More refreshes than this at a time were seen to fail with 500s.
 MOST_AT_ONCE = 4
@@ -55,7 +56,7 @@ def access_token(user_id: int, *, rejected: str | None = None) -> str:
             return known
         with _right_to_refresh(user_id):
             known = _stored(user_id, vault, rejected)
-            return known if known is not None else _refresh(settings, user_id, vault)
+            return known if known is not None else _refresh(settings, user_id, vault, rejected)
 
 
 def usable_until(user_id: int) -> datetime | None:
@@ -100,40 +101,87 @@ def _right_to_refresh(user_id: int) -> Iterator[None]:
         leases.release(mine, holder)
 
 
-def _refresh(settings: Settings, user_id: int, vault: Vault) -> str:
+class _Held:
+    """The refresh token that a refresh is made with, as long as it is the user's; also under another key of SECRET_KEYS."""
+
+    def __init__(self, user: User, vault: Vault) -> None:
+        self._user_id, self._vault = user.id, vault
+        self._ciphertext = str(user.refresh_token)
+        self.token = vault.decrypt(self._ciphertext)
+
+    def change(self, write: Callable[[str], bool]) -> bool:
+        """Have *write* change the user's row, which has to hold the ciphertext that it is given; False: it holds another
+        token by now, since somebody logged in, disconnected or deleted the account meanwhile."""
+        while not write(self._ciphertext):
+            user: User | None = User.get_or_none(User.id == self._user_id)
+            if user is None or user.status != ACTIVE or not user.refresh_token or not self._is_same(user.refresh_token):
+                return False
+            self._ciphertext = user.refresh_token
+        return True
+
+    def replace(self, refresh_token: str) -> None:
+        """The SSO gave another; committed when this returns, unless the user's is another already."""
+        ciphertext = self._vault.encrypt(refresh_token)
+        if self.change(lambda used: accounts.keep_refresh_token(self._user_id, used, ciphertext)):
+            self.token, self._ciphertext = refresh_token, ciphertext
+
+    def _is_same(self, ciphertext: str) -> bool:
+        try:
+            return self._vault.decrypt(ciphertext) == self.token
+        except VaultError:
+            return False
+
+
+def _refresh(settings: Settings, user_id: int, vault: Vault, rejected: str | None) -> str:
     user = _active(user_id)
-    old = vault.decrypt(user.refresh_token or "")
+    held = _Held(user, vault)
 
     def keep(refresh_token: str) -> None:
         with connection():
-            accounts.keep_refresh_token(user_id, vault.encrypt(refresh_token))
+            held.replace(refresh_token)
 
     try:
-        tokens = http_session.run(login.refresh(settings, old, keep))
+        tokens = http_session.run(login.refresh(settings, held.token, keep))
+        reason = _objection(user, tokens.claims)
     except SsoAnswer as error:
-        if error.code in ("invalid_grant", "invalid_token"):
-            return _give_up(user_id, f"EVE SSO answered {error.code}")
-        # Anything else is about our application, not about this user: keep the token.
-        what = f"refused a refresh ({error.code or error.status}): check SSO_CLIENT_ID and SSO_CLIENT_SECRET"
-        raise SsoAway(what, 300.0) from None
+        if error.code not in ("invalid_grant", "invalid_token"):
+            # Anything else is about our application, not about this user: keep the token.
+            what = f"refused a refresh ({error.code or error.status}): check SSO_CLIENT_ID and SSO_CLIENT_SECRET"
+            raise SsoAway(what, 300.0) from None
+        reason = f"EVE SSO answered {error.code}"
     except BadToken as error:
         raise SsoAway(f"gave a token that is not usable: {error}", 60.0) from None
-    claims = tokens.claims
-    if claims.character_id != user.character_id:
-        return _give_up(user_id, "the token is of another character")
-    if user.character_owner_hash and claims.owner and claims.owner != user.character_owner_hash:
-        return _give_up(user_id, "the character has another owner now")
-    if KILLMAIL_SCOPE not in claims.scopes:
-        return _give_up(user_id, f"the scope {KILLMAIL_SCOPE} was taken back")
-    accounts.keep_access_token(user_id, vault.encrypt(tokens.access_token), claims.expires_at, " ".join(claims.scopes))
+    if reason is not None:
+        if not held.change(lambda used: accounts.need_login(user_id, used)):
+            return _of_another_login(user_id, vault, rejected)
+        log.warning("login needed", user_id=user_id, reason=reason)
+        raise NeedsLogin(user_id, reason)
+    claims, access_token = tokens.claims, vault.encrypt(tokens.access_token)
+    scopes = " ".join(claims.scopes)
+    if not held.change(lambda used: accounts.keep_access_token(user_id, used, access_token, claims.expires_at, scopes)):
+        return _of_another_login(user_id, vault, rejected)
     log.debug("token refreshed", user_id=user_id)
     return tokens.access_token
 
 
-def _give_up(user_id: int, reason: str) -> str:
-    accounts.need_login(user_id)
-    log.warning("login needed", user_id=user_id, reason=reason)
-    raise NeedsLogin(user_id, reason)
+def _objection(user: User, claims: Claims) -> str | None:
+    """Why the user needs to log in again although the SSO gave a token; None for no reason."""
+    if claims.character_id != user.character_id:
+        return "the token is of another character"
+    if user.character_owner_hash and claims.owner and claims.owner != user.character_owner_hash:
+        return "the character has another owner now"
+    if KILLMAIL_SCOPE not in claims.scopes:
+        return f"the scope {KILLMAIL_SCOPE} was taken back"
+    return None
+
+
+def _of_another_login(user_id: int, vault: Vault, rejected: str | None) -> str:
+    """The access token of the login that was completed while this refresh was under way; what the refresh gave is void."""
+    log.info("refresh overtaken by a login", user_id=user_id)
+    known = _stored(user_id, vault, rejected)
+    if known is None:
+        raise SsoAway("the user logged in again during the refresh", retry_after=1.0)
+    return known
 
 
 def revoke(user_id: int) -> None:

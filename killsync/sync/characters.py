@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
 
-import dramatiq
 from dramatiq.errors import ConnectionError as DramatiqConnectionError
 
+from killsync import settings as settings_module
 from killsync.broker.messages import send
 from killsync.broker.queues import PERSON, ROUTINE
+from killsync.broker.running import running_message
 from killsync.esi import errors
 from killsync.killmails import ledger
 from killsync.logging import bind_context, get_logger
 from killsync.sso.refresh import usable_until
-from killsync.sync import corporations, runs, schedule
-from killsync.sync import directors as memberships
-from killsync.sync import due as polling
-from killsync.sync.list_sync import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, carry_out, come_back, pace_of
-from killsync.sync.runs import ListState
-from killsync.sync.schedule import Sight
+from killsync.sync import corporation_polls, corporations, runs, schedule, user_polls
+from killsync.sync.list_owner import ListOwner, ListRead
+from killsync.sync.list_sync import (
+    IN_FLIGHT_SECONDS,
+    Outcome,
+    lease_list,
+    retry_when_free,
+    sync_list,
+)
+from killsync.sync.schedule import RecentKillmail
 from models import connection, utcnow
 from models.killmails import CHARACTER
 from models.sync import CHARACTER_LIST
@@ -37,29 +39,30 @@ def sync_user(user_id: int, run_id: int | None = None, *, is_routine: bool = Fal
         user_id: whose list.
         run_id: the run that somebody watches; none for a poll.
         is_routine: sent by a tick. One that was overtaken, by a person's wish or by its own double, does nothing.
+
+    Raises:
+        Retry: another worker holds the list, or ESI or the SSO cannot be asked now.
     """
-    message = dramatiq.middleware.CurrentMessage.get_current_message()
-    message_id = str(message.message_id) if message else uuid.uuid4().hex
-    holder = f"{message_id}:{uuid.uuid4().hex}"
     user = User.get_or_none(User.id == user_id)
     if user is None or user.status != ACTIVE:
         if run_id is not None:
             runs.fail(run_id, user_id, "the character needs to log in again")
         return
-    if is_routine and not polling.is_claimed(user_id):
+    if is_routine and not user_polls.is_claimed(user_id):
         return
-    leased = runs.lease_list(user_id, CHARACTER_LIST, user.character_id, holder, message_id, LEASE_SECONDS)
-    if not isinstance(leased, ListState):
-        if run_id is None or runs.is_open(run_id):
-            raise come_back(leased)
+    message = running_message()
+    attempt = lease_list(user_id, CHARACTER_LIST, user.character_id, message)
+    is_watched = run_id is not None and runs.is_open(run_id)
+    if attempt.leased is None:
+        if run_id is None or is_watched:
+            retry_when_free(attempt, message)
         return
-    run_id = run_id if run_id is not None and runs.is_open(run_id) else runs.open_run(user_id)
+    run_id = run_id if run_id is not None and is_watched else runs.open_run(user_id)
     bind_context(run_id=run_id)
     log.info("processing user", character=user.character_name, character_id=user.character_id)
-    sync = _CharacterWalk(user, run_id, leased, holder)
-    got_through = carry_out(sync)
-    if got_through:
-        corporations.consider(user)
+    outcome = sync_list(user, run_id, attempt.leased, _owner(user, run_id), message)
+    if outcome is Outcome.COMPLETED:
+        corporations.after_sync_of(user)
 
 
 def send_user(
@@ -76,50 +79,48 @@ def request_sync(user_id: int, reason: str) -> int:
     """
     with connection():
         run_id = runs.open_run(user_id)
-        polling.hold(user_id, IN_FLIGHT_SECONDS)
+        user_polls.hold(user_id, IN_FLIGHT_SECONDS)
     # The broker may take its time, and no connection waits for it.
     try:
         send_user(user_id, broker_priority=PERSON, run_id=run_id)
-        corporations.request(user_id)
+        corporations.request_sync(user_id)
     except DramatiqConnectionError:
         # The first tick after the broker is back sends what could not be sent now.
         with connection():
-            polling.schedule_next(user_id, utcnow())
+            user_polls.schedule_next(user_id, utcnow())
         raise
     log.info("sync requested", user_id=user_id, run_id=run_id, reason=reason)
     return run_id
 
 
-@dataclass
-class _CharacterWalk(ListWalk):
+def _owner(user: User, run_id: int) -> ListOwner:
     """A character's own list."""
+    return ListOwner(
+        record=lambda refs, fetch_priority: ledger.record_page(user.id, run_id, refs, fetch_priority),
+        schedule_next=lambda read: _schedule_next(user, read),
+        hold=lambda seconds: user_polls.hold(user.id, seconds),
+        poll_in=lambda seconds: user_polls.schedule_next(user.id, utcnow() + timedelta(seconds=seconds)),
+        cured_by_refresh=(errors.TokenRejected, errors.Forbidden),
+    )
 
-    curable: ClassVar[tuple[type[errors.EsiError], ...]] = (errors.TokenRejected, errors.Forbidden)
 
-    def record(self, refs: list[tuple[int, str]], fetch_priority: int) -> ledger.Recorded:
-        return ledger.record_page(self.user.id, self.run_id, refs, fetch_priority)
-
-    def hold(self, seconds: float) -> None:
-        polling.hold(self.user.id, seconds)
-
-    def plan(self, *, hours: int = 0) -> None:
-        now = utcnow()
-        if hours:
-            polling.schedule_next(self.user.id, now + timedelta(hours=hours))
-            return
-        seen = [
-            Sight((now - moment).total_seconds(), 1 + others)
-            for moment, others in polling.recent_killmails(CHARACTER, self.user.character_id, self.user.id)
-        ]
-        # What this poll brought is not stored yet; it happened since the last one.
-        since = (now - self.user.last_killmail_sync_at).total_seconds() if self.user.last_killmail_sync_at else 0.0
-        due = schedule.next_poll(
-            now,
-            pace=pace_of(self.settings).of_priority(self.user.priority),
-            sights=[*seen, *[Sight(since / 2)] * min(self.news, polling.MOST_SIGHTS)],
-            logged_in_at=self.user.logged_in_at,
-            token_until=usable_until(self.user.id),
-            expires_at=self.page_one_expires,
-            covered=memberships.is_covered(self.user.id),
-        )
-        polling.record_sync(self.user.id, due)
+def _schedule_next(user: User, read: ListRead) -> None:
+    """Schedule the next poll of a character's list that was just read."""
+    now = utcnow()
+    stored = [
+        RecentKillmail((now - killmail.killmail_time).total_seconds(), 1 + killmail.others)
+        for killmail in user_polls.recent_killmails(CHARACTER, user.character_id, user.id)
+    ]
+    # What this poll brought is not stored yet; it happened since the last one.
+    since = (now - user.last_killmail_sync_at).total_seconds() if user.last_killmail_sync_at else 0.0
+    news = [RecentKillmail(since / 2)] * min(read.news, user_polls.MOST_RECENT)
+    due = schedule.next_poll(
+        now,
+        limits=schedule.limits_of(settings_module.current()).for_priority(user.priority),
+        recent=[*stored, *news],
+        logged_in_at=user.logged_in_at,
+        token_until=usable_until(user.id),
+        expires_at=read.page_one_expires,
+        covered=corporation_polls.is_covered(user.id),
+    )
+    user_polls.record_sync(user.id, due)

@@ -6,28 +6,28 @@ more than two good answers. It never touches the user's own sync or login.
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-
-import dramatiq
 
 from killsync import settings as settings_module
 from killsync.broker import messages
 from killsync.broker.queues import PERSON, ROUTINE
+from killsync.broker.running import running_message
 from killsync.esi import errors
 from killsync.esi.client import shared
 from killsync.killmails import ledger
 from killsync.logging import get_logger
-from killsync.observability import metrics
 from killsync.settings import CORPORATION_SCOPE
 from killsync.sso.refresh import usable_until
-from killsync.sync import directors, runs, schedule
-from killsync.sync import due as polling
-from killsync.sync.list_sync import IN_FLIGHT_SECONDS, LEASE_SECONDS, ListWalk, carry_out, come_back, pace_of
-from killsync.sync.runs import ListState
-from killsync.sync.schedule import Sight
+from killsync.sync import corporation_polls, directors, run_queries, runs, schedule, user_polls
+from killsync.sync.list_owner import ListOwner, ListRead
+from killsync.sync.list_sync import (
+    IN_FLIGHT_SECONDS,
+    Outcome,
+    lease_list,
+    retry_when_free,
+    sync_list,
+)
+from killsync.sync.schedule import RecentKillmail
 from models import connection, utcnow
 from models.killmails import CORPORATION
 from models.sync import CORPORATION_LIST
@@ -37,37 +37,39 @@ log = get_logger("corporations")
 
 
 def sync_corporation(corporation_id: int, run_id: int | None = None) -> None:
-    """Sync one corporation's list by the Director whose turn it is. One that another worker reads already is left to it."""
+    """Sync one corporation's list by the Director whose turn it is. One that another worker reads already is left to it.
+
+    Raises:
+        Retry: somebody watches *run_id* and another worker holds the list, or ESI or the SSO cannot be asked now.
+    """
     user_id = directors.director_of(corporation_id)
     if user_id is None:
         if run_id is not None:
             _give_up(run_id)
         log.info("no Director reads this list now", corporation_id=corporation_id)
         return
-    message = dramatiq.middleware.CurrentMessage.get_current_message()
-    message_id = str(message.message_id) if message else uuid.uuid4().hex
-    holder = f"{message_id}:{uuid.uuid4().hex}"
-    leased = runs.lease_list(user_id, CORPORATION_LIST, corporation_id, holder, message_id, LEASE_SECONDS)
-    if not isinstance(leased, ListState):
+    message = running_message()
+    attempt = lease_list(user_id, CORPORATION_LIST, corporation_id, message)
+    if attempt.leased is None:
         if run_id is not None and runs.is_open(run_id):
-            raise come_back(leased)
+            retry_when_free(attempt, message)
         return
     asked_run, run_id = run_id, runs.open_run(user_id, CORPORATION_LIST)
-    if asked_run not in (None, run_id):
+    if asked_run is not None and asked_run != run_id:
         _give_up(asked_run)
-    sync = _CorporationWalk(User.get_by_id(user_id), run_id, leased, holder)
-    got_through = carry_out(sync)
-    if got_through is False and directors.director_of(corporation_id) not in (user_id, None):
+    user = User.get_by_id(user_id)
+    outcome = sync_list(user, run_id, attempt.leased, _owner(corporation_id, user, run_id), message)
+    if outcome is Outcome.FAILED and directors.director_of(corporation_id) not in (user_id, None):
         send(corporation_id)
 
 
 def _give_up(run_id: int) -> None:
-    row = runs.run_row(run_id)
+    row = run_queries.run_row(run_id)
     if row is not None:
         runs.fail(run_id, row["user_id"], "this character's token does not read the corporation's list any more")
 
 
-def consider(user: Any) -> None:
+def after_sync_of(user: User) -> None:
     """After a user's own sync: learn their corporation, at most once a day and only where it may matter.
 
     A user who granted the scope may be its Director; a list that nobody reads yet is tried at once.
@@ -75,18 +77,18 @@ def consider(user: Any) -> None:
     if not directors.wants_affiliation(user.id, user.character_id, user.scopes):
         return
     try:
-        found = shared(settings_module.current()).character(user.character_id).get("corporation_id")
+        found = shared(settings_module.current()).character(user.character_id).corporation_id
     except errors.EsiError as error:
         log.info("corporation not learned", user_id=user.id, reason=str(error))
         return
-    if type(found) is int and directors.join(user.id, found, may_direct=CORPORATION_SCOPE in user.scopes.split()):
+    if directors.join(user.id, found, may_direct=CORPORATION_SCOPE in user.scopes.split()):
         send(found)
 
 
-def request(user_id: int) -> None:
+def request_sync(user_id: int) -> None:
     """A person asked for a sync of this user: ask for the corporation's list too if it is read by their token."""
     with connection():
-        corporation_id = directors.read_by(user_id)
+        corporation_id = corporation_polls.read_by(user_id)
         run_id = runs.open_run(user_id, CORPORATION_LIST) if corporation_id is not None else None
     if corporation_id is not None:
         send(corporation_id, broker_priority=PERSON, run_id=run_id)
@@ -95,44 +97,47 @@ def request(user_id: int) -> None:
 def send(corporation_id: int, *, broker_priority: int = ROUTINE, run_id: int | None = None) -> None:
     """Send one corporation's sync message; it carries ids alone. Until it is heard of, no tick sends another."""
     with connection():
-        directors.schedule_next(corporation_id, utcnow() + timedelta(seconds=IN_FLIGHT_SECONDS))
+        _poll_in(corporation_id, IN_FLIGHT_SECONDS)
     messages.send("sync_corporation_killmails", priority=broker_priority, corporation_id=corporation_id, run_id=run_id)
 
 
-@dataclass
-class _CorporationWalk(ListWalk):
+def _poll_in(corporation_id: int, seconds: float) -> None:
+    corporation_polls.schedule_next(corporation_id, utcnow() + timedelta(seconds=seconds))
+
+
+def _owner(corporation_id: int, user: User, run_id: int) -> ListOwner:
     """A corporation's list, by a Director's token."""
 
-    def record(self, refs: list[tuple[int, str]], fetch_priority: int) -> ledger.Recorded:
-        return ledger.record_page(self.state.subject_id, self.run_id, refs, fetch_priority, of_corporation=True)
+    def record(refs: list[tuple[int, str]], fetch_priority: int) -> ledger.Recorded:
+        return ledger.record_page(corporation_id, run_id, refs, fetch_priority, of_corporation=True)
 
-    def hold(self, seconds: float) -> None:
-        directors.schedule_next(self.state.subject_id, utcnow() + timedelta(seconds=seconds))
+    def on_forbidden() -> str:
+        """A 403 is the answer to whether this user is a Director."""
+        directors.record_refusal(corporation_id, user.id)
+        return "ESI says that this character is not a Director of the corporation"
 
-    def plan(self, *, hours: int = 0) -> None:
-        now, corporation_id = utcnow(), self.state.subject_id
-        if hours:
-            directors.schedule_next(corporation_id, now + timedelta(hours=hours))
-            return
-        seen = [
-            Sight((now - moment).total_seconds()) for moment, _ in polling.recent_killmails(CORPORATION, corporation_id)
-        ]
-        due = schedule.next_poll(
-            now,
-            pace=pace_of(self.settings).of_priority(self.user.priority),
-            sights=[*seen, *[Sight(0.0)] * min(self.news, polling.MOST_SIGHTS)],
-            logged_in_at=self.user.logged_in_at,
-            token_until=usable_until(self.user.id),
-            expires_at=self.page_one_expires,
-        )
-        directors.record_sync(corporation_id, due)
+    return ListOwner(
+        record=record,
+        schedule_next=lambda read: _schedule_next(corporation_id, user, read),
+        hold=lambda seconds: _poll_in(corporation_id, seconds),
+        poll_in=lambda seconds: _poll_in(corporation_id, seconds),
+        on_forbidden=on_forbidden,
+    )
 
-    def interrupted(self, error: errors.EsiError, say: Any) -> None:
-        """A 403 is the answer to whether this user is a Director; everything else is as for any list."""
-        if not isinstance(error, errors.Forbidden):
-            super().interrupted(error, say)
-            return
-        directors.record_refusal(self.state.subject_id, self.user.id)
-        metrics.sync_ended("failed")
-        runs.fail(self.run_id, self.user.id, "ESI says that this character is not a Director of the corporation")
-        say.info("not a Director", corporation_id=self.state.subject_id)
+
+def _schedule_next(corporation_id: int, user: User, read: ListRead) -> None:
+    """Schedule the next poll of a corporation's list that was just read."""
+    now = utcnow()
+    stored = [
+        RecentKillmail((now - killmail.killmail_time).total_seconds())
+        for killmail in user_polls.recent_killmails(CORPORATION, corporation_id)
+    ]
+    due = schedule.next_poll(
+        now,
+        limits=schedule.limits_of(settings_module.current()).for_priority(user.priority),
+        recent=[*stored, *[RecentKillmail(0.0)] * min(read.news, user_polls.MOST_RECENT)],
+        logged_in_at=user.logged_in_at,
+        token_until=usable_until(user.id),
+        expires_at=read.page_one_expires,
+    )
+    corporation_polls.record_sync(corporation_id, due)

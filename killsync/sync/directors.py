@@ -1,25 +1,29 @@
-"""Corporations whose killmail list is polled: who of our users is in them, and by which Director's token they are read.
+"""Who of our users is in which corporation, and by which Director's token a corporation's list is read.
 
 The scopes that Killsync asks for do not name roles. Whether a user is a Director is learned from ESI's answer to the list:
-a 200 proves it, a 403 disproves it for a day.
+a 200 proves it, a 403 disproves it for a day. Nothing here asks ESI.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
+from peewee import Case
+
 from killsync.settings import CORPORATION_SCOPE
-from models.db import in_transaction, is_postgres
-from models.fields import to_text, utcnow
-from models.killmails import CHARACTER
-from models.sql import insert_rows, rows, run, sql_moment, sql_now
-from models.users import ACTIVE
+from models.db import in_transaction
+from models.expressions import locked, now, within
+from models.fields import utcnow
+from models.killmails import CHARACTER, Attacker, Involvement, Victim
+from models.sync import CorporationFeed, Membership
+from models.users import ACTIVE, User
 
 #: A user whom ESI refused a corporation's list is not tried again, and an affiliation not looked up again, for this long.
 RECHECK = timedelta(days=1)
-#: A list counts as working this long after its next poll is due, seconds: members rely on it no longer than that.
-GRACE_SECONDS = 3600.0
+#: Members of a corporation whose list nobody reads any more are polled themselves again within this time, seconds.
+MEMBERS_SECONDS = 3600
 
 
 def wants_affiliation(user_id: int, character_id: int, scopes: str) -> bool:
@@ -28,27 +32,33 @@ def wants_affiliation(user_id: int, character_id: int, scopes: str) -> bool:
     It matters for who may be a Director, for members as far as known, and for who was last seen in a corporation whose
     list is read.
     """
-    known = rows("SELECT checked_at < %s FROM membership WHERE user_id = %s", (to_text(utcnow() - RECHECK), user_id))
-    if known:
-        return bool(known[0][0])
-    return CORPORATION_SCOPE in scopes.split() or _seen_in_a_fed_corporation(character_id)
+    checked_at = Membership.select(Membership.checked_at).where(Membership.user_id == user_id).scalar()
+    if checked_at is not None:
+        return bool(checked_at < utcnow() - RECHECK)
+    return CORPORATION_SCOPE in scopes.split() or _seen_in_a_corporation_that_is_read(character_id)
 
 
-def _seen_in_a_fed_corporation(character_id: int) -> bool:
-    if not rows("SELECT 1 FROM corporation_feed WHERE user_id IS NOT NULL LIMIT 1"):
+def _seen_in_a_corporation_that_is_read(character_id: int) -> bool:
+    is_read = CorporationFeed.user_id.is_null(False)
+    if not CorporationFeed.select(CorporationFeed.corporation_id).where(is_read).exists():
         return False
-    newest = rows(
-        "SELECT killmail_id FROM involvement WHERE kind = %s AND entity_id = %s ORDER BY killmail_time DESC LIMIT 1",
-        (CHARACTER, character_id),
+    newest = (
+        Involvement.select(Involvement.killmail_id)
+        .where((Involvement.kind == CHARACTER) & (Involvement.entity_id == character_id))
+        .order_by(Involvement.killmail_time.desc())
+        .limit(1)
+        .scalar()
     )
-    return bool(newest) and bool(
-        rows(
-            "SELECT 1 FROM corporation_feed WHERE user_id IS NOT NULL AND corporation_id IN ("
-            "SELECT corporation_id FROM attacker WHERE killmail_id = %s AND character_id = %s UNION ALL "
-            "SELECT corporation_id FROM victim WHERE killmail_id = %s AND character_id = %s)",
-            (newest[0][0], character_id) * 2,
-        )
+    if newest is None:
+        return False
+    as_attacker = Attacker.select(Attacker.corporation_id).where(
+        (Attacker.killmail_id == newest) & (Attacker.character_id == character_id)
     )
+    as_victim = Victim.select(Victim.corporation_id).where(
+        (Victim.killmail_id == newest) & (Victim.character_id == character_id)
+    )
+    theirs = CorporationFeed.corporation_id.in_(as_attacker) | CorporationFeed.corporation_id.in_(as_victim)
+    return bool(CorporationFeed.select(CorporationFeed.corporation_id).where(is_read & theirs).exists())
 
 
 def join(user_id: int, corporation_id: int, *, may_direct: bool) -> bool:
@@ -59,49 +69,38 @@ def join(user_id: int, corporation_id: int, *, may_direct: bool) -> bool:
         corporation_id: of ESI's /characters/{character_id}.
         may_direct: the user granted the scope of corporation killmails.
     """
+    stays = Membership.corporation_id == corporation_id
+    noted = Membership.insert(user_id=user_id, corporation_id=corporation_id, checked_at=utcnow()).on_conflict(
+        conflict_target=(Membership.user_id,),
+        preserve=(Membership.checked_at, Membership.corporation_id),
+        # A refusal counts in the corporation that it was about.
+        update={Membership.refused_at: Case(None, [(stays, Membership.refused_at)])},
+    )
+    left = (CorporationFeed.user_id == user_id) & (CorporationFeed.corporation_id != corporation_id)
+    unread = (CorporationFeed.corporation_id == corporation_id) & CorporationFeed.user_id.is_null()
 
     def work() -> bool:
-        insert_rows(
-            "membership",
-            ("user_id", "corporation_id", "checked_at"),
-            [(user_id, corporation_id, to_text(utcnow()))],
-            "ON CONFLICT (user_id) DO UPDATE SET checked_at = excluded.checked_at, refused_at = CASE WHEN "
-            "membership.corporation_id = excluded.corporation_id THEN membership.refused_at END, "
-            "corporation_id = excluded.corporation_id",
-        )
-        run(
-            f"UPDATE corporation_feed SET user_id = NULL, next_sync_at = {sql_now()} "
-            "WHERE user_id = %s AND corporation_id <> %s",
-            (user_id, corporation_id),
-        )
-        if not may_direct or not _candidates(corporation_id, user_id):
+        noted.execute()
+        CorporationFeed.update(user_id=None, next_sync_at=now()).where(left).execute()
+        if not may_direct or user_id not in _candidates(corporation_id):
             return False
-        insert_rows(
-            "corporation_feed",
-            ("corporation_id", "next_sync_at"),
-            [(corporation_id, to_text(utcnow()))],
-            "ON CONFLICT DO NOTHING",
-        )
-        sql = (
-            f"UPDATE corporation_feed SET user_id = %s, next_sync_at = {sql_now()} "
-            "WHERE corporation_id = %s AND user_id IS NULL"
-        )
-        return bool(run(sql, (user_id, corporation_id)))
+        CorporationFeed.insert(corporation_id=corporation_id, next_sync_at=utcnow()).on_conflict_ignore().execute()
+        return bool(CorporationFeed.update(user_id=user_id, next_sync_at=now()).where(unread).execute())
 
     return in_transaction(work)
 
 
-def _candidates(corporation_id: int, user_id: int | None = None) -> list[int]:
+def _candidates(corporation_id: int) -> list[int]:
     """Users who may be Directors of the corporation and were not refused within a day, the last refused one last."""
-    only = "AND u.id = %s" if user_id is not None else ""
-    found = rows(
-        'SELECT u.id, u.scopes FROM membership m JOIN "user" u ON u.id = m.user_id '
-        f"WHERE m.corporation_id = %s AND u.status = '{ACTIVE}' {only} "
-        "AND (m.refused_at IS NULL OR m.refused_at <= %s) "
-        "ORDER BY CASE WHEN m.refused_at IS NULL THEN 0 ELSE 1 END, m.refused_at, u.id",
-        (corporation_id, *([user_id] if user_id is not None else []), to_text(utcnow() - RECHECK)),
+    was_not_refused = Membership.refused_at.is_null() | (Membership.refused_at <= utcnow() - RECHECK)
+    found: Iterable[Any] = (
+        Membership.select(User.id, User.scopes)
+        .join(User, on=(User.id == Membership.user_id))
+        .where((Membership.corporation_id == corporation_id) & (User.status == ACTIVE) & was_not_refused)
+        .order_by(Membership.refused_at.asc(nulls="FIRST"), User.id)
+        .namedtuples()
     )
-    return [number for number, scopes in found if CORPORATION_SCOPE in scopes.split()]
+    return [row.id for row in found if CORPORATION_SCOPE in row.scopes.split()]
 
 
 def director_of(corporation_id: int) -> int | None:
@@ -110,109 +109,34 @@ def director_of(corporation_id: int) -> int | None:
     When there is none any more, its members are polled themselves again, spread over the next hour, and it is looked at
     again in a day.
     """
+    this = CorporationFeed.corporation_id == corporation_id
 
     def work() -> int | None:
-        lock = " FOR UPDATE" if is_postgres() else ""
-        feed = rows(f"SELECT user_id FROM corporation_feed WHERE corporation_id = %s{lock}", (corporation_id,))
-        if not feed:
+        feed = locked(CorporationFeed.select().where(this)).first()
+        if feed is None:
             return None
         able = _candidates(corporation_id)
-        chosen = feed[0][0] if feed[0][0] in able else next(iter(able), None)
+        chosen = feed.user_id if feed.user_id in able else next(iter(able), None)
         if chosen is None:
-            _rest(corporation_id)
-        elif chosen != feed[0][0]:
-            run("UPDATE corporation_feed SET user_id = %s WHERE corporation_id = %s", (chosen, corporation_id))
+            _suspend(corporation_id)
+        elif chosen != feed.user_id:
+            CorporationFeed.update(user_id=chosen).where(this).execute()
         return chosen
 
     return in_transaction(work)
 
 
-def _rest(corporation_id: int) -> None:
-    run(
-        "UPDATE corporation_feed SET user_id = NULL, works_until = NULL, "
-        f"next_sync_at = {sql_now(RECHECK.total_seconds())} WHERE corporation_id = %s",
-        (corporation_id,),
-    )
-    soon = (
-        "statement_timestamp() + random() * interval '1 hour'"
-        if is_postgres()
-        else "strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now', '+' || (abs(random()) % 3600) || ' seconds')"
-    )
-    run(
-        f"UPDATE \"user\" SET next_sync_at = {soon} WHERE status = '{ACTIVE}' AND next_sync_at > {sql_now(3600.0)} "
-        "AND id IN (SELECT user_id FROM membership WHERE corporation_id = %s)",
-        (corporation_id,),
-    )
+def _suspend(corporation_id: int) -> None:
+    """Nobody can read the list now: look at it again in a day, and poll its members themselves."""
+    suspended = CorporationFeed.update(user_id=None, works_until=None, next_sync_at=now(RECHECK.total_seconds()))
+    suspended.where(CorporationFeed.corporation_id == corporation_id).execute()
+    members = Membership.select(Membership.user_id).where(Membership.corporation_id == corporation_id)
+    waits_longer = (User.status == ACTIVE) & (User.next_sync_at > now(MEMBERS_SECONDS))
+    User.update(next_sync_at=within(MEMBERS_SECONDS)).where(waits_longer & User.id.in_(members)).execute()
 
 
 def record_refusal(corporation_id: int, user_id: int) -> None:
     """ESI answered 403 for this user's token: they are no Director of the corporation, today."""
-    sql = f"UPDATE membership SET refused_at = {sql_now()} WHERE user_id = %s AND corporation_id = %s"
-    in_transaction(lambda: run(sql, (user_id, corporation_id)))
-
-
-def read_by(user_id: int) -> int | None:
-    """The corporation whose list is read by this user's token."""
-    found = rows("SELECT corporation_id FROM corporation_feed WHERE user_id = %s", (user_id,))
-    return int(found[0][0]) if found else None
-
-
-def is_covered(user_id: int) -> bool:
-    """Whether the user's killmails arrive by their corporation's list."""
-    sql = (
-        "SELECT 1 FROM membership m JOIN corporation_feed f ON f.corporation_id = m.corporation_id "
-        f"WHERE m.user_id = %s AND f.works_until > {sql_now()}"
-    )
-    return bool(rows(sql, (user_id,)))
-
-
-def claim_due(limit: int, claim_seconds: float) -> list[int]:
-    """Take up to *limit* corporations whose list is due; their next turn moves *claim_seconds* on."""
-    if limit <= 0:
-        return []
-    lock = "FOR UPDATE SKIP LOCKED" if is_postgres() else ""
-    sql = (
-        f"UPDATE corporation_feed SET next_sync_at = {sql_now(claim_seconds)} WHERE corporation_id IN ("
-        f"SELECT corporation_id FROM corporation_feed WHERE next_sync_at <= {sql_now()} "
-        f"ORDER BY next_sync_at LIMIT %s {lock}) RETURNING corporation_id"
-    )
-    return [number for (number,) in in_transaction(lambda: rows(sql, (limit,)))]
-
-
-def record_sync(corporation_id: int, next_sync_at: datetime) -> None:
-    """The corporation's list was walked; plan the next poll."""
-    until = next_sync_at + timedelta(seconds=GRACE_SECONDS)
-    in_transaction(
-        lambda: run(
-            f"UPDATE corporation_feed SET last_sync_at = {sql_now()}, next_sync_at = {sql_moment(next_sync_at)}, "
-            f"works_until = {sql_moment(until)} WHERE corporation_id = %s",
-            (corporation_id,),
-        )
-    )
-
-
-def schedule_next(corporation_id: int, next_sync_at: datetime) -> None:
-    """Plan the next poll of a list that could not be walked, or is being walked."""
-    sql = f"UPDATE corporation_feed SET next_sync_at = {sql_moment(next_sync_at)} WHERE corporation_id = %s"
-    in_transaction(lambda: run(sql, (corporation_id,)))
-
-
-def overview() -> list[dict[str, Any]]:
-    """The corporations whose lists are read, and by whom; those that nobody can read now last."""
-    columns = ("corporation_id", "corporation", "director", "members", "last_sync_at", "next_sync_at", "works")
-    found = rows(
-        "SELECT f.corporation_id, c.name, u.character_name, "
-        "(SELECT count(*) FROM membership m WHERE m.corporation_id = f.corporation_id), f.last_sync_at, f.next_sync_at, "
-        f"f.works_until IS NOT NULL AND f.works_until > {sql_now()} FROM corporation_feed f "
-        'LEFT JOIN "user" u ON u.id = f.user_id LEFT JOIN corporation c ON c.corporation_id = f.corporation_id '
-        "ORDER BY CASE WHEN f.user_id IS NULL THEN 1 ELSE 0 END, f.corporation_id LIMIT 50"
-    )
-    return [dict(zip(columns, row, strict=True)) for row in found]
-
-
-def counts() -> dict[str, int]:
-    """Corporations whose list is read, and those whose list nobody's token reads (now)."""
-    working, all_of_them = rows(
-        f"SELECT coalesce(sum(CASE WHEN works_until > {sql_now()} THEN 1 ELSE 0 END), 0), count(*) FROM corporation_feed"
-    )[0]
-    return {"read": int(working), "unread": int(all_of_them) - int(working)}
+    refused = Membership.update(refused_at=now())
+    theirs = (Membership.user_id == user_id) & (Membership.corporation_id == corporation_id)
+    in_transaction(refused.where(theirs).execute)

@@ -11,17 +11,15 @@ from typing import Any
 
 from killsync import settings as settings_module
 from killsync.killmails.mapping import parse_time
-from killsync.sync import due as polling
-from killsync.sync import schedule
-from killsync.sync.list_sync import pace_of
+from killsync.sync import schedule, user_polls
 from models import utcnow
 
 
 def seen(body: Mapping[str, Any]) -> int:
-    """Hurry our users on a killmail (a checked body of ESI's); how many were moved forward.
+    """Move the polls of our users on a killmail (a checked body of ESI's) forward; how many were moved.
 
-    History hurries nobody and costs no statement. A fresh killmail costs one look-up, and one update if any of our users on
-    it is planned later than it suggests.
+    History moves nobody's and costs no statement. A fresh killmail costs one look-up, and one update if any of our users on
+    it is scheduled later than it suggests.
     """
     now = utcnow()
     age = max(0.0, (now - parse_time(body["killmail_time"])).total_seconds())
@@ -29,13 +27,14 @@ def seen(body: Mapping[str, Any]) -> int:
         return 0
     parties = (body["victim"], *body["attackers"])
     characters = sorted({party["character_id"] for party in parties if party.get("character_id")})
-    users = polling.users_on(characters) if characters else []
-    pace = pace_of(settings_module.current())
-    moved = []
+    users = user_polls.users_on(characters) if characters else []
+    limits = schedule.limits_of(settings_module.current())
+    sooner = []
     for user in users:
-        due = now + timedelta(seconds=schedule.hurry(age, len(users), schedule.phase_of(user.user_id), pace))
+        phase = schedule.phase_of(user.user_id)
+        due = now + timedelta(seconds=schedule.early_poll_delay(age, len(users), phase, limits))
         if user.polled_at is not None:
-            due = max(due, user.polled_at + timedelta(seconds=pace.floor))
+            due = max(due, user.polled_at + timedelta(seconds=limits.floor))
         if user.is_free and user.next_sync_at is not None and user.next_sync_at > due:
-            moved.append((user.user_id, due))
-    return polling.move_forward(moved)
+            sooner.append((user.user_id, due))
+    return user_polls.move_forward(sooner)

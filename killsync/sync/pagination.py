@@ -37,7 +37,7 @@ class Walk:
         """Whether the page to ask for is history rather than a look at what is new."""
         return self.is_history and self.page is not None and self.page > 1 and self.cursor is not None
 
-    def saw(self, *, new_ids: int, items: int, last_page: int | None, past_end: bool = False) -> None:
+    def advance(self, *, new_ids: int, items: int, last_page: int | None, past_end: bool = False) -> None:
         """Take in the answer for `page` and choose the next one.
 
         Args:

@@ -1,4 +1,4 @@
-"""Reading sync runs for the owners of their characters. Reads only."""
+"""Reading sync runs: as rows for whoever logs or watches one, and as values for the owners of their characters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from operator import add
 from typing import Any
 
 import msgspec
-from peewee import fn
+from peewee import JOIN, fn
 
 from models.sync import SyncRun
 from models.users import User
@@ -77,3 +77,15 @@ def newest_runs(user_ids: Sequence[int]) -> dict[int, RunSummary]:
     # One look at the end of the index for each user: grouping would read all their runs.
     newest = [SyncRun.select(fn.MAX(SyncRun.id)).where(SyncRun.user_id == user_id) for user_id in user_ids]
     return {run.user_id: run for run in _select().where(SyncRun.id.in_(reduce(add, newest)))}
+
+
+def run_row(run_id: int) -> dict[str, Any] | None:
+    """A sync run as a dict of its columns, with `character_name`."""
+    found: dict[str, Any] | None = (
+        SyncRun.select(SyncRun, User.character_name)
+        .join(User, JOIN.LEFT_OUTER, on=(User.id == SyncRun.user_id))
+        .where(SyncRun.id == run_id)
+        .dicts()
+        .first()
+    )
+    return found

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from models.sql import rows
+from killsync.observability.queries import ping
 from models.threads import in_db
 
 #: Seconds a check may take before the part counts as down.
-PATIENCE = 4.0
+CHECK_SECONDS = 4.0
 
 PING_BROKER: web.AppKey[Callable[[], None]] = web.AppKey("ping_broker")
 
@@ -24,7 +24,7 @@ async def healthz(_request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """Database and broker answer; 503 names the one that does not."""
     down = {}
-    for name, check in (("database", lambda: rows("SELECT 1")), ("broker", request.app[PING_BROKER])):
+    for name, check in (("database", ping), ("broker", request.app[PING_BROKER])):
         problem = await _problem(name, check)
         if problem:
             down[name] = problem
@@ -35,11 +35,11 @@ async def readyz(request: web.Request) -> web.Response:
 async def _problem(name: str, check: Callable[[], object]) -> str | None:
     try:
         if name == "database":
-            await asyncio.wait_for(in_db(check), PATIENCE)
+            await asyncio.wait_for(in_db(check), CHECK_SECONDS)
         else:
-            await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, check), PATIENCE)
+            await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, check), CHECK_SECONDS)
     except TimeoutError:
-        return f"the {name} does not answer in {PATIENCE:.0f} s"
+        return f"the {name} does not answer in {CHECK_SECONDS:.0f} s"
     except Exception as error:
         return f"the {name} does not answer ({type(error).__name__})"
     return None

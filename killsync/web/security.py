@@ -1,4 +1,4 @@
-"""The walls around every request: headers, who may send from another site, how often one address or account may ask."""
+"""What holds for every request: security headers, who may send from another site, how often one address or account may ask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -88,33 +88,45 @@ def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
 
 
-def _is_trusted(request: web.Request) -> bool:
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address as it is written; IPv4 in IPv6's notation is IPv4."""
     try:
-        peer = ip_address(request.remote or "")
+        address = ip_address(text.strip())
     except ValueError:
-        return False
-    return any(peer in ip_network(entry, strict=False) for entry in request.app[SETTINGS].trusted_proxies)
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_trusted(request: web.Request, address: IPv4Address | IPv6Address | None) -> bool:
+    """Whether *address* is one of TRUSTED_PROXIES."""
+    trusted = request.app[SETTINGS].trusted_proxies
+    return address is not None and any(address in ip_network(entry, strict=False) for entry in trusted)
 
 
 def client_ip(request: web.Request) -> str:
     """The caller's address; `X-Forwarded-For` counts only from TRUSTED_PROXIES, and of it the last untrusted entry."""
-    peer = request.remote or "unknown"
-    if not _is_trusted(request):
-        return peer
-    networks = [ip_network(entry, strict=False) for entry in request.app[SETTINGS].trusted_proxies]
-    for entry in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
-        try:
-            address = ip_address(entry.strip())
-        except ValueError:
-            break
-        if not any(address in network for network in networks):
-            return str(address)
-    return peer
+    peer = _address(request.remote or "")
+    if _is_trusted(request, peer):
+        for entry in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+            address = _address(entry)
+            if address is None:
+                break
+            if not _is_trusted(request, address):
+                return str(address)
+    return str(peer) if peer is not None else request.remote or "unknown"
+
+
+def network_of(address: str) -> str:
+    """What rates are counted for: an IPv4 address, or the /64 of an IPv6 one, since that is what one visitor is given."""
+    found = _address(address)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Network((int(found) >> 64 << 64, 64)))
+    return str(found) if found is not None else address
 
 
 def is_https(request: web.Request) -> bool:
     """Whether the browser speaks https to us, by a trusted proxy's word or our own public address."""
-    if _is_trusted(request) and request.headers.get("X-Forwarded-Proto"):
+    if _is_trusted(request, _address(request.remote or "")) and request.headers.get("X-Forwarded-Proto"):
         return request.headers["X-Forwarded-Proto"].split(",")[0].strip() == "https"
     return request.secure or urlsplit(request.app[SETTINGS].sso_callback_url).scheme == "https"
 
@@ -149,6 +161,7 @@ RATES = {
     "page": Rate(120, 600),
     "webhooks": Rate(60, 30),
     "webhook_test": Rate(10, 6),
+    "metrics": Rate(30, 60),
 }
 
 
@@ -176,13 +189,13 @@ LIMITER = web.AppKey("limiter", Limiter)
 
 
 def check_rate(request: web.Request, kind: str, account_id: int | None = None) -> None:
-    """Count this request against its address, and its account if it has one.
+    """Count this request against its address (IPv6: its /64), and its account if it has one.
 
     Raises:
         web.HTTPTooManyRequests: with Retry-After.
     """
     limiter = request.app[LIMITER]
-    wait = limiter.wait(kind, client_ip(request))
+    wait = limiter.wait(kind, network_of(client_ip(request)))
     if not wait and account_id is not None:
         wait = limiter.wait(kind, f"account {account_id}")
     if wait:
@@ -192,7 +205,7 @@ def check_rate(request: web.Request, kind: str, account_id: int | None = None) -
 
 
 def setup(app: web.Application, settings: Settings) -> None:
-    """Put the walls up."""
+    """Protect every route of *app*."""
     app[SETTINGS] = settings
     app[LIMITER] = Limiter()
     app.middlewares.append(harden)

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from peewee import Node, fn
 
 from killsync.webhooks.filter import WebhookFilter
-from killsync.webhooks.reader import moment_of
-from models.db import in_transaction, is_postgres
-from models.fields import from_any
-from models.sql import rows, run, sql_now
-from models.webhooks import DISABLED
+from models.db import in_transaction
+from models.expressions import locked, now
+from models.users import User
+from models.webhooks import ACTIVE, DISABLED, Webhook, WebhookDelivery
 
 DELIVERED, REFUSED, GONE = "delivered", "refused", "gone"
 
 
 def claim_due(limit: int, seconds: float) -> list[int]:
     """Active webhooks that have something to deliver, are due and are with no worker; left alone for *seconds*."""
-    lock = "FOR UPDATE SKIP LOCKED" if is_postgres() else ""
-    now = sql_now()
-    sql = (
-        f"UPDATE webhook SET due_at = {sql_now(seconds)} WHERE id IN (SELECT id FROM webhook w WHERE status = 'active' "
-        f"AND due_at <= {now} AND coalesce(wait_until, due_at) <= {now} AND coalesce(leased_until, due_at) <= {now} "
-        "AND EXISTS (SELECT 1 FROM webhook_delivery d WHERE d.webhook_id = w.id AND d.ended_at IS NULL) "
-        f"ORDER BY due_at LIMIT %s {lock}) RETURNING id"
+    waiting = WebhookDelivery.select(WebhookDelivery.id).where(
+        WebhookDelivery.webhook_id == Webhook.id, WebhookDelivery.ended_at.is_null()
     )
-    return [number for (number,) in in_transaction(lambda: rows(sql, (limit,)))]
+    due = (
+        Webhook.select(Webhook.id)
+        .where(
+            Webhook.status == ACTIVE,
+            Webhook.due_at <= now(),
+            fn.COALESCE(Webhook.wait_until, Webhook.due_at) <= now(),
+            fn.COALESCE(Webhook.leased_until, Webhook.due_at) <= now(),
+            fn.EXISTS(waiting),
+        )
+        .order_by(Webhook.due_at)
+        .limit(limit)
+    )
+    claiming = Webhook.update(due_at=now(seconds)).where(Webhook.id.in_(locked(due, skip=True))).returning(Webhook.id)
+    return [row.id for row in in_transaction(lambda: list(claiming.namedtuples().execute()))]
+
+
+def unclaim(webhook_id: int) -> None:
+    """Nobody could work on a claimed webhook: it is due again, behind those that are due already."""
+    in_transaction(Webhook.update(due_at=now()).where(Webhook.id == webhook_id, Webhook.due_at > now()).execute)
 
 
 @dataclass(frozen=True)
@@ -61,106 +76,130 @@ def lease(webhook_id: int, holder: str, message_id: str, seconds: float) -> Targ
     """
 
     def work() -> Target | None:
-        taken = rows(
-            f"UPDATE webhook SET leased_by = %s, leased_until = {sql_now(seconds)} WHERE id = %s AND status = 'active' "
-            f"AND (wait_until IS NULL OR wait_until <= {sql_now()}) "
-            f"AND (leased_until IS NULL OR leased_until <= {sql_now()} OR leased_by LIKE %s) "
-            "RETURNING id, account_id, name, kind, url, secret, wants, failures, failing_since",
-            (holder, webhook_id, f"{message_id}:%"),
+        is_ready = Webhook.wait_until.is_null() | (Webhook.wait_until <= now())
+        is_free = (
+            Webhook.leased_until.is_null()
+            | (Webhook.leased_until <= now())
+            | Webhook.leased_by.startswith(f"{message_id}:")
         )
-        if not taken:
+        leasing = (
+            Webhook.update(leased_by=holder, leased_until=now(seconds))
+            .where(Webhook.id == webhook_id, Webhook.status == ACTIVE, is_ready, is_free)
+            .returning(Webhook)
+        )
+        webhook = next(iter(leasing.execute()), None)
+        if webhook is None:
             return None
-        number, account, name, kind, url, secret, text, failures, failing = taken[0]
-        pilots = rows('SELECT character_id FROM "user" WHERE account_id = %s', (account,))
-        return Target(number, account, name, kind, url, secret, WebhookFilter.load(text), failures, from_any(failing),
-                      tuple(pilot for (pilot,) in pilots))  # fmt: skip
+        pilots = User.select(User.character_id).where(User.account_id == webhook.account_id).namedtuples()
+        return Target(
+            webhook_id=webhook.id,
+            account_id=webhook.account_id,
+            name=webhook.name,
+            kind=webhook.kind,
+            url=webhook.url,
+            secret=webhook.secret,
+            filter=WebhookFilter.load(webhook.wants),
+            failures=webhook.failures,
+            failing_since=webhook.failing_since,
+            character_ids=tuple(pilot.character_id for pilot in pilots),
+        )
 
     return in_transaction(work)
 
 
+def _held(webhook_id: int, holder: str) -> Node:
+    """The webhook, as long as nobody has taken it over."""
+    condition: Node = (Webhook.id == webhook_id) & (Webhook.leased_by == holder)
+    return condition
+
+
 def release(webhook_id: int, holder: str) -> None:
     """Give it back: due again as soon as something waits."""
-    sql = f"UPDATE webhook SET leased_by = NULL, leased_until = NULL, due_at = {sql_now()} WHERE id = %s AND leased_by = %s"
-    in_transaction(lambda: run(sql, (webhook_id, holder)))
+    releasing = Webhook.update(leased_by=None, leased_until=None, due_at=now())
+    in_transaction(releasing.where(_held(webhook_id, holder)).execute)
 
 
 def next_waiting(webhook_id: int) -> Waiting | None:
     """The delivery whose turn it is."""
-    found = rows(
-        "SELECT id, killmail_id, created_at, attempts FROM webhook_delivery WHERE webhook_id = %s AND ended_at IS NULL "
-        "ORDER BY id LIMIT 1",
-        (webhook_id,),
+    delivery = (
+        WebhookDelivery.select()
+        .where(WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.ended_at.is_null())
+        .order_by(WebhookDelivery.id)
+        .first()
     )
-    return Waiting(found[0][0], found[0][1], moment_of(found[0][2]), found[0][3]) if found else None
+    if delivery is None:
+        return None
+    return Waiting(delivery.id, delivery.killmail_id, delivery.created_at, delivery.attempts)
 
 
 def record_delivery(webhook_id: int, delivery_id: int, holder: str, pause: float, lease_seconds: float) -> bool:
     """Its receiver has it; the next one not before *pause* seconds. False when another worker took over meanwhile."""
 
     def work() -> bool:
-        held = run(
-            f"UPDATE webhook SET delivered = delivered + 1, last_delivered_at = {sql_now()}, failures = 0, "
-            "failing_since = NULL, last_error = NULL, "
-            f"wait_until = {sql_now(pause) if pause > 0 else 'NULL'}, leased_until = {sql_now(lease_seconds)} "
-            "WHERE id = %s AND leased_by = %s",
-            (webhook_id, holder),
+        updating = Webhook.update(
+            delivered=Webhook.delivered + 1,
+            last_delivered_at=now(),
+            failures=0,
+            failing_since=None,
+            last_error=None,
+            wait_until=now(pause) if pause > 0 else None,
+            leased_until=now(lease_seconds),
         )
-        run(_END.format(now=sql_now()), (DELIVERED, delivery_id))
+        held = updating.where(_held(webhook_id, holder)).execute()
+        _end(delivery_id, DELIVERED)
         return bool(held)
 
     return in_transaction(work)
 
 
-_END = "UPDATE webhook_delivery SET ended_at = {now}, outcome = %s, attempts = attempts + 1 WHERE id = %s"
-
-
 def skip(delivery_id: int, outcome: str) -> None:
     """This one will never be taken by its receiver, or is of no more use."""
-    in_transaction(lambda: run(_END.format(now=sql_now()), (outcome, delivery_id)))
+    in_transaction(lambda: _end(delivery_id, outcome))
+
+
+def _end(delivery_id: int, outcome: str) -> None:
+    WebhookDelivery.update(ended_at=now(), outcome=outcome, attempts=WebhookDelivery.attempts + 1).where(
+        WebhookDelivery.id == delivery_id
+    ).execute()
 
 
 def defer(webhook_id: int, holder: str, seconds: float) -> None:
     """Through no fault of anybody: the next try not before *seconds*."""
-    sql = (
-        f"UPDATE webhook SET wait_until = {sql_now(seconds)}, due_at = {sql_now(seconds)}, leased_by = NULL, "
-        "leased_until = NULL WHERE id = %s AND leased_by = %s"
-    )
-    in_transaction(lambda: run(sql, (webhook_id, holder)))
+    deferring = Webhook.update(**_not_before(seconds)).where(_held(webhook_id, holder))
+    in_transaction(deferring.execute)
+
+
+def _not_before(seconds: float) -> dict[str, Any]:
+    return {"wait_until": now(seconds), "due_at": now(seconds), "leased_by": None, "leased_until": None}
 
 
 def defer_kind(kind: str, seconds: float) -> None:
     """A receiver asked every sender of ours to pause: Discord's global limit."""
-    sql = (
-        f"UPDATE webhook SET wait_until = {sql_now(seconds)} WHERE kind = %s "
-        f"AND (wait_until IS NULL OR wait_until < {sql_now(seconds)})"
-    )
-    in_transaction(lambda: run(sql, (kind,)))
+    is_sooner = Webhook.wait_until.is_null() | (Webhook.wait_until < now(seconds))
+    in_transaction(Webhook.update(wait_until=now(seconds)).where(Webhook.kind == kind, is_sooner).execute)
 
 
 def record_failure(webhook_id: int, delivery_id: int, holder: str, reason: str, seconds: float) -> None:
     """It was not taken: note why, next try in *seconds*."""
 
     def work() -> None:
-        run("UPDATE webhook_delivery SET attempts = attempts + 1 WHERE id = %s", (delivery_id,))
-        run(
-            "UPDATE webhook SET failures = failures + 1, last_error = %s, "
-            f"failing_since = coalesce(failing_since, {sql_now()}), wait_until = {sql_now(seconds)}, "
-            f"due_at = {sql_now(seconds)}, leased_by = NULL, leased_until = NULL WHERE id = %s AND leased_by = %s",
-            (reason[:300], webhook_id, holder),
-        )
+        WebhookDelivery.update(attempts=WebhookDelivery.attempts + 1).where(WebhookDelivery.id == delivery_id).execute()
+        Webhook.update(
+            failures=Webhook.failures + 1,
+            last_error=reason[:300],
+            failing_since=fn.COALESCE(Webhook.failing_since, now()),
+            **_not_before(seconds),
+        ).where(_held(webhook_id, holder)).execute()
 
     in_transaction(work)
 
 
 def disable(webhook_id: int, reason: str) -> None:
     """Give up on a webhook; its owner sees why and can resume it. What waits is kept."""
-    sql = (
-        "UPDATE webhook SET status = %s, reason = %s, leased_by = NULL, leased_until = NULL "
-        "WHERE id = %s AND status = 'active'"
-    )
-    in_transaction(lambda: run(sql, (DISABLED, reason[:300], webhook_id)))
+    disabling = Webhook.update(status=DISABLED, reason=reason[:300], leased_by=None, leased_until=None)
+    in_transaction(disabling.where(Webhook.id == webhook_id, Webhook.status == ACTIVE).execute)
 
 
 def prune(keep_seconds: float) -> int:
-    """Forget deliveries that ended long ago; the number."""
-    return run(f"DELETE FROM webhook_delivery WHERE ended_at < {sql_now(-keep_seconds)}")
+    """Delete deliveries that ended long ago; the number."""
+    return int(WebhookDelivery.delete().where(WebhookDelivery.ended_at < now(-keep_seconds)).execute())

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from peewee import fn
+
+from killsync.events.store import all_visible_before
 from killsync.webhooks.filter import WebhookFilter
-from models.db import in_transaction, is_postgres
-from models.events import KILLMAIL_SAVED
-from models.fields import from_any, to_text, utcnow
-from models.sql import insert_rows, rows, run, sql_now
-from models.webhooks import ACTIVE
+from models.db import in_transaction
+from models.events import KILLMAIL_SAVED, Event
+from models.expressions import locked
+from models.fields import utcnow
+from models.killmails import Killmail
+from models.users import User
+from models.webhooks import ACTIVE, EventReader, Webhook, WebhookDelivery
 
 #: Events read in one transaction.
 BATCH = 200
@@ -27,7 +32,7 @@ MARGIN = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
-class Interest:
+class Subscriber:
     """What an active webhook wants, and the characters of its account."""
 
     webhook_id: int
@@ -37,52 +42,54 @@ class Interest:
 
 
 @dataclass(frozen=True)
-class Saved:
+class Stored:
     """A killmail that an event says was stored."""
 
     killmail_id: int
     stored_at: datetime
 
 
-def is_wanted() -> bool:
-    """Whether anybody wants to be told of anything."""
-    return bool(rows("SELECT 1 FROM webhook WHERE status = 'active' LIMIT 1"))
+def has_active() -> bool:
+    """Whether any webhook wants to be notified of anything."""
+    return bool(Webhook.select().where(Webhook.status == ACTIVE).exists())
 
 
-def interests() -> list[Interest]:
+def subscribers() -> list[Subscriber]:
     """Every active webhook."""
-    found = rows("SELECT id, wants, since, account_id FROM webhook WHERE status = %s ORDER BY id", (ACTIVE,))
+    active = list(Webhook.select().where(Webhook.status == ACTIVE).order_by(Webhook.id))
     pilots: dict[int, list[int]] = {}
-    if found:
-        for account_id, character_id in rows(
-            'SELECT account_id, character_id FROM "user" WHERE account_id IN (SELECT account_id FROM webhook)'
-        ):
-            pilots.setdefault(account_id, []).append(character_id)
+    if active:
+        users: Any = User.select(User.account_id, User.character_id).where(
+            User.account_id.in_(Webhook.select(Webhook.account_id).where(Webhook.status == ACTIVE))
+        )
+        for user in users.namedtuples():
+            pilots.setdefault(user.account_id, []).append(user.character_id)
     return [
-        Interest(number, WebhookFilter.load(text), moment_of(since), tuple(pilots.get(account_id, ())))
-        for number, text, since, account_id in found
+        Subscriber(
+            webhook.id, WebhookFilter.load(webhook.wants), webhook.since, tuple(pilots.get(webhook.account_id, ()))
+        )
+        for webhook in active
     ]
 
 
 def begin_reading() -> None:
-    """Before the first webhook of all is told anything: skip the events that nobody wanted.
+    """Before the first webhook of all is notified of anything: skip the events that nobody wanted.
 
     Call it when a webhook becomes active; it does nothing while another one is.
     """
 
     def work() -> None:
-        _lock_reader()
-        active = rows("SELECT since FROM webhook WHERE status = 'active' LIMIT 2")
+        stored = _lock_reader()
+        active = list(Webhook.select(Webhook.since).where(Webhook.status == ACTIVE).limit(2).namedtuples())
         if len(active) == 1:
-            before = min(moment_of(_horizon()), moment_of(active[0][0])) - MARGIN
-            newest = rows("SELECT max(id) FROM event WHERE created_at < %s", (to_text(before),))[0][0] or 0
-            run("UPDATE event_reader SET last_id = %s WHERE name = %s AND last_id < %s", (newest, READER, newest))
+            before = min(all_visible_before(), active[0].since) - MARGIN
+            _move_reader(stored, _newest_before(before))
 
     in_transaction(work)
 
 
 def read_events(
-    after: int | None, choose: Callable[[list[Saved], list[Interest]], list[tuple[int, int]]]
+    after: int | None, choose: Callable[[list[Stored], list[Subscriber]], list[tuple[int, int]]]
 ) -> int | None:
     """Read a batch of events and enter what *choose* makes of it; where to go on, None at the end.
 
@@ -96,83 +103,76 @@ def read_events(
 
     def work() -> int | None:
         stored = _lock_reader()
-        wanted = interests()
+        wanted = subscribers()
         if not wanted:
             return None
         position = max(stored, after or 0)
-        horizon = _horizon()
-        found = rows(
-            "SELECT id, subject_id, created_at FROM event WHERE id > %s AND kind = %s AND created_at >= %s "
-            "ORDER BY id LIMIT %s",
-            (position, KILLMAIL_SAVED, to_text(min(each.since for each in wanted)), BATCH),
-        )
-        pairs = choose([Saved(killmail, moment_of(at)) for _, killmail, at in found], wanted) if found else []
-        if pairs:
-            now = to_text(utcnow())
-            insert_rows(
-                "webhook_delivery",
-                ("webhook_id", "killmail_id", "created_at"),
-                [(*pair, now) for pair in pairs],
-                "ON CONFLICT DO NOTHING",
+        # Asked before the events are read: what becomes visible in between is younger.
+        before = all_visible_before() - MARGIN
+        events = list(
+            Event.select()
+            .where(
+                Event.id > position,
+                Event.kind == KILLMAIL_SAVED,
+                Event.created_at >= min(each.since for each in wanted),
             )
-        passed = stored
+            .order_by(Event.id)
+            .limit(BATCH)
+        )
+        if events:
+            _enter(choose([Stored(event.subject_id, event.created_at) for event in events], wanted))
         if position == stored:
-            before = moment_of(horizon) - MARGIN
-            passed = _passed(found, before, stored)
-            if len(found) < BATCH:
-                # Everything older has been looked at, events of other kinds among it.
-                newest = rows("SELECT id FROM event WHERE created_at < %s ORDER BY id DESC LIMIT 1", (to_text(before),))
-                passed = max(passed, newest[0][0] if newest else 0)
-        if passed != stored:
-            run("UPDATE event_reader SET last_id = %s WHERE name = %s", (passed, READER))
-        return int(found[-1][0]) if len(found) == BATCH else None
+            _move_reader(stored, _last_settled(events, before, stored))
+        return int(events[-1].id) if len(events) == BATCH else None
 
     return in_transaction(work)
 
 
-def _passed(found: list[tuple[Any, ...]], before: datetime, stored: int) -> int:
-    for number, _, at in found:
-        if moment_of(at) >= before:
+def _enter(pairs: list[tuple[int, int]]) -> None:
+    """Enter (webhook id, killmail id) pairs as deliveries, in their order; those that are there stay as they are."""
+    if pairs:
+        moment = utcnow()
+        WebhookDelivery.insert_many(
+            [(webhook_id, killmail_id, moment) for webhook_id, killmail_id in pairs],
+            [WebhookDelivery.webhook_id, WebhookDelivery.killmail_id, WebhookDelivery.created_at],
+        ).on_conflict(action="nothing").as_rowcount().execute()
+
+
+def _last_settled(events: list[Any], before: datetime, stored: int) -> int:
+    """The last event up to which nothing can become visible any more."""
+    settled = stored
+    for event in events:
+        if event.created_at >= before:
             break
-        stored = int(number)
-    return stored
+        settled = event.id
+    if len(events) < BATCH:
+        # Everything older has been looked at, events of other kinds among it.
+        settled = max(settled, _newest_before(before))
+    return settled
+
+
+def _newest_before(moment: datetime) -> int:
+    return int(Event.select(fn.MAX(Event.id)).where(Event.created_at < moment).scalar() or 0)
 
 
 def _lock_reader() -> int:
     """The place of the reader; one reader at a time until the transaction ends."""
-    lock = "FOR UPDATE" if is_postgres() else ""
-    found = rows(f"SELECT last_id FROM event_reader WHERE name = %s {lock}", (READER,))
-    if not found:
-        insert_rows("event_reader", ("name", "last_id"), [(READER, 0)], "ON CONFLICT DO NOTHING")
-        found = rows(f"SELECT last_id FROM event_reader WHERE name = %s {lock}", (READER,))
-    return int(found[0][0])
+    place = locked(EventReader.select(EventReader.last_id).where(EventReader.name == READER))
+    found = place.scalar()
+    if found is None:
+        EventReader.insert(name=READER, last_id=0).on_conflict(action="nothing").as_rowcount().execute()
+        found = place.clone().scalar()
+    return int(found)
 
 
-def _horizon() -> Any:
-    """A moment before which every event is visible: the start of the oldest transaction that is still writing.
-
-    An event's `created_at` is taken inside its transaction, so one that is not visible yet is younger than that. SQLite
-    has one writer at a time, and that is us.
-    """
-    if not is_postgres():
-        return rows(f"SELECT {sql_now()}")[0][0]
-    return rows(
-        "SELECT least(statement_timestamp(), (SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()))"
-    )[0][0]
-
-
-def moment_of(value: Any) -> datetime:
-    found = from_any(value)
-    assert found is not None
-    return found
+def _move_reader(stored: int, place: int) -> None:
+    if place > stored:
+        EventReader.update(last_id=place).where(EventReader.name == READER).execute()
 
 
 def young_enough(killmail_ids: list[int], oldest: datetime) -> list[int]:
     """Those of the stored killmails whose fight was at *oldest* or later; so a backfill is passed over cheaply."""
-    marks = ", ".join(["%s"] * len(killmail_ids))
-    found = rows(
-        f"SELECT killmail_id FROM killmail WHERE killmail_id IN ({marks}) AND killmail_time >= %s",
-        (*killmail_ids, to_text(oldest)),
+    young = Killmail.select(Killmail.killmail_id).where(
+        Killmail.killmail_id.in_(killmail_ids), Killmail.killmail_time >= oldest
     )
-    return [number for (number,) in found]
+    return [killmail.killmail_id for killmail in young.namedtuples()]

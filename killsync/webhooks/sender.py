@@ -203,10 +203,10 @@ def judge(answer: Answer) -> Verdict:
         is_last = answer.headers.get("x-ratelimit-remaining", "").strip() == "0"
         return Verdict("taken", pause=_seconds(answer.headers.get("x-ratelimit-reset-after")) if is_last else None)
     if status == 429:
-        told = _told(answer.body)
-        pause = _seconds(told.get("retry_after"), answer.headers.get("retry-after"),
+        said = _json_object(answer.body)
+        pause = _seconds(said.get("retry_after"), answer.headers.get("retry-after"),
                          answer.headers.get("x-ratelimit-reset-after"))  # fmt: skip
-        is_global = told.get("global") is True or answer.headers.get("x-ratelimit-global", "").lower() == "true"
+        is_global = said.get("global") is True or answer.headers.get("x-ratelimit-global", "").lower() == "true"
         return Verdict("later", "it asks for a pause (429)", 5.0 if pause is None else pause, everywhere=is_global)
     if status in (401, 403, 404, 410):
         meaning = {401: "it wants other credentials", 403: "it forbids it", 404: "there is no such webhook (any more)",
@@ -219,7 +219,7 @@ def judge(answer: Answer) -> Verdict:
     return Verdict("failed", f"it is not well ({status})", _seconds(answer.headers.get("retry-after")))
 
 
-def _told(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a fault does inside a worker: loaded beside the actors (`dramatiq actors tests.chaos.hooks`), told by CHAOS_* what
+"""What a fault does inside a worker: loaded beside the actors (`dramatiq actors tests.chaos.hooks`), and CHAOS_* says what
 to do. Nothing of it is in the product."""
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from killsync.broker import rabbitmq
 from killsync.esi import clock
 from killsync.killmails import dispatch, fetch, ledger, store
 from killsync.scheduling import enqueue
-from killsync.sync import characters, corporations, list_sync, runs
+from killsync.shared import objects
+from killsync.sync import characters, corporations, list_sync, lists
 
 _lock = threading.Lock()
 _calls = 0
@@ -76,7 +77,7 @@ def kill_at(step: str) -> None:
     elif step == "after the ledger":
         ledger.record_page = behind(ledger.record_page, 2)
     elif step == "after the page is remembered":
-        runs.store_page = behind(runs.store_page, 2)
+        lists.store_page = behind(lists.store_page, 2)
     elif step == "after killmails are claimed":
         dispatch.ledger.claim = _claimed
     elif step == "before the commit":
@@ -104,8 +105,7 @@ def setup() -> None:
         time_machine.travel(moved, tick=True).start()
     if fast := os.environ.get("CHAOS_FAST"):
         started, speed = map(float, fast.split(":"))
-        clock.source = lambda: started + (time.time() - started) * speed
-        clock.speed = speed
+        objects.use(clock.real, clock.Clock(lambda: started + (time.time() - started) * speed, speed))
     if claim := os.environ.get("CHAOS_CLAIM_SECONDS"):
         ledger.SENDING_SECONDS = ledger.CLAIM_SECONDS = float(claim)
         for module in (corporations, enqueue, list_sync, characters):

@@ -56,7 +56,7 @@ def worker_told_to_stop(stage: Stage) -> None:
     """SIGTERM while lists are walked and details asked for: it ends within the time limit, and hands back what it had."""
     world = stage.world
     began = time.monotonic()
-    code = world.stop("worker", signal.SIGTERM, patience=30)
+    code = world.stop("worker", signal.SIGTERM, wait_seconds=30)
     assert code == 0, f"exit code {code}"
     assert time.monotonic() - began < 30, "it ends in time"
     world.run_procfile("worker")

@@ -124,10 +124,10 @@ class World(Deployment):
                         words, environment = self._commands[name]
                         self.start(name, *words, **environment)
 
-    def stop(self, name: str, number: int = signal.SIGTERM, patience: float = 60) -> int:
+    def stop(self, name: str, number: int = signal.SIGTERM, wait_seconds: float = 60) -> int:
         with self._lock:
             self._commands.pop(name, None)
-        return super().stop(name, number, patience)
+        return super().stop(name, number, wait_seconds)
 
     def kill(self, name: str) -> None:
         """Kill a process with all its children; the supervisor starts it again."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest_asyncio
 from rich.console import Console
 
-from killsync.cli.status import show
+from killsync.cli.status import screen
 from killsync.observability.overview import gather
 from killsync.sync import corporations as actor
 from killsync.sync.characters import request_sync
@@ -19,8 +19,8 @@ from models import connection
 from models.fields import from_any, utcnow
 from models.sql import rows, run
 from simulator import Handle
+from tests.support.embedded import embedded
 from tests.support.player import Player
-from tests.system.test_main_job import embedded
 
 CORPORATION = 98_000_001
 
@@ -122,12 +122,13 @@ async def test_one_director_reads_the_list_for_all_and_members_are_asked_rarely(
     second = await place.log_in(2, scopes="corporation")
     assert place.reader() == (director, True) and place.answers(403) == 0
     assert not place.sql("SELECT 1 FROM sync_run WHERE user_id = %s AND kind = 'corporation'", second)
-    (shown,) = gather()["corporations"]
+    everything = gather().as_dict()
+    (shown,) = everything["corporations"]
     assert (shown["corporation_id"], shown["members"], bool(shown["works"])) == (CORPORATION, 3, True)
     name = place.sql('SELECT character_name FROM "user" WHERE id = %s', director)[0][0]
     assert shown["director"] == name
     told = Console(record=True, width=140, file=io.StringIO())
-    assert show(told, as_json=False, watch=False) == 0
+    told.print(screen(everything))
     text = told.export_text()
     assert "Corporation lists" in text and name in text and "Read by" in text
 

@@ -13,7 +13,7 @@ from killsync.esi import errors, routes
 from killsync.esi.client import EsiClient, shared
 from killsync.killmails import ledger
 from killsync.killmails.store import Saved, save_killmails
-from killsync.sync import runs
+from killsync.sync import run_queries, runs
 from models import connection
 from models.sql import rows
 from simulator import Handle
@@ -60,7 +60,7 @@ def test_a_message_of_many_killmails_saves_each_and_counts_each_in_its_run(liste
     with connection():
         runs.mark_pages_read(run_id)
         runs.recount([run_id])
-        row = runs.run_row(run_id) or {}
+        row = run_queries.run_row(run_id) or {}
         told = rows("SELECT subject_id FROM event WHERE kind = 'killmail' ORDER BY id")
     assert (row["saved"], row["errors"], row["esi_requests"], row["esi_tokens"]) == (20, 0, 20, 40)
     assert row["finished_at"] is not None
@@ -105,18 +105,18 @@ def test_faults_of_some_answers_put_those_back_and_no_other(listed: Any) -> None
             "SELECT killmail_id, attempts, last_error, sent_at FROM killmail_ref WHERE state = 'pending'")}  # fmt: skip
         assert found[away] == (0, None, None), "ESI's downtime is nobody's fault"
         assert found[wrong][0] == 1 and "killmails" in found[wrong][1] and found[wrong][2] is None
-        assert (runs.run_row(run_id) or {})["esi_requests"] == 20
+        assert (run_queries.run_row(run_id) or {})["esi_requests"] == 20
 
 
 def test_what_the_budget_has_no_token_for_goes_back_without_a_request(listed: Any) -> None:
     handle, _, refs = listed
     client = shared(settings_module.current())
-    bucket = client._bucket(routes.KILLMAIL, client._egress)
+    bucket = client._calls.bucket(routes.KILLMAIL, client._egress)
     with connection():
         room = client.room().backlog
-        spent, _ = client.budget.take_some(bucket, 2, 1783, backlog=False)
+        spent = client.rate_limit.take_some(bucket, 2, 1783, backlog=False).reservations
         assert len(spent) == 1783 and room == 1710
-        client.budget.take_some(bucket, 2, 5, backlog=False)
+        client.rate_limit.take_some(bucket, 2, 5, backlog=False)
     fetch(refs)
     assert states() == {"pending": 20}
     assert answered(handle) == {}

@@ -29,8 +29,8 @@ from models import connection, utcnow
 from models.db import database
 from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
 from models.sql import rows, run
+from tests.support.killmails import STACK, TOP_DAMAGE, fight
 from tests.support.player import Player
-from tests.support.stories import STACK, TOP_DAMAGE, fight
 from tests.support.web_server import fill, new_universe, served
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -391,6 +391,28 @@ async def test_forms_of_a_character_want_its_owner_on_this_site(against: Any, si
 
 
 # Tickers.
+
+
+def test_a_ticker_waits_for_a_token_only_so_often(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dramatiq.errors import Retry
+
+    from killsync.broker.running import RunningMessage
+    from killsync.esi.errors import NoToken
+    from killsync.names import tickers
+
+    class EmptyBudget:
+        def alliance(self, number: int) -> Any:
+            raise NoToken(f"/alliances/{number}", "no token", retry_after=5.0)
+
+    message = RunningMessage()
+    monkeypatch.setattr(tickers, "shared", lambda _settings: EmptyBudget())
+    monkeypatch.setattr(tickers, "running_message", lambda: message)
+    with connection():
+        run("INSERT INTO alliance (alliance_id, name) VALUES (99000001, 'A')")
+        with pytest.raises(Retry):
+            tickers.fetch_ticker("alliance", 99000001)
+        message.options["retries"] = tickers.MOST_WAITS
+        tickers.fetch_ticker("alliance", 99000001)
 
 
 def test_a_ticker_is_asked_for_once_a_day(settings: Any, against: Any, simulated: Any) -> None:

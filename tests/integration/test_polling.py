@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from dramatiq.errors import Retry
 
-from killsync.sync import due as polling
-from killsync.sync import evidence, runs
+from killsync.sync import evidence, lists, runs, user_polls
 from killsync.sync.characters import request_sync, sync_user
-from killsync.sync.list_sync import seconds_to_come_back
+from killsync.sync.list_sync import retry_delay
 from models import connection
 from models.db import database
 from models.fields import from_any, to_text, utcnow
@@ -45,10 +44,10 @@ def test_priority_goes_first_then_who_has_waited_longest(settings: Any) -> None:
         late, later = enter(1, due=-50), enter(2, due=-500)
         vip, second = enter(3, due=-1, priority=7), enter(4, due=-90, priority=1)
         enter(5, due=60)
-        order = [polling.claim_due_users(1, 900)[0][0] for _ in range(4)]
+        order = [user_polls.claim_due_users(1, 900)[0].user_id for _ in range(4)]
         assert order == [vip, second, later, late]
-        assert polling.claim_due_users(10, 900) == [], "nobody twice"
-        assert polling.count_due(0.0) == (0, 0)
+        assert user_polls.claim_due_users(10, 900) == [], "nobody twice"
+        assert user_polls.count_due(0.0) == user_polls.DueUsers(0, 0)
 
 
 def test_due_and_late_users_are_counted_over_all_priorities(settings: Any) -> None:
@@ -56,7 +55,7 @@ def test_due_and_late_users_are_counted_over_all_priorities(settings: Any) -> No
         for number, due, priority in ((1, -500, 0), (2, -10, 0), (3, -500, 3), (4, 100, 0)):
             enter(number, due=due, priority=priority)
         run("UPDATE \"user\" SET status = 'needs_login' WHERE character_id = 9001")
-        assert polling.count_due(120.0) == (2, 1)
+        assert user_polls.count_due(120.0) == user_polls.DueUsers(2, 1)
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -68,8 +67,8 @@ def test_ticks_at_the_same_time_share_the_due_users_out(settings: Any) -> None:
 
     def tick() -> None:
         with connection():
-            while claimed := polling.claim_due_users(20, 900):
-                taken.extend(user_id for user_id, _, _ in claimed)
+            while claimed := user_polls.claim_due_users(20, 900):
+                taken.extend(user.user_id for user in claimed)
 
     threads = [threading.Thread(target=tick) for _ in range(6)]
     for thread in threads:
@@ -96,17 +95,18 @@ def test_a_character_on_anothers_fresh_killmail_is_polled_sooner(settings: Any) 
             enter(2, due=1, polled=600),
             enter(3, due=5 * 3600),
         )
-        assert evidence.seen(killmail(60, 9001, 9002, 777)) == 1
+        fresh = killmail(60, 9001, 9002, 777)
+        assert evidence.seen(fresh) == 1
         assert planned(quiet) < 900 and planned(soon) < 2 and planned(elsewhere) > 4 * 3600
         before = planned(quiet)
-        assert evidence.seen(killmail(60, 9001, 9002, 777)) == 0, "the same evidence again moves nothing"
+        assert evidence.seen(fresh) == 0, "the same evidence again moves nothing"
         assert planned(quiet) == pytest.approx(before, abs=2)
 
 
 def test_evidence_leaves_alone_who_was_just_asked_or_is_being_asked(settings: Any) -> None:
     with connection():
         just, under_way = enter(1, due=5 * 3600, polled=0), enter(2, due=5 * 3600)
-        polling.hold(under_way, 900)
+        user_polls.hold(under_way, 900)
         evidence.seen(killmail(5, 9001, 9002))
         assert planned(just) >= settings.sync_interval_seconds - 2, "ESI would answer the same from its cache"
         assert 880 < planned(under_way) <= 900
@@ -157,8 +157,8 @@ def test_a_routine_message_that_was_overtaken_asks_nothing(settings: Any, agains
     against(handle)
     with connection():
         user_id = enter(1, due=-5)
-        assert [each[0] for each in polling.claim_due_users(5, 900)] == [user_id]
-        polling.record_sync(user_id, utcnow() + timedelta(hours=1))
+        assert [each.user_id for each in user_polls.claim_due_users(5, 900)] == [user_id]
+        user_polls.record_sync(user_id, utcnow() + timedelta(hours=1))
         sync_user(user_id, is_routine=True)
         assert rows("SELECT count(*) FROM sync_run") == [(0,)]
         assert planned(user_id) > 3500
@@ -169,13 +169,11 @@ def test_a_wish_for_a_sync_keeps_the_tick_away_from_the_user(settings: Any) -> N
     with connection():
         user_id = enter(1, due=-5)
         request_sync(user_id, "test")
-        assert polling.claim_due_users(5, 900) == []
+        assert user_polls.claim_due_users(5, 900) == []
         assert planned(user_id) > 800
 
 
 def test_old_runs_are_deleted_and_others_kept(settings: Any) -> None:
-    from killsync.sync import runs
-
     with connection():
         user_id = enter(1, due=5)
         for days, ends in ((20, True), (20, False), (8, True), (6, True)):
@@ -191,11 +189,11 @@ def test_old_runs_are_deleted_and_others_kept(settings: Any) -> None:
 def test_a_message_for_a_list_that_is_being_walked_comes_back_soon_and_then_less_often(settings: Any) -> None:
     with connection():
         user_id = enter(1, due=0)
-        held = runs.lease_list(user_id, CHARACTER_LIST, 9001, "another:1", "another", 150)
-        assert isinstance(held, runs.ListState)
+        held = lists.lease(user_id, CHARACTER_LIST, 9001, "another:1", "another", 150)
+        assert held.leased is not None
         with pytest.raises(Retry) as put_back:
             sync_user(user_id)
         assert put_back.value.delay == 1000
-        assert [seconds_to_come_back(150.0, tries) for tries in (0, 1, 2, 3, 4, 50)] == [1, 2, 4, 8, 8, 8]
-        assert seconds_to_come_back(3.0, 9) == 3
+        assert [retry_delay(150.0, tries) for tries in (0, 1, 2, 3, 4, 50)] == [1, 2, 4, 8, 8, 8]
+        assert retry_delay(3.0, 9) == 3
         assert rows("SELECT count(*) FROM sync_run") == [(0,)], "no run of its own for one that waits"

@@ -16,8 +16,7 @@ from killsync.killmails import ledger, queries
 from killsync.killmails.cursors import cursor_of
 from killsync.killmails.filter import Filter
 from killsync.settings import Settings
-from killsync.sync import due as polling
-from killsync.sync import run_queries
+from killsync.sync import run_queries, user_polls
 from models import connect, connection, schema
 from models.db import database
 from models.killmails import ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
@@ -157,21 +156,21 @@ def test_what_is_due_is_found_without_sorting_all_that_waits(seen: Seen) -> None
 
 
 def test_due_users_are_found_by_their_index(seen: Seen) -> None:
-    assert len(polling.claim_due_users(50, 900)) == 50
+    assert len(user_polls.claim_due_users(50, 900)) == 50
     assert seen.scanned_whole() == set()
     assert seen.most_rows() < 500
 
 
 def test_evidence_and_planning_look_at_few_rows(seen: Seen) -> None:
-    assert len(polling.users_on([2_100_000_000 + number for number in range(1, 60)])) == 59
-    assert len(polling.recent_killmails(CHARACTER, 2_100_000_003, 3)) == polling.MOST_SIGHTS
+    assert len(user_polls.users_on([2_100_000_000 + number for number in range(1, 60)])) == 59
+    assert len(user_polls.recent_killmails(CHARACTER, 2_100_000_003, 3)) == user_polls.MOST_RECENT
     due = datetime(2026, 8, 18, tzinfo=UTC)
-    polling.move_forward([(number, due) for number in range(1, 60)])
+    user_polls.move_forward([(number, due) for number in range(1, 60)])
     assert seen.scanned_whole() <= {"user_killmail"}, "which is empty here"
     assert seen.most_rows() < 1_500
 
 
 def test_due_users_are_counted_from_the_index(seen: Seen) -> None:
-    due, late = polling.count_due(60.0)
-    assert due >= late >= 0
+    counted = user_polls.count_due(60.0)
+    assert counted.due >= counted.late >= 0
     assert seen.scanned_whole() == set()

@@ -8,11 +8,14 @@ import peewee
 import pytest
 
 from killsync.killmails import ledger
-from killsync.sync import due, runs
+from killsync.sync import runs, user_polls
 from models import User, connection, schema
 from models.db import database, is_postgres
 from models.fields import BaseModel
 from models.sql import rows, run
+
+#: Columns that processes of the version before still write, and that this version leaves empty.
+LEFT_FOR_THE_VERSION_BEFORE = {"web_session": {"last_seen_at"}}
 
 
 def all_models() -> list[type[BaseModel]]:
@@ -26,7 +29,9 @@ def test_migrations_make_exactly_the_tables_of_the_models(settings: Any) -> None
         for model in all_models():
             table = model._meta.table_name
             made = {column.name: column for column in database.get_columns(table)}
-            assert set(made) == {field.column_name for field in model._meta.sorted_fields}, table
+            left = LEFT_FOR_THE_VERSION_BEFORE.get(table, set())
+            assert set(made) == {field.column_name for field in model._meta.sorted_fields} | left, table
+            assert all(made[name].null for name in left), table
             keys = set(database.get_primary_keys(table))
             for field in model._meta.sorted_fields:
                 column = made[field.column_name]
@@ -49,7 +54,7 @@ def test_a_row_entered_by_hand_needs_only_what_it_is_about(settings: Any) -> Non
         run("INSERT INTO \"user\" (character_id, character_name) VALUES (1, 'Hand Made')")
         run("INSERT INTO killmail_ref (killmail_id, killmail_hash) VALUES (5, 'abc')")
         run('INSERT INTO sync_run (user_id) SELECT id FROM "user"')
-        assert [user_id for user_id, _, _ in due.claim_due_users(10, 60)] == [User.get().id]
+        assert [user.user_id for user in user_polls.claim_due_users(10, 60)] == [User.get().id]
         assert ledger.claim(10, backlog=True) == [5]
         assert runs.open_run(User.get().id) == 1, "the run that was entered is the open one"
 

@@ -90,6 +90,11 @@ async def test_every_answer_is_as_the_document_says(simulated: Callable[..., Han
             jsonschema.Draft202012Validator(schema_of(document, "post", "/universe/names", 200)).validate(
                 await answer.json()
             )
+        async with http.post(f"{handle.url}/characters/affiliation", json=list(universe.characters)) as answer:
+            assert answer.status == 200
+            jsonschema.Draft202012Validator(schema_of(document, "post", "/characters/affiliation", 200)).validate(
+                await answer.json()
+            )
 
 
 def check_headers(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killsync.killmails import ledger
-from killsync.killmails.esi_url import BadLink, read_link
+from killsync.killmails.esi_url import BadUrl, parse
 from models import connection
 from models.sql import rows
 from simulator import Handle
@@ -117,13 +117,38 @@ async def test_a_link_to_another_place_is_refused_without_a_request(place: Place
 @pytest.mark.parametrize("scheme", ["https://", "http://", ""])
 def test_every_spelling_of_an_address_is_understood(version: str, tail: str, scheme: str) -> None:
     text = f"  {scheme}esi.evetech.net{version}/killmails/66587576/{HASH.upper()}{tail}\n"
-    assert read_link(text, REAL) == (66587576, HASH)
+    assert parse(text, REAL) == (66587576, HASH)
 
 
 @given(st.text(max_size=200))
 def test_any_other_text_is_a_bad_link_and_never_another_error(text: str) -> None:
     try:
-        number, digest = read_link(text, REAL)
-    except BadLink:
+        number, digest = parse(text, REAL)
+    except BadUrl:
         return
     assert number >= 0 and len(digest) == 40
+
+
+def test_no_connection_is_held_while_esi_is_asked(
+    against: Callable[..., Any], simulated: Callable[..., Handle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.esi import client
+    from killsync.killmails.fetch import submit
+    from models.db import database
+
+    handle = simulated(kills=(3,))
+    against(handle)
+    kill = next(iter(handle.simulator.universe.kills.values()))
+    open_at_call: list[bool] = []
+    run = client.http_session.run
+
+    def watched(coroutine: Any) -> Any:
+        open_at_call.append(not database.is_closed())
+        return run(coroutine)
+
+    monkeypatch.setattr(client.http_session, "run", watched)
+    submit(kill.killmail_id, kill.killmail_hash)
+    assert open_at_call and not any(open_at_call)
+    assert database.is_closed()
+    with connection():
+        assert ledger.counts() == {"fetched": 1}

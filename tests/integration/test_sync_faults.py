@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import dramatiq
 import pytest
 import pytest_asyncio
+from dramatiq.errors import Retry
 
-from killsync.sync import due as polling
-from killsync.sync import runs
-from killsync.sync.characters import request_sync
+from killsync.broker.queues import USER_KILLMAILS
+from killsync.broker.running import RunningMessage
+from killsync.sync import lists, run_queries, runs, user_polls
+from killsync.sync.characters import request_sync, sync_user
 from models import connection
 from models.fields import to_text, utcnow
 from models.sql import rows, run
 from simulator import Handle
 from simulator.faults import Fault
+from tests.support.embedded import embedded
 from tests.support.player import Player
-from tests.system.test_main_job import embedded
+from tests.support.process import change_settings
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -60,7 +65,7 @@ class Place:
         deadline = time.monotonic() + seconds
         while True:
             with connection():
-                row = runs.run_row(run_id) or {}
+                row = run_queries.run_row(run_id) or {}
             if holds(row):
                 return row
             assert time.monotonic() < deadline, row
@@ -129,6 +134,108 @@ async def test_a_list_that_makes_no_sense_is_tried_again_and_then_told_of(
 
 
 @ON_SQLITE
+async def test_waits_do_not_count_as_answers_that_make_no_sense(place: Place) -> None:
+    number = place.news()
+    place.fault("/characters/*/killmails/recent", "string ids", count=1)
+    with connection():
+        run_id = runs.open_run(place.user_id)
+    carried = {"user_id": place.user_id, "run_id": run_id}
+    waited_often = {"retries": 30, "max_retries": 50}
+    message: Any = dramatiq.Message(USER_KILLMAILS, "sync_user_killmails", (), carried, waited_often)
+    dramatiq.get_broker().enqueue(message)
+    row = await place.until(run_id, lambda row: row["status"] == "waiting" or row["finished_at"] is not None)
+    assert row["status"] == "waiting", row["error"]
+    row = await place.until(run_id, lambda row: row["finished_at"] is not None)
+    assert row["status"] == "succeeded" and await place.is_stored(number)
+
+
+@ON_SQLITE
+async def test_only_answers_that_make_no_sense_one_after_the_other_end_a_run(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = RunningMessage()
+    monkeypatch.setattr("killsync.sync.characters.running_message", lambda: message)
+
+    def tries(number: int) -> list[str]:
+        """What became of so many tries of one message, in this thread."""
+        with connection():
+            run_id = runs.open_run(place.user_id)
+            ends = []
+            for _ in range(number):
+                with contextlib.suppress(Retry):
+                    sync_user(place.user_id, run_id)
+                ends.append((run_queries.run_row(run_id) or {})["status"])
+            return ends
+
+    place.news()
+    place.fault("/characters/*/killmails/recent", "string ids", count=3)
+    assert (await asyncio.to_thread(tries, 4))[:3] == ["waiting"] * 3
+    place.news()
+    place.fault("/characters/*/killmails/recent", "string ids", count=4)
+    assert await asyncio.to_thread(tries, 4) == ["waiting"] * 3 + ["failed"], "a good answer in between starts anew"
+
+
+async def test_a_worker_that_dies_while_it_remembers_a_page_forgets_nothing_of_the_next_page(
+    against: Callable[..., Any], simulated: Callable[..., Handle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = simulated(kills=(12,), list_cache_seconds=1.0, page_size=5)
+    pilot = handle.simulator.universe.demo_characters[0].character_id
+
+    def happen(simulator: Any) -> list[int]:
+        numbers = [simulator.new_kill(pilot).killmail_id for _ in range(8)]
+        simulator.drop_caches()
+        return numbers
+
+    async with embedded(against(handle)) as url, Player(url) as player:
+        assert (await player.log_in(pilot)).status == 302
+        with connection():
+            user_id = rows('SELECT id FROM "user"')[0][0]
+        place = Place(player, handle, user_id)
+        await place.until(1, lambda row: row["status"] == "succeeded")
+        on_two_pages = handle.call(happen)
+        with connection():
+            run("UPDATE list_page SET expires_at = NULL")
+        store_page, died = lists.store_page, []
+
+        def die_once(list_id: int, page: int, state: lists.PageState) -> None:
+            if not died:
+                died.append(page)
+                raise RuntimeError("the worker died")
+            store_page(list_id, page, state)
+
+        monkeypatch.setattr(lists, "store_page", die_once)
+        row = await place.sync()
+        row = await place.until(row["id"], lambda row: row["finished_at"] is not None)
+        assert died == [1] and (row["status"], row["saved"]) == ("succeeded", 8)
+        assert all([await place.is_stored(number) for number in on_two_pages])
+
+
+async def test_a_list_that_was_taken_over_is_left_as_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.news()
+    answered = lists.page_state
+
+    def lose_the_lease(list_id: int, page: int) -> lists.PageState:
+        run("UPDATE mail_list SET leased_by = 'another:worker'")
+        return answered(list_id, page)
+
+    monkeypatch.setattr(lists, "page_state", lose_the_lease)
+
+    def sync() -> tuple[list[Any], list[Any]]:
+        with connection():
+            before = rows("SELECT etag, expires_at FROM list_page"), rows("SELECT count(*) FROM killmail_ref")
+            sync_user(place.user_id)
+            return before, (rows("SELECT etag, expires_at FROM list_page"), rows("SELECT count(*) FROM killmail_ref"))
+
+    before, after = await asyncio.to_thread(sync)
+    assert before == after
+    with connection():
+        assert rows("SELECT leased_by FROM mail_list") == [("another:worker",)]
+        assert rows("SELECT esi_requests, pages FROM sync_run ORDER BY id DESC LIMIT 1") == [(1, 0)], (
+            "what it spent counts"
+        )
+
+
+@ON_SQLITE
 async def test_a_character_without_a_list_has_no_killmails(place: Place) -> None:
     place.news()
     place.fault("/characters/*/killmails/recent", "status", status=404, count=1)
@@ -138,21 +245,19 @@ async def test_a_character_without_a_list_has_no_killmails(place: Place) -> None
 
 @ON_SQLITE
 async def test_a_lost_key_ends_the_run_with_what_to_do_and_costs_no_login(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place,
 ) -> None:
-    from killsync import settings as settings_module
+    from killsync.settings import current
     from killsync.sso.vault import generate_key
 
     number = place.news()
-    right = settings_module.current().secret_keys[0]
-    monkeypatch.setenv("SECRET_KEYS", generate_key())
-    settings_module.current.cache_clear()
+    right = current().secret_keys
+    change_settings(SECRET_KEYS=generate_key())
     row = await place.sync()
     assert row["status"] == "failed" and "SECRET_KEYS" in row["error"]
     with connection():
         assert rows('SELECT status FROM "user"') == [("active",)]
-    monkeypatch.setenv("SECRET_KEYS", right)
-    settings_module.current.cache_clear()
+    change_settings(SECRET_KEYS=right)
     row = await place.sync()
     assert row["status"] == "succeeded" and await place.is_stored(number)
 
@@ -206,7 +311,7 @@ async def test_a_sync_that_waits_is_not_sent_a_second_time(place: Place) -> None
             'SELECT claimed_until, claimed_until > %s FROM "user"', (to_text(utcnow() + timedelta(seconds=600)),)
         )[0]
         assert claimed is not None and waits, "longer than the message stays away"
-        assert polling.claim_due_users(5, 900) == []
+        assert user_polls.claim_due_users(5, 900) == []
     place.handle.call(lambda simulator: setattr(simulator, "is_down", False))
     await place.until(row["id"], lambda row: row["finished_at"] is not None, 60)
     with connection():

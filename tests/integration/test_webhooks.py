@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -15,11 +16,18 @@ from killsync.sso.vault import Vault
 from killsync.webhooks import queries, reader
 from killsync.webhooks.filter import KILLS, LOSSES, WebhookFilter
 from models import connection
-from models.fields import utcnow
+from models.fields import from_any, utcnow
 from models.sql import rows, run, sql_now
+from tests.support.process import change_settings
 from tests.support.receiver import Receiver, receiving
 from tests.support.web_server import name_all
 from tests.support.webhook_account import ANY, Told
+
+
+def moment_of(value: Any) -> datetime:
+    found = from_any(value)
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -30,14 +38,10 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def told(settings: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    from killsync import settings as settings_module
-
-    monkeypatch.setenv("WEBHOOK_ALLOW_PRIVATE", "1")
-    settings_module.current.cache_clear()
     from killsync.webhooks import delivery
 
-    monkeypatch.setattr(delivery, "NAME_PATIENCE", 0.0)
-    yield Told(settings_module.current(), receiver)
+    monkeypatch.setattr(delivery, "NAMES_SECONDS", 0.0)
+    yield Told(change_settings(WEBHOOK_ALLOW_PRIVATE="1"), receiver)
     import dramatiq
 
     dramatiq.get_broker().flush_all()
@@ -124,7 +128,7 @@ def test_a_receiver_that_is_not_well_is_asked_again_and_nothing_overtakes(told: 
         told.work()
         with connection():
             at = rows("SELECT wait_until FROM webhook WHERE id = %s", (number,))[0][0]
-        waits.append((reader.moment_of(at) - utcnow()).total_seconds())
+        waits.append((moment_of(at) - utcnow()).total_seconds())
         told.work(patient=True)
     assert len(told.receiver.requests) == 4, "while it waits nothing is sent"
     assert waits[0] > 3 and waits[1] > 8 and 110 < waits[2] <= 121 and 4 < waits[3] <= 7.5, waits
@@ -266,7 +270,7 @@ def test_a_name_that_is_still_to_come_is_waited_for_a_moment(told: Told, monkeyp
     from killsync.webhooks import delivery
 
     told.webhook()
-    monkeypatch.setattr(delivery, "NAME_PATIENCE", 60.0)
+    monkeypatch.setattr(delivery, "NAMES_SECONDS", 60.0)
     told.save(told.kills[0])
     told.work()
     assert told.receiver.requests == []
@@ -335,3 +339,100 @@ def test_deleting_an_account_deletes_its_webhooks_and_rotating_keys_keeps_them(t
         assert Vault((new,)).decrypt(str(found[2])) == "hush"
         delete_account(told.account)
         assert rows("SELECT count(*) FROM webhook") == rows("SELECT count(*) FROM webhook_delivery") == [(0,)]
+
+
+class Messages:
+    """The messages that deliveries send, run one after the other as a worker would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from killsync.webhooks import delivery
+
+        self.waiting: list[int] = []
+        self.sent = 0
+        monkeypatch.setattr(delivery, "send", self.send)
+
+    def send(self, actor: str, webhook_id: int, **_delay: Any) -> None:
+        assert actor == "deliver"
+        self.sent += 1
+        self.waiting.append(webhook_id)
+
+    def work(self, most: int = 500) -> None:
+        """Run what was sent, and what that sends, until nothing is left."""
+        from killsync.webhooks import delivery
+
+        for _ in range(most):
+            if not self.waiting:
+                return
+            delivery.deliver(self.waiting.pop(0))
+        raise AssertionError("messages send messages for ever")
+
+
+def test_while_the_slots_are_busy_webhooks_wait_in_the_table_and_not_in_messages(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.webhooks import delivery, matching
+
+    numbers = [told.webhook() for _ in range(20)]
+    told.save(*told.kills[:2])
+    messages = Messages(monkeypatch)
+    slots = delivery.delivery_slots()
+    with connection():
+        for _ in range(delivery.SLOTS):
+            assert slots.acquire(blocking=False)
+        matching.announce()
+        for _ in range(2):
+            messages.work()
+            matching.sweep()
+        messages.work()
+        assert messages.sent <= 3 * delivery.SLOTS, "a sweep tries as many as there may be slots, and that is all"
+        assert told.receiver.requests == []
+        for _ in range(delivery.SLOTS):
+            slots.release()
+        matching.sweep()
+        messages.work()
+        assert len(told.receiver.taken()) == 40
+        assert messages.sent <= 3 * delivery.SLOTS + 20, "each webhook needs one message more"
+    assert {told.state(number).waiting for number in numbers} == {0}
+
+
+def test_whoever_ends_a_delivery_sends_the_next_webhook_that_is_due(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.webhooks import deliveries, delivery, matching
+
+    for _ in range(3):
+        told.webhook()
+    told.save(told.kills[0])
+    messages = Messages(monkeypatch)
+    slots = delivery.delivery_slots()
+    with connection():
+        held = [slots.acquire(blocking=False) for _ in range(delivery.SLOTS)]
+        assert all(held)
+        matching.announce()
+        unclaim = deliveries.unclaim
+
+        def unclaim_as_a_slot_becomes_free(webhook_id: int) -> None:
+            unclaim(webhook_id)
+            monkeypatch.setattr(deliveries, "unclaim", unclaim)
+            slots.release()
+
+        monkeypatch.setattr(deliveries, "unclaim", unclaim_as_a_slot_becomes_free)
+        messages.work()
+    assert len(told.receiver.taken()) == 3, "no sweep was needed"
+
+
+def test_a_webhook_whose_slice_of_time_is_used_up_goes_behind_the_others(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.webhooks import delivery, matching
+
+    for _ in range(2):
+        told.webhook()
+    told.save(*told.kills[:4])
+    told.receiver.pause = 0.05
+    monkeypatch.setattr(delivery, "SLICE_SECONDS", 0.01)
+    messages = Messages(monkeypatch)
+    with connection():
+        matching.announce()
+        messages.work()
+    assert len(told.receiver.taken()) == 8

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from killsync import settings as settings_module
-from killsync.sso.vault import generate_key
+from killsync.cli.inprocess import web_server, worker
 from simulator import Handle, SimulatorConfig, run_in_thread
-from tests.support.deployment import CLIENT
-from tests.support.resources import free_port
+from tests.support.process import begin, end, settings_for
 
 CHROMIUM = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
@@ -26,7 +21,7 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 #: Milliseconds a test waits for what the page is to show: long, for machines that are busy.
-PATIENCE = 30_000
+WAIT_MS = 30_000
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 780}
 
 
@@ -41,59 +36,24 @@ class Site:
 @contextlib.contextmanager
 def site(folder: Path, **config: Any) -> Iterator[Site]:
     """Everything of `make run` but its scheduler, on a database of its own, with nobody logged in."""
-    from killsync.cli.inprocess import worker
-    from killsync.killmails.store import known_ids
-    from models import connect, schema
-
-    handle = run_in_thread(SimulatorConfig(**{"list_cache_seconds": 0.5, "new_kill_interval": 0.0, **config}))
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    values = {
-        "DATABASE_URL": f"sqlite:///{folder / 'killsync.db'}", "BROKER_URL": "memory://", "ESI_URL": handle.url,
-        "SSO_URL": handle.url, "SSO_CLIENT_ID": CLIENT[0], "SSO_CLIENT_SECRET": CLIENT[1],
-        "SSO_CALLBACK_URL": f"{url}/auth/callback", "ESI_USER_AGENT": "Killsync-Tests/1.0 (tests@localhost)",
-        "SECRET_KEYS": generate_key(), "WEB_PORT": str(port),
-        "ADMIN_CHARACTER_IDS": str(handle.simulator.universe.demo_characters[0].character_id),
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        settings_module.current.cache_clear()
-        known_ids.clear()
-        settings = settings_module.current()
-        connect(settings)
-        schema.migrate()
-        try:
-            with worker(), _web(settings):
-                yield Site(url, handle)
-        finally:
-            handle.stop()
-    settings_module.current.cache_clear()
-
-
-@contextlib.contextmanager
-def _web(settings: settings_module.Settings) -> Iterator[None]:
-    """The web server in a thread of its own, since playwright's plain interface has the test's."""
-    from graphql_api.app import create_app
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="web", daemon=True)
-    thread.start()
-
-    async def start() -> web.AppRunner:
-        runner = web.AppRunner(await create_app(settings), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", settings.web_port).start()
-        return runner
-
-    runner = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    handle = run_in_thread(
+        SimulatorConfig(**{"hostile_names": True, "list_cache_seconds": 0.5, "new_kill_interval": 0.0, **config})
+    )
+    admin = handle.simulator.universe.demo_characters[0].character_id
+    settings = begin(
+        settings_for(
+            f"sqlite:///{folder / 'killsync.db'}",
+            ESI_URL=handle.url,
+            SSO_URL=handle.url,
+            ADMIN_CHARACTER_IDS=str(admin),
+        )
+    )
     try:
-        yield
+        with worker(), web_server(settings):
+            yield Site(settings.public_url, handle)
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+        handle.stop()
+        end()
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ class Deployment:
         finally:
             database.close()
 
-    def stop(self, name: str, number: int = signal.SIGTERM, patience: float = 30) -> int:
+    def stop(self, name: str, number: int = signal.SIGTERM, wait_seconds: float = 30) -> int:
         """Signal a process and wait for its end; its exit code."""
         process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):
@@ -127,7 +127,7 @@ class Deployment:
                 os.killpg(process.pid, number)
             else:
                 process.send_signal(number)
-        return process.wait(timeout=patience)
+        return process.wait(timeout=wait_seconds)
 
     def stop_all(self) -> None:
         """End everything that still runs."""

@@ -190,7 +190,7 @@ def _fire(work: Callable[..., None], cases: Any, turn: int) -> None:
 def run(seconds: float, folder: Path) -> Target:
     """Set an endpoint up over a small universe, fire, and say what ran."""
     warnings.simplefilter("ignore")
-    handle = simulator.run_in_thread(simulator.SimulatorConfig(kills=(30, 10, 5)))
+    handle = simulator.run_in_thread(simulator.SimulatorConfig(kills=(30, 10, 5), hostile_names=True))
     try:
         with deployed(folder, handle, LOG_LEVEL="WARNING", TRUSTED_PROXIES="127.0.0.1") as place:
             place.start_web()

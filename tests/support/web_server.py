@@ -66,7 +66,7 @@ def new_universe(**config: Any) -> Universe:
     """A universe of its own, without any server."""
     import time
 
-    return Universe(SimulatorConfig(**config), time.time())
+    return Universe(SimulatorConfig(**{"hostile_names": True, **config}), time.time())
 
 
 def forget(handle: Handle, table: str) -> None:

@@ -56,10 +56,10 @@ class Told:
 
     def work(self, *webhook_ids: int, patient: bool = False) -> None:
         """Read events and deliver; *patient* keeps to the pauses that were asked for."""
-        from killsync.webhooks import delivery
+        from killsync.webhooks import delivery, matching
 
         with connection():
-            delivery.announce()
+            matching.announce()
             for number in webhook_ids or [number for (number,) in rows("SELECT id FROM webhook ORDER BY id")]:
                 if not patient:
                     in_transaction(

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from models import connection
-from models.db import database
 from models.sql import rows, run
 from tests.support.comparison import served_killmail, stored_killmail
 from tests.support.deployment import BIN, environment, wait_until
+from tests.support.process import disconnect
 from tests.support.web_server import fill, new_universe
 
 
@@ -24,15 +24,6 @@ def killsync(settings: Any, *arguments: str, check: bool = True) -> subprocess.C
     )  # fmt: skip
     assert not check or done.returncode == 0, done.stderr
     return done
-
-
-def let_go() -> None:
-    """Give up this process's connections, as processes that were stopped do."""
-    if not database.is_closed():
-        database.close()
-    close_all = getattr(database.obj, "close_all", None)
-    if close_all is not None:
-        close_all()
 
 
 def test_a_backup_brings_everything_back(settings: Any, tmp_path: Path) -> None:
@@ -47,7 +38,7 @@ def test_a_backup_brings_everything_back(settings: Any, tmp_path: Path) -> None:
         for table in ("killmail", "killmail_ref", '"character"', "event"):
             run(f"DELETE FROM {table}")
         run("INSERT INTO killmail_ref (killmail_id, killmail_hash) VALUES (5, 'later')")
-    let_go()
+    disconnect()
     assert "killsync migrate" in killsync(settings, "restore", str(file)).stdout
     mark = "?" if settings.database_url.startswith("sqlite") else "%s"
 
@@ -65,7 +56,7 @@ def test_a_backup_brings_everything_back(settings: Any, tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_backup_changes_nothing(settings: Any, tmp_path: Path) -> None:
     fill(new_universe(kills=(5,)))
-    let_go()
+    disconnect()
     other = tmp_path / "other"
     other.write_bytes(b"something else entirely" * 100)
     for file in (other, tmp_path / "absent"):

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from simulator.faults import Fault
-from tests.support.browser import DESKTOP, PATIENCE, PHONE, Site, chromium, log_in, site
+from tests.support.browser import DESKTOP, PHONE, WAIT_MS, Site, chromium, log_in, site
+from tests.support.killmails import STACK, TOP_DAMAGE, fight
 from tests.support.npm import JS, npm_packages
 from tests.support.resources import PROJECT
-from tests.support.stories import STACK, TOP_DAMAGE, fight
 
 FIGHT = 990_000_001
 #: Where the pictures of the documentation go, when they are asked for by KILLSYNC_PICTURES=1.
@@ -40,7 +40,7 @@ class Reader:
     def __init__(self, browser: Any, place: Site, **options: Any) -> None:
         self.place, self.url = place, place.url
         self.context = browser.new_context(viewport=DESKTOP, **options)
-        self.context.set_default_timeout(PATIENCE)
+        self.context.set_default_timeout(WAIT_MS)
         self.wrong: list[str] = []
         self.page = self.open()
 
@@ -93,7 +93,7 @@ def synced(browser: Any, place: Site) -> dict[str, Any]:
 def expect(locator: Any) -> Any:
     from playwright.sync_api import expect as made
 
-    made.set_options(timeout=PATIENCE)
+    made.set_options(timeout=WAIT_MS)
     return made(locator)
 
 

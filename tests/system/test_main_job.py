@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 from gql import Client, GraphQLRequest
@@ -15,6 +14,7 @@ from gql.transport.aiohttp_websockets import AIOHTTPWebsocketsTransport
 from killsync import settings as settings_module
 from simulator import Handle
 from tests.support.comparison import served_killmail, stored_killmail
+from tests.support.embedded import embedded
 from tests.support.player import Player
 
 KILLS = {"kills": (120, 70, 30), "list_cache_seconds": 2.0}
@@ -81,24 +81,6 @@ def _from_outside(settings: settings_module.Settings) -> Any:
             return list(cursor.fetchall())
 
     return run
-
-
-@contextlib.asynccontextmanager
-async def embedded(settings: settings_module.Settings) -> AsyncIterator[str]:
-    """Web server and workers in this process, as `make run` has them."""
-    from aiohttp import web
-
-    from graphql_api.app import create_app
-    from killsync.cli.inprocess import worker
-
-    with worker():
-        runner = web.AppRunner(await create_app(settings))
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", settings.web_port).start()
-        try:
-            yield f"http://127.0.0.1:{settings.web_port}"
-        finally:
-            await runner.cleanup()
 
 
 async def _whole_path(url: str, handle: Handle, sql: Any, mark: str) -> None:

@@ -11,12 +11,12 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from killsync import settings as settings_module
-from models import connect, connection, schema
+from models import WebSession, connection, schema, utcnow
 from models.db import database
 from models.sql import rows, run
 from tests.support.deployment import wait_until
 from tests.support.player import Player
+from tests.support.process import begin, end, settings_for
 from tests.support.resources import PROJECT, postgres_database
 from tests.system.test_start import PROCESSES, RUNS_ON
 from tests.system.test_start import run as run_process
@@ -60,9 +60,7 @@ def test_a_filled_database_of_the_first_version_comes_forward_whole(
     first = tmp_path / "first"
     first.mkdir()
     shutil.copy(PROJECT / "migrations" / "001_initial.py", first)
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    settings_module.current.cache_clear()
-    connect(settings_module.current())
+    begin(settings_for(database_url), migrated=False)
     with monkeypatch.context() as patch:
         patch.setattr(schema, "migrations_folder", lambda: first)
         schema.migrate()
@@ -77,31 +75,40 @@ def test_a_filled_database_of_the_first_version_comes_forward_whole(
     with connection():
         schema.check()
         assert {table: rows(f"SELECT {columns[table]} FROM {table} ORDER BY 1") for table in OLD_ROWS} == before
-    if hasattr(database.obj, "close_all"):
-        database.obj.close_all()
-    settings_module.current.cache_clear()
+    end()
 
 
-async def test_migrating_while_workers_run_stops_none_of_them(
-    deployment: Any, next_version: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_version_before_writes_is_taken_after_migration_006(settings: Any) -> None:
+    now = "'2026-08-18 11:00:00.000000+00:00'"
+    with connection():
+        run(f"INSERT INTO account (created_at) VALUES ({now})")
+        run(
+            "INSERT INTO web_session (id_hash, account_id, created_at, last_seen_at, expires_at) "
+            f"VALUES ('before', 1, {now}, {now}, {now})"
+        )
+        run("INSERT INTO mail_list (user_id, kind, subject_id, next_page) VALUES (1, 'character', 90000001, 1)")
+        WebSession.create(id_hash="now", account_id=1, expires_at=utcnow())
+        assert rows("SELECT id_hash, last_seen_at IS NULL FROM web_session ORDER BY 1") in (
+            [("before", False), ("now", True)],
+            [("before", 0), ("now", 1)],
+        )
+
+
+async def test_migrating_while_workers_run_stops_none_of_them(deployment: Any, next_version: Path) -> None:
     place = deployment({"kills": (300,), "latency": 0.2, "limits": False})
     place.start_web()
     place.start_worker(threads=6)
     async with Player(place.url) as player:
         await player.log_in(place.simulated.simulator.universe.demo_characters[0].character_id)
     wait_until(lambda: place.sql("SELECT count(*) FROM killmail")[0][0] >= 10, "details flow")
-    monkeypatch.setenv("DATABASE_URL", place.settings["DATABASE_URL"])
-    settings_module.current.cache_clear()
-    connect(settings_module.current())
+    begin(settings_for(place.settings["DATABASE_URL"]), migrated=False)
     assert schema.migrate() == ["998_next"]
     assert place.sql("SELECT count(*) FROM killmail")[0][0] < 300, "it was migrated while killmails were stored"
     wait_until(lambda: place.sql("SELECT count(*) FROM killmail")[0][0] >= 300, "all is stored", 90)
     assert all(process.poll() is None for process in place.processes.values())
     assert place.sql("SELECT count(*) FROM killmail_ref WHERE state <> 'fetched'") == [(0,)]
     assert "Traceback" not in place.logs()
-    database.obj.close_all()
-    settings_module.current.cache_clear()
+    end()
 
 
 def test_a_table_that_is_in_use_for_long_is_not_waited_for_and_nothing_is_changed(
@@ -111,12 +118,11 @@ def test_a_table_that_is_in_use_for_long_is_not_waited_for_and_nothing_is_change
 
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", "500ms")
     monkeypatch.setattr(
-        "killsync.logging.setup_logging", lambda settings: None
+        "killsync.cli.migrate.setup_logging", lambda settings: None
     )  # it would log into the runner's output, which ends with it
     monkeypatch.chdir(tmp_path)
     with postgres_database() as url:
-        monkeypatch.setenv("DATABASE_URL", url)
-        settings_module.current.cache_clear()
+        begin(settings_for(url), migrated=False)
         (next_version / "998_next.py").rename(tmp_path / "later.py")
         assert CliRunner().invoke(app, ["migrate"]).exit_code == 0
         (tmp_path / "later.py").rename(next_version / "998_next.py")
@@ -128,8 +134,7 @@ def test_a_table_that_is_in_use_for_long_is_not_waited_for_and_nothing_is_change
         with connection():
             assert not database.table_exists("later")
         assert "998_next" in CliRunner().invoke(app, ["migrate"]).output
-        database.obj.close_all()
-    settings_module.current.cache_clear()
+        end()
 
 
 def test_every_process_refuses_a_schema_that_is_not_its_own(tmp_path: Path) -> None:

@@ -15,48 +15,48 @@ from killsync.scheduling.enqueue import LEAST_OVERDUE, OVERDUE_SECONDS, SPREAD_S
 from killsync.sync.schedule import (
     DAY,
     HOUR,
-    PATIENCE,
+    LEAST_QUIET,
     SPANS,
-    Pace,
-    Sight,
-    expect,
-    hurry,
+    PollLimits,
+    RecentKillmail,
+    decayed,
+    early_poll_delay,
+    estimated_rate,
+    expected_rate,
     interval,
     next_poll,
     phase_of,
-    rate,
-    warmth,
 )
 
 NOW = datetime(2026, 8, 18, 12, 0, tzinfo=UTC)
-PACE = Pace(floor=300.0, ceiling=6 * HOUR, busy_gap=3 * HOUR)
+LIMITS = PollLimits(floor=300.0, ceiling=6 * HOUR, busy_gap=3 * HOUR)
 rates = st.floats(1e-8, 1.0)
 tokens = st.floats(0.0, 1200.0)
 
 
 @given(rates, tokens)
 def test_an_interval_keeps_its_limits(expected: float, token_left: float) -> None:
-    assert PACE.floor <= interval(expected, token_left, PACE) <= PACE.ceiling
+    assert LIMITS.floor <= interval(expected, token_left, LIMITS) <= LIMITS.ceiling
 
 
 @given(rates, rates)
 def test_who_is_expected_to_fight_more_is_never_asked_less(one: float, other: float) -> None:
     low, high = sorted((one, other))
-    assert interval(high, 0.0, PACE) <= interval(low, 0.0, PACE) * (1 + 1e-9)
+    assert interval(high, 0.0, LIMITS) <= interval(low, 0.0, LIMITS) * (1 + 1e-9)
 
 
 def test_four_times_as_busy_is_twice_as_often() -> None:
-    assert interval(4e-6, 0.0, PACE) * 2 == pytest.approx(interval(1e-6, 0.0, PACE))
-    busy = 1 / PACE.busy_gap
-    assert interval(busy, 1200.0, PACE) == PACE.floor
-    assert interval(busy / 4, 1200.0, PACE) == pytest.approx(2 * PACE.floor)
+    assert interval(4e-6, 0.0, LIMITS) * 2 == pytest.approx(interval(1e-6, 0.0, LIMITS))
+    busy = 1 / LIMITS.busy_gap
+    assert interval(busy, 1200.0, LIMITS) == LIMITS.floor
+    assert interval(busy / 4, 1200.0, LIMITS) == pytest.approx(2 * LIMITS.floor)
 
 
 @given(rates, tokens)
 def test_the_life_of_a_token_is_used_where_that_is_the_cheapest(expected: float, token_left: float) -> None:
     """Against a search over all intervals, with the cost of a poll as the law has it: waiting, and requests at a price."""
-    price = PACE.floor**2 / (2 * PACE.busy_gap)
-    endless = Pace(floor=1e-3, ceiling=1e9, busy_gap=PACE.busy_gap * (1e-3 / PACE.floor) ** 2)
+    price = LIMITS.floor**2 / (2 * LIMITS.busy_gap)
+    endless = PollLimits(floor=1e-3, ceiling=1e9, busy_gap=LIMITS.busy_gap * (1e-3 / LIMITS.floor) ** 2)
 
     def burden(seconds: float) -> float:
         requests = 1 if seconds <= token_left * (1 + 1e-6) else 2  # as good as the same, in floats
@@ -69,55 +69,61 @@ def test_the_life_of_a_token_is_used_where_that_is_the_cheapest(expected: float,
 
 @given(st.lists(st.tuples(st.floats(0.0, 90 * DAY), st.integers(1, 500)), max_size=30), st.floats(0.0, 1200.0))
 def test_one_character_and_an_array_of_them_are_treated_alike(seen: list[tuple[float, int]], left: float) -> None:
-    alone = interval(expect([Sight(*each) for each in seen]), left, PACE)
-    warm = np.array([[sum(warmth(age, span, 1 / shared) for age, shared in seen)] * 3 for span in SPANS], dtype=float)
+    alone = interval(estimated_rate([RecentKillmail(*each) for each in seen]), left, LIMITS)
+    activity = np.array(
+        [[sum(decayed(age, span, 1 / shared) for age, shared in seen)] * 3 for span in SPANS], dtype=float
+    )
     quiet = np.full(3, min((age for age, _ in seen), default=90 * DAY))
-    together = interval(rate(warm, quiet), np.full(3, left), PACE)
+    together = interval(expected_rate(activity, quiet), np.full(3, left), LIMITS)
     assert together == pytest.approx([float(alone)] * 3)
 
 
 def poll(**known: object) -> float:
-    known = {"pace": PACE, "token_until": NOW + timedelta(minutes=15), "jitter": random.Random(1), **known}
+    known = {"limits": LIMITS, "token_until": NOW + timedelta(minutes=15), "jitter": random.Random(1), **known}
     return (next_poll(NOW, **known) - NOW).total_seconds()  # type: ignore[arg-type]
 
 
 def test_the_longer_a_list_is_quiet_the_less_it_is_expected_to_bring() -> None:
-    silence = [expect([Sight(age)]) for age in (0.0, HOUR, DAY, 7 * DAY, 60 * DAY, 300 * DAY)]
+    silence = [estimated_rate([RecentKillmail(age)]) for age in (0.0, HOUR, DAY, 7 * DAY, 60 * DAY, 300 * DAY)]
     assert silence == sorted(silence, reverse=True)
-    assert silence[-1] < 1 / (PATIENCE + 200 * DAY)
+    assert silence[-1] < 1 / (LEAST_QUIET + 200 * DAY)
 
 
 def test_what_is_known_of_a_character_decides() -> None:
     year = 365 * DAY
-    assert poll(logged_in_at=NOW - timedelta(seconds=year)) >= PACE.ceiling, "quiet for a year: the ceiling"
-    assert 3 * HOUR < poll() < PACE.ceiling, "nothing on a list of three months: hours"
-    assert poll(sights=[Sight(60.0)] * 2) < 1.1 * PACE.floor, "a fight of this minute: the floor"
-    assert poll(logged_in_at=NOW - timedelta(minutes=50)) < 1.1 * PACE.floor, "just logged in: the floor"
-    assert 600 < poll(sights=[Sight(5 * HOUR)]) < 3 * HOUR, "a fight of this morning: in between"
-    shared, alone = poll(sights=[Sight(60.0, 40)] * 3), poll(sights=[Sight(60.0)] * 3)
+    assert poll(logged_in_at=NOW - timedelta(seconds=year)) >= LIMITS.ceiling, "quiet for a year: the ceiling"
+    assert 3 * HOUR < poll() < LIMITS.ceiling, "nothing on a list of three months: hours"
+    assert poll(recent=[RecentKillmail(60.0)] * 2) < 1.1 * LIMITS.floor, "a fight of this minute: the floor"
+    assert poll(logged_in_at=NOW - timedelta(minutes=50)) < 1.1 * LIMITS.floor, "just logged in: the floor"
+    assert 600 < poll(recent=[RecentKillmail(5 * HOUR)]) < 3 * HOUR, "a fight of this morning: in between"
+    shared, alone = poll(recent=[RecentKillmail(60.0, 40)] * 3), poll(recent=[RecentKillmail(60.0)] * 3)
     assert shared > 2 * alone, "what others' lists name too need not be asked of each"
-    assert poll(sights=[Sight(60.0)], covered=True) >= PACE.ceiling, "the corporation's list brings it"
+    assert poll(recent=[RecentKillmail(60.0)], covered=True) >= LIMITS.ceiling, "the corporation's list brings it"
 
 
 def test_a_priority_user_waits_a_quarter_of_the_ceiling_at_most() -> None:
-    assert poll(pace=PACE.of_priority(1)) <= PACE.ceiling / 4 * 1.05
-    assert Pace(300.0, 600.0, 3 * HOUR).of_priority(1).ceiling == 300.0
+    assert poll(limits=LIMITS.for_priority(1)) <= LIMITS.ceiling / 4 * 1.05
+    assert PollLimits(300.0, 600.0, 3 * HOUR).for_priority(1).ceiling == 300.0
 
 
 @given(st.floats(0.0, 2000.0), st.booleans())
 def test_esis_cache_and_the_floor_are_never_undercut(cache: float, is_busy: bool) -> None:
     due = next_poll(
-        NOW, pace=PACE, sights=[Sight(1.0)] * 50 * is_busy, expires_at=NOW + timedelta(seconds=cache), logged_in_at=None
+        NOW,
+        limits=LIMITS,
+        recent=[RecentKillmail(1.0)] * 50 * is_busy,
+        expires_at=NOW + timedelta(seconds=cache),
+        logged_in_at=None,
     )
-    assert due > NOW + timedelta(seconds=cache) and due >= NOW + timedelta(seconds=PACE.floor)
+    assert due > NOW + timedelta(seconds=cache) and due >= NOW + timedelta(seconds=LIMITS.floor)
 
 
 def test_a_fight_of_many_spreads_their_polls() -> None:
-    alone = max(hurry(60.0, 1, phase_of(number), PACE) for number in range(100))
-    assert alone <= 2 * PACE.floor
-    moments = sorted(float(hurry(60.0, 100, phase_of(number), PACE)) for number in range(100))
+    alone = max(early_poll_delay(60.0, 1, phase_of(number), LIMITS) for number in range(100))
+    assert alone <= 2 * LIMITS.floor
+    moments = sorted(float(early_poll_delay(60.0, 100, phase_of(number), LIMITS)) for number in range(100))
     gaps = [later - sooner for sooner, later in pairwise(moments)]
-    assert moments[-1] > 3 * PACE.floor and max(gaps) < PACE.floor, (
+    assert moments[-1] > 3 * LIMITS.floor and max(gaps) < LIMITS.floor, (
         "some of them soon and again and again, not all at once"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -351,7 +352,7 @@ def test_the_gate_slows_and_stops_and_never_lets_the_error_limit_run_out(
     """A peer that errs at each call is slowed and stopped long before ESI's 100 errors a minute are used up."""
     gate, now = CircuitBreaker(), START
     resets_at, blocked_until, last_slow = START + 60.0, START, -1e9
-    gate.heard(now, left, 60.0)
+    gate.record_errors(now, left, 60.0)
     for kind, seconds in steps:
         if kind == "block":
             gate.block(now + seconds)
@@ -370,7 +371,7 @@ def test_the_gate_slows_and_stops_and_never_lets_the_error_limit_run_out(
             assert now - last_slow >= 1.0 - NEAR
             last_slow = now
         left -= kind == "error"
-        gate.heard(now, left, resets_at - now)
+        gate.record_errors(now, left, resets_at - now)
         gate = CircuitBreaker.load(gate.dump())
 
 
@@ -383,7 +384,7 @@ def test_a_peer_that_errs_at_each_call_is_stopped_with_errors_left() -> None:
             break
         if wait == 0:
             left -= 1
-            gate.heard(now, left, START + 60.0 - now)
+            gate.record_errors(now, left, START + 60.0 - now)
     assert left == STOP_BELOW - 1
     assert now == pytest.approx(START + 60.0, abs=NEAR)
 
@@ -392,9 +393,9 @@ def test_a_peer_that_errs_at_each_call_is_stopped_with_errors_left() -> None:
 def test_answers_that_overtake_each_other_leave_the_lowest_count_of_the_minute(order: list[int], heard: int) -> None:
     gate = CircuitBreaker()
     for left in order[:heard]:
-        gate.heard(START, left, 40.0)
+        gate.record_errors(START, left, 40.0)
     assert gate.errors_left == min(order[:heard])
-    gate.heard(START + 41.0, 100, 60.0)
+    gate.record_errors(START + 41.0, 100, 60.0)
     assert gate.errors_left == 100
     assert gate.take(START + 41.0) == 0
 
@@ -425,3 +426,12 @@ def test_a_call_that_gets_through_ends_the_pause_of_failures_and_no_other() -> N
     gate.block(START + 60.0)
     gate.succeeded()
     assert gate.wait(START + 6.0) == 54.0, "what ESI itself asked for stays"
+
+
+def test_what_another_version_stored_is_understood() -> None:
+    later = {"blocked_until": 5.0, "failures": 3, "tripped_until": 7.0, "half_open_at": 9.0}
+    breaker = CircuitBreaker.load(json.dumps(later))
+    assert (breaker.blocked_until, breaker.failures, breaker.tripped_until) == (5.0, 3, 7.0)
+    assert (breaker.errors_left, breaker.next_at) == (100, 0.0), "what it does not name is as in a new one"
+    bucket = TokenBucket.load(json.dumps({"limit": 30, "window": 900.0, "spent": [[4, 2]], "colour": "red"}))
+    assert bucket == TokenBucket(30, 900.0, {4: 2})

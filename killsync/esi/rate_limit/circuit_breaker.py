@@ -6,7 +6,7 @@ Pure: no clock, no database.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 #: Errors left in ESI's minute below which calls are spaced, and below which they stop.
 SLOW_BELOW, STOP_BELOW = 30, 10
@@ -20,7 +20,7 @@ class CircuitBreaker:
 
     Attributes:
         blocked_until: epoch seconds before which nothing at all is sent.
-        errors_left, errors_reset: ESI's error limit as last heard, and when it starts anew (epoch seconds).
+        errors_left, errors_reset: ESI's error limit as last answered, and when it starts anew (epoch seconds).
         next_at: epoch seconds before which no call on a route without a bucket is sent.
         failures: failures in a row (5xx, time-outs), over all processes; those during a pause count once.
         tripped_until: epoch seconds before which nothing is sent because of them.
@@ -50,7 +50,7 @@ class CircuitBreaker:
         self.next_at = now + 1.0
         return 0.0
 
-    def heard(self, now: float, left: int, reset_in: float) -> None:
+    def record_errors(self, now: float, left: int, reset_in: float) -> None:
         """Take in ESI's error-limit headers. Answers overtake each other: within a minute the lowest count holds."""
         reset = now + reset_in
         same_minute = abs(reset - self.errors_reset) < 5.0
@@ -79,10 +79,11 @@ class CircuitBreaker:
         self.blocked_until = max(self.blocked_until, until)
 
     def dump(self) -> str:
-        """The gate as JSON."""
+        """The breaker as JSON."""
         return json.dumps(self.__dict__, separators=(",", ":"))
 
     @classmethod
     def load(cls, text: str) -> CircuitBreaker:
-        """The gate that `dump` wrote."""
-        return cls(**json.loads(text))
+        """The breaker that `dump` wrote, in this version or another: fields that are unknown here are passed over."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})

@@ -1,7 +1,7 @@
 """The arithmetic of one ESI token bucket: a floating window in which each token comes back one window after it was spent.
 
 Pure: no clock, no database. Spends are kept by slice of the window and count until the end of their slice is a whole
-window old, so the account never believes in a token that ESI does not have yet.
+window old, so the bucket never believes in a token that ESI does not have yet.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import json
 import math
 from dataclasses import dataclass, field
 
-#: Slices a window is kept in. More slices waste less of the budget (at most one slice of it) and cost more bytes.
+#: Slices a window is kept in. More slices waste less of the tokens (at most one slice of it) and cost more bytes.
 SLICES = 90
 #: How far a paced backlog may catch up after a pause, seconds: work comes in batches, not evenly.
 PACE_SLACK = 30.0
-#: Buckets smaller than this are not paced: a person waits for the walk behind them.
+#: Buckets smaller than this are not paced: a person waits for the sync behind them.
 PACED_FROM = 100
 
 
@@ -125,7 +125,7 @@ class TokenBucket:
         self.blocked_until = max(self.blocked_until, until)
 
     def dump(self) -> str:
-        """The account as JSON."""
+        """The bucket as JSON."""
         return json.dumps(
             {
                 "limit": self.limit,
@@ -139,10 +139,14 @@ class TokenBucket:
 
     @classmethod
     def load(cls, text: str) -> TokenBucket:
-        """The account that `dump` wrote."""
+        """The bucket that `dump` wrote, in this version or another: what it does not name is as in a new bucket."""
         data = json.loads(text)
         return cls(
-            data["limit"], data["window"], dict(map(tuple, data["spent"])), data["blocked_until"], data["pace_at"]
+            data["limit"],
+            data["window"],
+            dict(map(tuple, data.get("spent", ()))),
+            data.get("blocked_until", 0.0),
+            data.get("pace_at", 0.0),
         )
 
     def _is_paced(self, now: float, backlog: bool) -> bool:

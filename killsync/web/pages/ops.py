@@ -5,42 +5,19 @@ Everything comes from the tables that all processes share, so it tells of every 
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Any
 
 import aiohttp_jinja2
 from aiohttp import web
 
-from killsync.observability import counters, overview
-from killsync.web import sessions
+from killsync.observability import counters
+from killsync.web import overview, sessions
 from killsync.web.pages.ops_charts import HOURS, charts, span
 from models import utcnow
 from models.threads import in_db
 
 #: Several operators, or one with several windows, cost the database one look in so many seconds.
 KEEP_SECONDS = 2.0
-
-
-class _Kept:
-    """The overview as it was a moment ago."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self._data: dict[str, Any] = {}
-        self._read_at = float("-inf")
-
-    async def read(self) -> dict[str, Any]:
-        async with self._lock:
-            if time.monotonic() - self._read_at >= KEEP_SECONDS:
-                self._data = await asyncio.get_running_loop().run_in_executor(
-                    None, lambda: overview.gather(exact=False)
-                )
-                self._read_at = time.monotonic()
-            return self._data
-
-
-_KEPT = web.AppKey("overview", _Kept)
 
 
 async def ops(request: web.Request) -> web.Response:
@@ -55,7 +32,7 @@ async def ops(request: web.Request) -> web.Response:
         return aiohttp_jinja2.render_template("message.html", request, context, status=403)
     text = request.query.get("hours", "")
     hours = int(text) if text in map(str, HOURS) else HOURS[0]
-    data = await request.app[_KEPT].read()
+    data = await request.app[overview.OVERVIEW].read(KEEP_SECONDS)
     now = utcnow()
     drawn = await in_db(lambda: charts(counters.slices(*span(now, hours)), now, hours))
     shown: dict[str, Any] = {
@@ -68,5 +45,5 @@ async def ops(request: web.Request) -> web.Response:
 
 def setup(app: web.Application) -> None:
     """Add the route."""
-    app[_KEPT] = _Kept()
+    overview.setup(app)
     app.router.add_get("/ops", ops)

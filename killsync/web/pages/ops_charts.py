@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,8 +14,8 @@ BARS = 60
 #: Hours that may be looked at.
 HOURS = (1, 6, 24)
 
-#: (slice, name, detail, sum, highest), as `tallies.slices` gives them for `span`.
-Figures = list[tuple[int, str, str, int, int]]
+#: As `counters.slices` gives them for `span`.
+Figures = Sequence[tuple[int, str, str, int, int]]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from killsync.esi import schemas
 from killsync.killmails import mapping
 from killsync.settings import project_root
-from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, CORPORATION, SHIP_TYPE, VICTIM_SIDE
+from models.killmails import (
+    ALLIANCE,
+    ATTACKER_SIDE,
+    CHARACTER,
+    CORPORATION,
+    SHIP_TYPE,
+    VICTIM_SIDE,
+    AttackerRow,
+    VictimRow,
+)
 
 REAL = project_root().parent / "shared" / "killmails-real.json"
 STORED_AT = datetime(2026, 8, 18, 12, 30, 15, 250_000, UTC)
@@ -85,8 +94,9 @@ def mapped(body: dict[str, Any]) -> mapping.KillmailRows:
     return mapping.map_killmail(body, DIGEST, STORED_AT)
 
 
-def named(columns: tuple[str, ...], row: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(columns, row, strict=True))
+def decoded(body: dict[str, Any]) -> Any:
+    """*body* as the client of ESI gives it, from the bytes that ESI sends."""
+    return schemas.killmail(json.dumps(body).encode(), body["killmail_id"])
 
 
 def as_stored(moment: str) -> str:
@@ -96,8 +106,8 @@ def as_stored(moment: str) -> str:
 
 def stored_item(body: dict[str, Any]) -> mapping.Item:
     """The item that *body* must become."""
-    row = [body.get(column) for column in mapping.ITEM_COLUMNS if column not in ("killmail_id", "parent_id")]
-    return mapping.Item(tuple(row), tuple(stored_item(inner) for inner in body.get("items", [])))
+    row = {column: body.get(column) for column in mapping.Item._fields if column != "inside"}
+    return mapping.Item(**row, inside=tuple(stored_item(inner) for inner in body.get("items", [])))
 
 
 def all_items(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -111,7 +121,7 @@ def check_whole(body: dict[str, Any]) -> None:
     victim = body["victim"]
     position = victim.get("position", {})
     assert rows.killmail_id == body["killmail_id"]
-    assert named(mapping.KILLMAIL_COLUMNS, rows.killmail) == {
+    assert rows.killmail._asdict() == {
         "killmail_id": body["killmail_id"],
         "killmail_hash": DIGEST,
         "killmail_time": as_stored(body["killmail_time"]),
@@ -121,16 +131,16 @@ def check_whole(body: dict[str, Any]) -> None:
         "attacker_count": len(body["attackers"]),
         "created_at": "2026-08-18 12:30:15.250000+00:00",
     }
-    assert named(mapping.VICTIM_COLUMNS, rows.victim) == {
+    assert rows.victim._asdict() == {
         "killmail_id": body["killmail_id"],
         **{name: victim.get(name) for name in ("character_id", "corporation_id", "alliance_id", "faction_id")},
         "ship_type_id": victim["ship_type_id"],
         "damage_taken": victim["damage_taken"],
         **{f"position_{axis}": position.get(axis) for axis in "xyz"},
     }
-    assert [named(mapping.ATTACKER_COLUMNS, row) for row in rows.attackers] == [
+    assert [row._asdict() for row in rows.attackers] == [
         {
-            **{name: attacker.get(name) for name in mapping.ATTACKER_COLUMNS},
+            **{name: attacker.get(name) for name in AttackerRow._fields},
             "killmail_id": body["killmail_id"],
         }
         for attacker in body["attackers"]
@@ -140,7 +150,7 @@ def check_whole(body: dict[str, Any]) -> None:
 
 @given(bodies)
 def test_every_field_of_a_killmail_lands_in_the_column_of_its_name(body: dict[str, Any]) -> None:
-    schemas.killmail(body, body["killmail_id"])
+    assert decoded(body) == body
     check_whole(body)
 
 
@@ -156,7 +166,7 @@ def test_nothing_of_a_killmail_is_left_out(body: dict[str, Any]) -> None:
         return [value]
 
     def item_leaves(each: mapping.Item) -> list[Any]:
-        return [*each.columns, *(leaf for inner in each.inside for leaf in item_leaves(inner))]
+        return [*each[:-1], *(leaf for inner in each.inside for leaf in item_leaves(inner))]
 
     rows = mapped(body)
     found = [*rows.killmail, *rows.victim, *(value for row in rows.attackers for value in row)]
@@ -169,18 +179,16 @@ def test_nothing_of_a_killmail_is_left_out(body: dict[str, Any]) -> None:
 @given(bodies)
 def test_a_missing_field_is_null_and_never_zero_or_empty(body: dict[str, Any]) -> None:
     rows = mapped(body)
-    killmail = named(mapping.KILLMAIL_COLUMNS, rows.killmail)
+    killmail = rows.killmail._asdict()
     assert {name for name in ("moon_id", "war_id") if killmail[name] is None} == {"moon_id", "war_id"} - set(body)
-    victim = named(mapping.VICTIM_COLUMNS, rows.victim)
-    absent = {
-        name for name in mapping.VICTIM_COLUMNS if name not in body["victim"] and name in KINDS | {"faction_id": 0}
-    }
+    victim = rows.victim._asdict()
+    absent = {name for name in VictimRow._fields if name not in body["victim"] and name in KINDS | {"faction_id": 0}}
     if "position" not in body["victim"]:
         absent |= {"position_x", "position_y", "position_z"}
     assert {name for name, value in victim.items() if value is None} == absent
     for attacker, row in zip(body["attackers"], rows.attackers, strict=True):
-        missing = set(mapping.ATTACKER_COLUMNS) - set(attacker) - {"killmail_id"}
-        assert {name for name, value in named(mapping.ATTACKER_COLUMNS, row).items() if value is None} == missing
+        missing = set(AttackerRow._fields) - set(attacker) - {"killmail_id"}
+        assert {name for name, value in row._asdict().items() if value is None} == missing
 
 
 @given(bodies)
@@ -191,9 +199,9 @@ def test_a_field_that_is_null_is_as_good_as_missing(body: dict[str, Any]) -> Non
     for name in ("character_id", "corporation_id", "alliance_id", "faction_id", "position", "items"):
         spelled["victim"].setdefault(name, None)
     for attacker in spelled["attackers"]:
-        for name in set(mapping.ATTACKER_COLUMNS) - {"killmail_id"}:
+        for name in set(AttackerRow._fields) - {"killmail_id"}:
             attacker.setdefault(name, None)
-    schemas.killmail(spelled, spelled["killmail_id"])
+    assert decoded(spelled) == spelled
     assert mapped(spelled) == mapped(body)
 
 
@@ -207,7 +215,7 @@ def test_nested_items_keep_their_parents_and_their_order(items: list[dict[str, A
         "attackers": [{"damage_done": 1, "final_blow": True}],
     }
     rows = mapped(body)
-    assert [each.columns[0] for each in rows.items] == [each["item_type_id"] for each in items]
+    assert [each.item_type_id for each in rows.items] == [each["item_type_id"] for each in items]
     for each, row in zip(items, rows.items, strict=True):
         assert row.inside == tuple(stored_item(inner) for inner in each.get("items", []))
 
@@ -228,11 +236,11 @@ def test_numbers_of_64_bits_survive(number: int, coordinate: float) -> None:
         "attackers": [{"damage_done": number, "final_blow": True, "weapon_type_id": number}],
     }
     rows = mapped(json.loads(json.dumps(body)))
-    victim = named(mapping.VICTIM_COLUMNS, rows.victim)
-    attacker = named(mapping.ATTACKER_COLUMNS, rows.attackers[0])
+    victim = rows.victim._asdict()
+    attacker = rows.attackers[0]._asdict()
     for value in (
         rows.killmail_id, victim["character_id"], victim["ship_type_id"], victim["damage_taken"],
-        attacker["damage_done"], attacker["weapon_type_id"], rows.items[0].columns[0], rows.items[0].columns[2],
+        attacker["damage_done"], attacker["weapon_type_id"], rows.items[0].item_type_id, rows.items[0].quantity_dropped,
     ):  # fmt: skip
         assert type(value) is int
         assert value == number
@@ -242,7 +250,7 @@ def test_numbers_of_64_bits_survive(number: int, coordinate: float) -> None:
 @given(bodies)
 def test_each_party_is_involved_once_with_the_sides_it_stood_on(body: dict[str, Any]) -> None:
     rows = mapped(body)
-    found = [named(mapping.INVOLVEMENT_COLUMNS, row) for row in rows.involvement]
+    found = [row._asdict() for row in rows.involvement]
     keys = [(row["kind"], row["entity_id"]) for row in found]
     assert len(keys) == len(set(keys))
     on_victim_side = {(kind, body["victim"][name]) for name, kind in KINDS.items() if name in body["victim"]}
@@ -292,9 +300,9 @@ def test_a_moment_of_any_rfc_3339_spelling_is_stored_in_utc(text: str, stored: s
         "victim": {"ship_type_id": 587, "damage_taken": 1},
         "attackers": [{"damage_done": 1, "final_blow": True}],
     }
-    rows = mapped(schemas.killmail(body, 1))
-    assert named(mapping.KILLMAIL_COLUMNS, rows.killmail)["killmail_time"] == stored
-    assert {row[2] for row in rows.involvement} == {stored}
+    rows = mapped(decoded(body))
+    assert rows.killmail._asdict()["killmail_time"] == stored
+    assert {row.killmail_time for row in rows.involvement} == {stored}
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="real killmails are not at hand")
@@ -303,9 +311,10 @@ def test_real_killmails_are_mapped_whole() -> None:
     assert real
     for each in real:
         body = each["killmail"]
-        check_whole(schemas.killmail(body, body["killmail_id"]))
+        assert decoded(body) == body
+        check_whole(body)
         rows = mapping.map_killmail(body, each["killmail_hash"], STORED_AT)
-        assert rows.killmail[1] == each["killmail_hash"]
+        assert rows.killmail.killmail_hash == each["killmail_hash"]
         assert sum(1 + len(row.inside) for row in rows.items) == len(all_items(body))
-        blows = [named(mapping.ATTACKER_COLUMNS, row)["final_blow"] for row in rows.attackers]
+        blows = [row._asdict()["final_blow"] for row in rows.attackers]
         assert blows.count(True) == 1

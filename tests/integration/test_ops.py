@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import peewee
 import pytest
 
 from killsync.leases import acquire
 from killsync.observability import counters, diagnosis, overview
+from killsync.observability.counters import Figure
+from killsync.observability.figures import Overview
 from killsync.web.pages.ops_charts import BARS, charts, span
 from models import connection, utcnow
 from models.db import in_transaction
@@ -25,7 +28,7 @@ from tests.support.web_server import fill, new_universe, served
 NOW = datetime(2026, 3, 4, 12, 30, 30, tzinfo=UTC)
 
 WELL: dict[str, Any] = {
-    "queues": [{"queue_name": name, "consumer_count": 2, "dead_count": 0} for name in ("a", "b")],
+    "queues": [{"queue_name": name, "message_count": 0, "consumer_count": 2, "dead_count": 0} for name in ("a", "b")],
     "broker_in_memory": False, "database_ms": 1.0, "scheduler_seen_seconds": 5, "late_users": 0, "latest_seconds": None,
     "users": {"active": 9, "needs_login": 1, "disabled": 0}, "budgets": [{"bucket": "killmail", "blocked_seconds": 0}],
     "gate": {"blocked_seconds": 0}, "oldest_pending": None,
@@ -34,8 +37,12 @@ WELL: dict[str, Any] = {
 }  # fmt: skip
 
 
+def overview_of(data: dict[str, Any]) -> Overview:
+    return msgspec.convert(data, Overview)
+
+
 def test_nothing_is_wrong_when_all_is_well() -> None:
-    assert diagnosis.problems(WELL) == []
+    assert diagnosis.problems(overview_of(WELL)) == []
 
 
 @pytest.mark.parametrize(
@@ -59,7 +66,7 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
     ],
 )  # fmt: skip
 def test_each_thing_that_is_wrong_is_named_with_what_to_do(change: dict[str, Any], name: str, says: str) -> None:
-    found = diagnosis.problems({**WELL, **change})
+    found = diagnosis.problems(overview_of({**WELL, **change}))
     assert [problem.name for problem in found] == [name]
     assert says in f"{found[0].text} {found[0].what_to_do}"
     assert found[0].what_to_do.endswith((".", "it."))
@@ -74,10 +81,10 @@ def test_rates_are_of_whole_minutes() -> None:
         (this - timedelta(minutes=20), counters.REQUESTS, "killmail|5xx", 5),
         (this - timedelta(minutes=3), counters.TOKENS, "killmail", 20),
     ]
-    rates = overview.rates(found, NOW)
-    assert rates["killmails_per_minute"] == 10 and rates["killmails_last_hour"] == 600
-    assert rates["unchanged_share"] == 0.75 and rates["requests_per_minute"] == 8 and rates["tokens_last_hour"] == 20
-    assert rates["errors_last_hour"]["5xx"] == 5 and rates["failures_last_quarter"] == 0
+    rates = overview.rates([Figure(*each) for each in found], NOW)
+    assert rates.killmails_per_minute == 10 and rates.killmails_last_hour == 600
+    assert rates.unchanged_share == 0.75 and rates.requests_per_minute == 8 and rates.tokens_last_hour == 20
+    assert rates.errors_last_hour["5xx"] == 5 and rates.failures_last_quarter == 0
 
 
 @pytest.mark.parametrize("hours", [1, 6, 24])
@@ -108,7 +115,7 @@ def test_what_is_sampled_is_what_the_tables_hold_however_often(settings: Any) ->
             ("2020-01-01 00:00:00+00:00",),
         )
         for _ in range(3):
-            counters.sample()
+            counters.record_snapshot()
         sums = dict(rows("SELECT name, sum(number) FROM tally WHERE name = 'killmails' GROUP BY name"))
         assert sums == {"killmails": len(ids)}
         assert {
@@ -154,7 +161,7 @@ async def test_the_dashboard_is_for_admins_and_says_what_is_wrong_first(
     assert status == 403 and "ADMIN_CHARACTER_IDS" in page and "Queues" not in page
     fill(new_universe(kills=(4,), characters=8))
     with connection():
-        counters.sample()
+        counters.record_snapshot()
         counters.add(counters.REQUESTS, "killmail|2xx", 4)
         counters.flush()
         for number in range(4):
@@ -217,7 +224,7 @@ def test_figures_reach_the_table_by_themselves_and_survive_a_database_that_is_aw
             raise peewee.OperationalError("connection refused")
         written.extend(values)
 
-    later = counters.Later(write)
+    later = counters.BufferedSums(write)
     for _ in range(3):
         later.add(("minute", "name"), 1, 10)
     wait_until(lambda: tried == [1], "it was tried", 5)

@@ -29,9 +29,8 @@ async def test_a_token_verifies_on_a_host_whose_clock_is_two_minutes_off(simulat
 
 
 def test_what_a_host_with_a_wrong_clock_plans_is_due_at_the_right_moment(settings: Any) -> None:
-    from killsync.sync import due as polling
-    from killsync.sync import runs
-    from killsync.sync.runs import PageState
+    from killsync.sync import lists, user_polls
+    from killsync.sync.lists import PageState
     from models import connection, utcnow
     from models.fields import from_any
     from models.sql import rows, run
@@ -41,14 +40,14 @@ def test_what_a_host_with_a_wrong_clock_plans_is_due_at_the_right_moment(setting
         with connection():
             run(f"INSERT INTO \"user\" (character_id, character_name) VALUES ({100 + minutes}, 'Somebody')")
             (user_id,) = rows('SELECT max(id) FROM "user"')[0]
-            leased = runs.lease_list(user_id, "character", 100 + minutes, "holder", "message", 60)
-            assert isinstance(leased, runs.ListState)
+            leased = lists.lease(user_id, "character", 100 + minutes, "holder", "message", 60).leased
+            assert leased is not None
             with time_machine.travel(utcnow() + datetime.timedelta(minutes=minutes), tick=True):
-                runs.store_page(leased.list_id, 1, PageState("etag", None, utcnow() + soon, 1))
-                mine = runs.page_state(leased.list_id, 1).expires_at
+                lists.store_page(leased.list_id, 1, PageState("etag", None, utcnow() + soon, 1))
+                mine = lists.page_state(leased.list_id, 1).expires_at
                 assert mine is not None and abs(mine - utcnow() - soon) < datetime.timedelta(seconds=5)
-                polling.record_sync(user_id, utcnow() + soon)
-            told = runs.page_state(leased.list_id, 1).expires_at
+                user_polls.record_sync(user_id, utcnow() + soon)
+            told = lists.page_state(leased.list_id, 1).expires_at
             due = from_any(rows('SELECT next_sync_at FROM "user" WHERE id = %s', (user_id,))[0][0])
             for moment in (told, due):
                 assert moment is not None and abs(moment - utcnow() - soon) < datetime.timedelta(seconds=5), minutes

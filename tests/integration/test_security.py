@@ -26,6 +26,7 @@ from simulator.faults import Fault
 from tests.support.deployment import CLIENT
 from tests.support.esi_application import SCOPE
 from tests.support.player import Player
+from tests.support.process import change_settings
 from tests.support.web_server import served
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -501,6 +502,112 @@ async def test_many_workers_refresh_one_users_token_once(place: Place) -> None:
     assert place.handle.call(lambda simulator: simulator.sso.refreshes) == before + 1
 
 
+async def overtaken(place: Place, user_id: int) -> tuple[Any, Any]:
+    """What a refresh gives during which the pilot logs in, with more scopes; and the row as the login left it."""
+    from killsync.sso.refresh import access_token
+
+    def hold(simulator: Any) -> int:
+        simulator.faults.append(Fault("/v2/oauth/token", "latency", seconds=3.0, count=1))
+        return int(simulator.sso.refreshes)
+
+    before = place.handle.call(hold)
+    refreshing = asyncio.ensure_future(in_thread(lambda: access_token(user_id)))
+    while place.handle.call(lambda simulator: simulator.sso.refreshes) == before:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.2)  # the SSO has made up its answer, which is under way
+    async with place.player() as player:
+        assert (await player.log_in(place.pilots[0], scopes="corporation")).status == 302
+    assert not refreshing.done()
+    login = stored(place.pilots[0])
+    return await refreshing, login
+
+
+@pytest.mark.parametrize("answer", ["new tokens", "invalid_grant"])
+async def test_a_login_during_a_refresh_stands(place: Place, answer: str) -> None:
+    from killsync import settings as settings_module
+    from killsync.sso.vault import Vault
+
+    user_id = await logged_in(place)
+    if answer == "invalid_grant":
+        place.handle.call(lambda simulator: simulator.sso.refresh_tokens.clear())
+    token, login = await overtaken(place, user_id)
+    now = stored(place.pilots[0])
+    assert now.status == "active" and "corporation" in now.scopes
+    assert (now.refresh_token, now.access_token, now.scopes, now.expires_at) == (
+        login.refresh_token, login.access_token, login.scopes, login.expires_at,
+    )  # fmt: skip
+    assert token == Vault(settings_module.current().secret_keys).decrypt(now.access_token), "the sync goes on with it"
+
+
+async def test_disconnecting_during_a_refresh_stands(place: Place) -> None:
+    from killsync.accounts import accounts
+    from killsync.sso.errors import Disabled
+    from killsync.sso.refresh import access_token
+
+    user_id = await logged_in(place)
+    place.handle.call(
+        lambda simulator: simulator.faults.append(Fault("/v2/oauth/token", "latency", seconds=1.5, count=1))
+    )
+    refreshing = asyncio.ensure_future(in_thread(lambda: access_token(user_id)))
+    await asyncio.sleep(0.7)
+
+    def disconnect() -> None:
+        with connection():
+            accounts.disconnect(user_id)
+
+    await in_thread(disconnect)
+    with pytest.raises(Disabled):
+        await refreshing
+    now = stored(place.pilots[0])
+    assert (now.status, now.access_token, now.refresh_token) == ("disabled", None, None)
+
+
+@ON_SQLITE
+async def test_keys_that_are_rotated_during_a_refresh_cost_no_token(place: Place) -> None:
+    from killsync import settings as settings_module
+    from killsync.accounts import accounts
+    from killsync.sso.refresh import access_token
+    from killsync.sso.vault import Vault
+
+    user_id = await logged_in(place)
+    vault = Vault(settings_module.current().secret_keys)
+    place.handle.call(
+        lambda simulator: simulator.faults.append(Fault("/v2/oauth/token", "latency", seconds=1.5, count=1))
+    )
+    refreshing = asyncio.ensure_future(in_thread(lambda: access_token(user_id)))
+    await asyncio.sleep(0.7)
+
+    def rotate() -> None:
+        with connection():
+            accounts.rotate_keys(vault.rotate)
+
+    await in_thread(rotate)
+    token = await refreshing
+    now = stored(place.pilots[0])
+    assert vault.decrypt(now.access_token) == token
+    known = place.handle.call(lambda simulator: set(simulator.sso.refresh_tokens))
+    assert vault.decrypt(now.refresh_token) in known, "the token that took the old one's place was stored"
+
+
+async def test_a_login_that_began_before_the_account_was_deleted_makes_a_new_account(place: Place) -> None:
+    async with place.player() as player:
+        await player.log_in(place.pilots[0])
+        begun = await player.browser.get(f"{place.url}/auth/login", allow_redirects=False)
+        chosen = f"{begun.headers['Location']}&auto_character={place.pilots[1]}"
+        approved = await player.browser.get(chosen, allow_redirects=False)
+        old = stored(place.pilots[0]).account_id
+        done = await player.browser.post(
+            f"{place.url}/auth/delete-account", data={"confirm": "delete"}, allow_redirects=False
+        )
+        assert done.status == 303
+        finished = await player.browser.get(approved.headers["Location"], allow_redirects=False)
+        assert finished.status == 302, await finished.text()
+        found = await player.data("{ me { characterId status } myCharacters { characterId } }")
+        assert found["me"] == {"characterId": str(place.pilots[1]), "status": "ACTIVE"}
+        assert len(found["myCharacters"]) == 1
+    assert stored(place.pilots[0]) is None and stored(place.pilots[1]).account_id != old
+
+
 async def test_a_revoked_refresh_token_needs_a_login_and_nothing_more_is_asked(place: Place) -> None:
     from killsync.sso.errors import NeedsLogin
     from killsync.sso.refresh import access_token
@@ -584,16 +691,14 @@ async def test_a_sold_character_loses_its_old_owners_tokens(place: Place) -> Non
 
 
 @ON_SQLITE
-async def test_a_wrong_key_is_a_clear_error_and_no_lost_token(place: Place, monkeypatch: Any) -> None:
-    from killsync import settings as settings_module
+async def test_a_wrong_key_is_a_clear_error_and_no_lost_token(place: Place) -> None:
     from killsync.sso.errors import VaultError
     from killsync.sso.refresh import access_token
     from killsync.sso.vault import generate_key
 
     user_id = await logged_in(place)
     before = stored(place.pilots[0]).refresh_token
-    monkeypatch.setenv("SECRET_KEYS", generate_key())
-    settings_module.current.cache_clear()
+    change_settings(SECRET_KEYS=generate_key())
     with pytest.raises(VaultError, match="SECRET_KEYS"):
         await in_thread(lambda: access_token(user_id))
     assert stored(place.pilots[0]).refresh_token == before

@@ -94,7 +94,7 @@ class Reader:
         assert page is not None
         known = self.known.get(page)
         if known is not None and known.ids is not None and self.now < known.asked_at + CACHE:
-            walk.saw(new_ids=0, items=0, last_page=known.pages)
+            walk.advance(new_ids=0, items=0, last_page=known.pages)
             return True
         if len(self.asked) >= budget:
             return False
@@ -102,15 +102,15 @@ class Reader:
         ids = self.listed.page(page)
         pages = self.listed.pages if self.listed.names_pages else None
         if not ids and page > 1 and self.listed.past_end == "404":
-            walk.saw(new_ids=0, items=0, last_page=None, past_end=True)
+            walk.advance(new_ids=0, items=0, last_page=None, past_end=True)
             self.known[page] = Page(None, None, self.now)
         elif known is not None and known.ids == ids:
-            walk.saw(new_ids=0, items=0, last_page=known.pages)
+            walk.advance(new_ids=0, items=0, last_page=known.pages)
             known.asked_at = self.now
         else:
             new = set(ids) - self.seen
             self.seen |= new
-            walk.saw(new_ids=len(new), items=len(ids), last_page=pages, past_end=not ids)
+            walk.advance(new_ids=len(new), items=len(ids), last_page=pages, past_end=not ids)
             self.known[page] = Page(ids, pages, self.now)
         return True
 
@@ -330,14 +330,14 @@ def test_only_pages_of_history_leave_tokens_to_others(listed: Listed, length: in
     listed.happen(length)
     first = begin(1, None, NOW, 1000)
     assert not first.is_backlog, "a person who just logged in waits for page 1"
-    first.saw(new_ids=1, items=1, last_page=9)
+    first.advance(new_ids=1, items=1, last_page=9)
     assert first.is_backlog
     poll = begin(None, NOW, NOW, 1000)
     assert not poll.is_backlog
-    poll.saw(new_ids=1, items=1, last_page=9)
+    poll.advance(new_ids=1, items=1, last_page=9)
     assert poll.page == 2
     assert not poll.is_backlog, "a second page of news is not history"
-    poll.saw(new_ids=0, items=1, last_page=9)
+    poll.advance(new_ids=0, items=1, last_page=9)
     assert poll.page is None
     assert not poll.is_backlog
 

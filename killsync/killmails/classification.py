@@ -1,0 +1,179 @@
+"""What kind of kill a killmail is: by NPCs, solo, awox, where it happened, and the labels that other killboards know. Pure.
+
+The rules are those of the ecosystem, as zKillboard applies them, so that tools find here what they find there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from killsync.static_data.catalog import Catalog, TypeFacts
+
+SHIP, STRUCTURE = 6, 65
+CAPSULE, SHUTTLE, ROOKIE_SHIP = 29, 31, 237
+#: Corporations that the game itself runs.
+NPC_CORPORATIONS = range(1_000_000, 2_000_000)
+WORMHOLE_REGIONS, ABYSSAL_REGIONS = range(11_000_001, 11_000_034), range(12_000_000, 13_000_000)
+DRIFTER_REGION, POCHVEN = 11_000_033, 10_000_070
+#: Labels of how many attackers there were, besides `#:1` for one alone.
+ATTACKER_STEPS = (2, 5, 10, 25, 50, 100, 1000)
+#: Labels of the total value, ISK.
+VALUE_STEPS = ((1e9, "1b+"), (5e9, "5b+"), (10e9, "10b+"), (100e9, "100b+"), (1e12, "1t+"))
+#: Hours of EVE's day (UTC) in which a part of the world plays most.
+TIME_ZONES = (
+    (range(4), "use"),
+    (range(4, 8), "usw"),
+    (range(8, 14), "au"),
+    (range(14, 17), "ru"),
+    (range(17, 24), "eu"),
+)
+
+
+class SecurityBand(StrEnum):
+    """The kind of space, by its rules of engagement."""
+
+    HIGH = "high"
+    LOW = "low"
+    NULL = "null"
+    WORMHOLE = "wormhole"
+    ABYSSAL = "abyssal"
+    POCHVEN = "pochven"
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What can be said of a killmail when it is stored. What the build does not know is None.
+
+    Attributes:
+        npc: nobody but NPCs killed it, or it was an NPC.
+        solo: one pilot alone killed another's ship.
+        awox: the final blow was dealt by a member of the victim's own corporation.
+        labels: sorted; those of its value are added where that is known.
+    """
+
+    npc: bool
+    solo: bool
+    awox: bool
+    victim_group_id: int | None
+    victim_category_id: int | None
+    constellation_id: int | None
+    region_id: int | None
+    security: SecurityBand | None
+    labels: tuple[str, ...]
+
+
+def classify(body: Mapping[str, Any], moment: datetime, catalog: Catalog) -> Classification:
+    """The classification of a killmail.
+
+    Args:
+        body: a checked answer of GET /killmails/{killmail_id}/{killmail_hash}.
+        moment: its time.
+        catalog: types and systems.
+    """
+    victim, attackers = body["victim"], body["attackers"]
+    ship = catalog.type(victim["ship_type_id"])
+    system = catalog.system(body["solar_system_id"])
+    npc = is_npc(victim, attackers)
+    solo = not npc and is_solo(ship, attackers, catalog)
+    awox = is_awox(victim, attackers, ship)
+    region_id = system.region_id if system else None
+    security = band(system.security_status, system.region_id) if system else None
+    labels = {f"#:{step}+" for step in ATTACKER_STEPS if len(attackers) >= step}
+    labels.update(["#:1"] if len(attackers) == 1 else [])
+    labels.add("npc" if npc else "pvp")
+    labels.update(word for word, is_so in (("solo", solo), ("awox", awox), ("war", bool(body.get("war_id")))) if is_so)
+    labels.update(f"tz:{name}" for hours, name in TIME_ZONES if moment.hour in hours)
+    if ship is not None:
+        labels.update([f"cat:{ship.category_id}"] if ship.category_id is not None else [])
+        labels.update(["capital"] if ship.is_capital else [])
+    if security is not None and region_id is not None:
+        labels.add(f"loc:{place(security, region_id)}")
+    return Classification(
+        npc, solo, awox, ship.group_id if ship else None, ship.category_id if ship else None,
+        system.constellation_id if system else None, region_id, security, tuple(sorted(labels)),
+    )  # fmt: skip
+
+
+def is_npc(victim: Mapping[str, Any], attackers: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether only NPCs killed it, or the victim was one.
+
+    A structure that shoots alone has no pilot but a corporation of players: that is no kill by NPCs.
+    """
+    if victim.get("character_id") is None and is_npc_corporation(victim.get("corporation_id")):
+        return True
+    return not any(
+        attacker.get("character_id") is not None or _is_player_corporation(attacker.get("corporation_id"))
+        for attacker in attackers
+    )
+
+
+def is_solo(ship: TypeFacts | None, attackers: Sequence[Mapping[str, Any]], catalog: Catalog) -> bool:
+    """Whether one pilot alone killed a ship worth the word: no capsule, shuttle or rookie ship. NPCs beside do not count."""
+    if ship is None or ship.category_id != SHIP or ship.group_id in (CAPSULE, SHUTTLE, ROOKIE_SHIP):
+        return False
+    if sum(attacker.get("character_id") is not None for attacker in attackers) != 1:
+        return False
+    return not any(_is_structure(catalog.type(attacker.get("ship_type_id"))) for attacker in attackers)
+
+
+def is_awox(victim: Mapping[str, Any], attackers: Sequence[Mapping[str, Any]], ship: TypeFacts | None) -> bool:
+    """Whether the final blow came from the victim's own corporation of players, but not from the victim."""
+    if ship is None or ship.group_id in (CAPSULE, ROOKIE_SHIP):
+        return False
+    blow = next((attacker for attacker in attackers if attacker.get("final_blow")), None)
+    corporation_id = victim.get("corporation_id")
+    if blow is None or not _is_player_corporation(corporation_id) or blow.get("corporation_id") != corporation_id:
+        return False
+    return blow.get("character_id") is None or blow.get("character_id") != victim.get("character_id")
+
+
+def is_npc_corporation(corporation_id: int | None) -> bool:
+    """Whether a corporation is one that the game runs."""
+    return corporation_id is not None and corporation_id in NPC_CORPORATIONS
+
+
+def _is_player_corporation(corporation_id: int | None) -> bool:
+    return corporation_id is not None and corporation_id >= NPC_CORPORATIONS.stop
+
+
+def _is_structure(facts: TypeFacts | None) -> bool:
+    return facts is not None and facts.category_id == STRUCTURE
+
+
+def band(security_status: float, region_id: int) -> SecurityBand:
+    """The kind of space of a system, by its true security status and its region."""
+    if region_id in WORMHOLE_REGIONS:
+        return SecurityBand.WORMHOLE
+    if region_id in ABYSSAL_REGIONS:
+        return SecurityBand.ABYSSAL
+    if region_id == POCHVEN:
+        return SecurityBand.POCHVEN
+    if security_status >= 0.45:
+        return SecurityBand.HIGH
+    return SecurityBand.LOW if security_status > 0.0 else SecurityBand.NULL
+
+
+def shown_security(security_status: float) -> float:
+    """The security status as the game shows it: one decimal, half up, but nothing above 0.0 shows as 0.0."""
+    if 0.0 < security_status < 0.05:
+        return 0.1
+    return math.floor(security_status * 10 + 0.5) / 10 or 0.0
+
+
+def place(security: SecurityBand, region_id: int) -> str:
+    """The kind of space in the words of labels. Pochven has none of its own and counts as null."""
+    if region_id == DRIFTER_REGION:
+        return "drifter"
+    words = {SecurityBand.HIGH: "highsec", SecurityBand.LOW: "lowsec", SecurityBand.WORMHOLE: "w-space",
+             SecurityBand.ABYSSAL: "abyssal"}  # fmt: skip
+    return words.get(security, "nullsec")
+
+
+def value_labels(total: float) -> list[str]:
+    """The labels of a killmail's total value, ISK."""
+    return [f"isk:{word}" for least, word in VALUE_STEPS if total >= least]

@@ -1,0 +1,196 @@
+"""Queries of whose turn it is: claiming due users for the tick, scheduling their next poll, moving a poll forward.
+
+Only `next_sync_at` decides who is due, so an operator may set it by hand. `claimed_until` says that a message is under way
+for the user; whoever moves polls forward leaves those alone. When a poll should be is decided in `schedule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from peewee import JOIN, Case, Expression, Select, fn
+
+from models.db import in_transaction
+from models.expressions import at, locked, now
+from models.killmails import Involvement, UserKillmail
+from models.sync import CorporationFeed, Membership
+from models.users import ACTIVE, User
+
+#: Newest killmails of a list that are looked at to guess what it will bring.
+MOST_RECENT = 100
+
+
+@dataclass(frozen=True)
+class ClaimedUser:
+    """A user whom a tick has claimed: its message is to be sent."""
+
+    user_id: int
+    priority: int
+
+
+@dataclass(frozen=True)
+class DueUsers:
+    """How many users are due, and how many of them have been for long."""
+
+    due: int
+    late: int
+
+
+@dataclass(frozen=True)
+class StoredKillmail:
+    """A killmail that a list holds, and how many users' lists other than the one asked about name it."""
+
+    killmail_time: datetime
+    others: int
+
+
+@dataclass(frozen=True)
+class UserOnKillmail:
+    """A user of ours who is on a killmail.
+
+    Attributes:
+        user_id: whose.
+        polled_at: when their list was last read.
+        next_sync_at: when it is read next.
+        is_free: no message is under way for them, and no corporation's list brings their killmails.
+    """
+
+    user_id: int
+    polled_at: datetime | None
+    next_sync_at: datetime | None
+    is_free: bool
+
+
+def _is_unclaimed(user: Any = User) -> Expression:
+    unclaimed: Expression = user.claimed_until.is_null() | (user.claimed_until <= now())
+    return unclaimed
+
+
+def _due(priority: int, offset_seconds: float = 0.0) -> Select:
+    """Active users of *priority* whose turn has come: one range of the index `user_turn`."""
+    someone = User.alias()
+    is_due = (someone.status == ACTIVE) & (someone.priority == priority) & (someone.next_sync_at <= now(offset_seconds))
+    users: Select = someone.select(someone.id).where(is_due)
+    return users.order_by(someone.next_sync_at)
+
+
+def _priorities() -> list[int]:
+    """The priorities that active users have, highest first: one step in the index for each."""
+    someone = User.alias()
+    highest = User.select(fn.MAX(User.priority)).where(User.status == ACTIVE)
+    found = highest.cte("priorities", recursive=True, columns=("priority",))
+    lower = someone.select(fn.MAX(someone.priority)).where(
+        (someone.status == ACTIVE) & (someone.priority < found.c.priority)
+    )
+    found = found.union_all(Select((found,), [lower]).where(found.c.priority.is_null(False)))
+    rows = found.select_from(found.c.priority).where(found.c.priority.is_null(False))
+    return [row.priority for row in rows.namedtuples()]
+
+
+def _all_of(taken: Any) -> Callable[[], list[User]]:
+    return lambda: list(taken.execute())
+
+
+def claim_due_users(limit: int, claim_seconds: float) -> list[ClaimedUser]:
+    """Take up to *limit* users that are due, those of a higher priority first, then those who have waited longest.
+
+    Their next turn moves *claim_seconds* on, so no tick takes a user again while a sync of theirs is under way; a sync
+    that ends schedules the real next turn.
+    """
+    claimed: list[ClaimedUser] = []
+    for priority in _priorities() if limit > 0 else ():
+        due = locked(_due(priority).limit(limit - len(claimed)), skip=True)
+        taken = User.update(next_sync_at=now(claim_seconds), claimed_until=now(claim_seconds)).where(User.id.in_(due))
+        users: list[User] = in_transaction(_all_of(taken.returning(User.id, User.priority)))
+        claimed += [ClaimedUser(user.id, user.priority) for user in users]
+        if len(claimed) >= limit:
+            break
+    return claimed
+
+
+def count_due(late_seconds: float, most: int = 1_000_000_000) -> DueUsers:
+    """How many users are due, and how many of them have been for longer than *late_seconds*; counted up to *most* each."""
+
+    def count(offset_seconds: float) -> int:
+        found = 0
+        for priority in _priorities():
+            found += int(_due(priority, offset_seconds).limit(most - found).count())
+        return found
+
+    due = count(0.0)
+    return DueUsers(due, min(due, count(-late_seconds)))
+
+
+def record_sync(user_id: int, next_sync_at: datetime) -> None:
+    """A user's list was read; schedule the next poll."""
+    read = User.update(last_killmail_sync_at=now(), next_sync_at=at(next_sync_at), claimed_until=None, updated_at=now())
+    in_transaction(read.where(User.id == user_id).execute)
+
+
+def schedule_next(user_id: int, next_sync_at: datetime) -> None:
+    """Schedule the next poll of a user whose sync did not get through."""
+    in_transaction(User.update(next_sync_at=at(next_sync_at), claimed_until=None).where(User.id == user_id).execute)
+
+
+def hold(user_id: int, seconds: float) -> None:
+    """A message is under way for the user: no tick takes it, and nothing moves its poll forward, for *seconds*."""
+    held = User.update(next_sync_at=now(seconds), claimed_until=now(seconds))
+    in_transaction(held.where((User.id == user_id) & (User.status == ACTIVE)).execute)
+
+
+def is_claimed(user_id: int) -> bool:
+    """Whether a message that a tick sent for the user is still wanted: nobody has scheduled a turn since."""
+    return bool(User.select(User.id).where((User.id == user_id) & User.claimed_until.is_null(False)).exists())
+
+
+def recent_killmails(kind: int, entity_id: int, user_id: int = 0) -> list[StoredKillmail]:
+    """The newest killmails of a character or corporation, and how many users' lists other than *user_id*'s name each."""
+    others = UserKillmail.select(fn.COUNT(UserKillmail.user_id)).where(
+        (UserKillmail.killmail_id == Involvement.killmail_id) & (UserKillmail.user_id != user_id)
+    )
+    newest: Iterable[Any] = (
+        Involvement.select(Involvement.killmail_time, others.alias("others"))
+        .where((Involvement.kind == kind) & (Involvement.entity_id == entity_id))
+        .order_by(Involvement.killmail_time.desc())
+        .limit(MOST_RECENT)
+        .namedtuples()
+    )
+    return [StoredKillmail(row.killmail_time, row.others) for row in newest]
+
+
+def users_on(character_ids: Sequence[int]) -> list[UserOnKillmail]:
+    """Our active users among the characters of a killmail. One look-up in the index of character ids."""
+    is_read = (CorporationFeed.corporation_id == Membership.corporation_id) & (CorporationFeed.works_until > now())
+    found: Iterable[Any] = (
+        User.select(
+            User.id,
+            User.last_killmail_sync_at,
+            User.next_sync_at,
+            (_is_unclaimed() & CorporationFeed.corporation_id.is_null()).alias("is_free"),
+        )
+        .join(Membership, JOIN.LEFT_OUTER, on=(Membership.user_id == User.id))
+        .join(CorporationFeed, JOIN.LEFT_OUTER, on=is_read)
+        .where(User.character_id.in_(list(character_ids)) & (User.status == ACTIVE))
+        .namedtuples()
+    )
+    return [UserOnKillmail(row.id, row.last_killmail_sync_at, row.next_sync_at, bool(row.is_free)) for row in found]
+
+
+def move_forward(polls: Sequence[tuple[int, datetime]]) -> int:
+    """Poll users sooner than scheduled, never later; how many were moved. Users whose row is busy are left as they are.
+
+    Args:
+        polls: (user id, moment of the poll).
+    """
+    if not polls:
+        return 0
+    someone = User.alias()
+    sooner = Case(None, [(User.id == user_id, at(moment)) for user_id, moment in polls])
+    chosen = someone.id.in_([user_id for user_id, _ in polls]) & _is_unclaimed(someone)
+    # Locked in the order of ids and without waiting: two saves of one fight never stand in each other's way.
+    free = locked(someone.select(someone.id).where(chosen).order_by(someone.id), skip=True)
+    moved = User.update(next_sync_at=sooner).where(User.id.in_(free) & (User.next_sync_at > sooner))
+    return int(in_transaction(moved.execute))

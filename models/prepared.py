@@ -10,7 +10,8 @@ from typing import Any
 
 from peewee import Entity, Node, Select, Value, fn
 
-from models.db import database, is_postgres
+from models.db import database
+from models.expressions import either
 from models.sql import all_rows
 
 
@@ -59,7 +60,7 @@ class Prepared:
         return all_rows(database.execute_sql(written.text, parameters))
 
     def _write(self) -> _Written:
-        marks = tuple(Ids(is_array=is_postgres()) for _ in range(self._count))
+        marks = tuple(Ids(is_array=either(postgres=True, sqlite=False)) for _ in range(self._count))
         text, parameters = self._build(*marks).sql()
         written = self._written[type(database.obj)] = _Written(text, list(parameters), marks)
         return written

@@ -17,6 +17,7 @@ from killsync.killmails.entity_names import PARTY_COLUMNS, EntityNames
 from killsync.killmails.filter import BOTH_SIDES, Filter
 from killsync.killmails.killmail import Attacker, Item, Killmail, Position, Victim
 from models import killmails as tables
+from models.expressions import one_of
 from models.fields import moment, to_text
 from models.killmails import Involvement, KillmailRef
 from models.prepared import Ids, Prepared
@@ -75,12 +76,8 @@ def page_ids(chosen: Filter, limit: int, after: Place | None) -> list[int]:
 
 def _involves(involvement: Any, kind: int, ids: Sequence[int], sides: int) -> Any:
     """That a row of *involvement* is of one of the parties, on one of the sides."""
-    condition = (involvement.kind == kind) & _is_one_of(involvement.entity_id, ids)
+    condition = (involvement.kind == kind) & one_of(involvement.entity_id, ids)
     return condition if sides == BOTH_SIDES else condition & (involvement.sides.bin_and(sides) != 0)
-
-
-def _is_one_of(column: Any, ids: Sequence[int]) -> Any:
-    return column == ids[0] if len(ids) == 1 else column.in_(ids)
 
 
 def _also_involved(source: Any, kind: int, ids: Sequence[int], sides: int) -> Any:

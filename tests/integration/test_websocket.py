@@ -212,9 +212,9 @@ async def test_a_slow_subscriber_misses_the_oldest_and_is_told_how_many(
     hub_kind = events.KILLMAIL_SAVED
     subscriber = events.Subscriber(hub_kind, lambda _: True)
     for number in range(12):
-        subscriber.offer(number)
-    assert await subscriber.take() == (7, 7)
-    assert await subscriber.take() == (8, 0)
+        subscriber.put(number)
+    assert await subscriber.next() == (7, 7)
+    assert await subscriber.next() == (8, 0)
 
 
 @pytest.mark.slow

@@ -28,13 +28,13 @@ from models.static_data import (
 )
 from models.sync import CorporationFeed, Lease, ListPage, MailList, Membership, SyncRun
 from models.users import Account, LoginAttempt, User, WebSession
-from models.webhooks import EventReader, Webhook, WebhookDelivery
+from models.webhooks import EventGap, EventReader, Webhook, WebhookDelivery
 
 TABLES = (
     Account, User, WebSession, LoginAttempt,
     KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, Involvement,
     *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage, Event,
-    Lease, Webhook, WebhookDelivery, EventReader, Tally,
+    Lease, Webhook, WebhookDelivery, EventReader, EventGap, Tally,
     ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild,
 )  # fmt: skip
 
@@ -51,6 +51,7 @@ __all__ = [
     "EsiBucket",
     "EsiUsage",
     "Event",
+    "EventGap",
     "EventReader",
     "Faction",
     "Involvement",

@@ -59,16 +59,29 @@ def lift_time_limit() -> None:
     evaluate(either(postgres=fn.set_config("statement_timeout", "0", True), sqlite=Value(None)))
 
 
-def locked(query: Q, *, skip: bool = False) -> Q:
+def locked(query: Q, *, skip: bool = False, of: Any = None) -> Q:
     """*query* so that it locks the rows that it finds until the transaction ends; with *skip* it passes over locked ones.
 
-    SQLite has one writer at a time and needs no lock.
+    *of* is the model whose rows are locked, where the query joins others. SQLite has one writer at a time and needs no
+    lock.
     """
     if not is_postgres():
         return query
     selected: Any = query
-    locking: Q = selected.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE")
+    locking: Q = selected.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE", of=of)
     return locking
+
+
+def kept(query: Q) -> Q:
+    """*query* so that nobody deletes the rows that it finds until the transaction ends; they can be changed meanwhile."""
+    selected: Any = query
+    return either(postgres=selected.for_update("FOR KEY SHARE"), sqlite=query)
+
+
+def later_of(column: Any, moment: Node) -> Node:
+    """The later of the moment in *column*, which may be empty, and *moment*."""
+    later: Node = either(postgres=fn.GREATEST, sqlite=fn.MAX)(fn.COALESCE(column, moment), moment)
+    return later
 
 
 def epoch_of(column: Node) -> Any:

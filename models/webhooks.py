@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import BigAutoField, BigIntegerField, IntegerField, TextField
+from peewee import BigAutoField, BigIntegerField, BooleanField, IntegerField, TextField
 
 from models.fields import BaseModel, UtcDateTimeField, utcnow
 
@@ -17,7 +17,11 @@ DISABLED = "disabled"
 
 
 class Webhook(BaseModel):
-    """One address of one account. Killmails stored before `since` are none of its business."""
+    """One address of one account. Killmails stored before `since` are none of its business.
+
+    Nothing is sent before `wait_until`; `asked_until` is the part of it that its receiver asked for. `is_slow`: it took
+    long to answer the last time.
+    """
 
     id = BigAutoField()
     account_id = BigIntegerField(index=True)
@@ -37,6 +41,8 @@ class Webhook(BaseModel):
     last_delivered_at = UtcDateTimeField(null=True)
     due_at = UtcDateTimeField(default=utcnow)
     wait_until = UtcDateTimeField(null=True)
+    asked_until = UtcDateTimeField(null=True)
+    is_slow = BooleanField(default=False)
     leased_by = TextField(null=True)
     leased_until = UtcDateTimeField(null=True)
     created_at = UtcDateTimeField(default=utcnow)
@@ -62,10 +68,23 @@ class WebhookDelivery(BaseModel):
 
 
 class EventReader(BaseModel):
-    """Up to which event a reader of the event table has seen everything."""
+    """How far a reader of the event table has come; there is a row as long as somebody wants its events.
+
+    Up to `last_id` it has seen everything that there will ever be, up to `read_id` everything but `EventGap`.
+    """
 
     name = TextField(primary_key=True)
     last_id = BigIntegerField()
+    read_id = BigIntegerField(default=0)
 
     class Meta:
         table_name = "event_reader"
+
+
+class EventGap(BaseModel):
+    """An id below `read_id` with which no event was visible yet: its transaction may still be writing."""
+
+    event_id = BigIntegerField(primary_key=True)
+
+    class Meta:
+        table_name = "event_gap"

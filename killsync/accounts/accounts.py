@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from killsync.webhooks.queries import delete_all as delete_webhooks
 from killsync.webhooks.queries import rotate_secrets
 from models.db import in_transaction
 from models.events import Event
@@ -18,7 +19,6 @@ from models.fields import utcnow
 from models.killmails import UserKillmail
 from models.sync import CorporationFeed, ListPage, MailList, Membership, SyncRun
 from models.users import ACTIVE, DISABLED, NEEDS_LOGIN, Account, LoginAttempt, User, WebSession
-from models.webhooks import Webhook, WebhookDelivery
 
 SESSION_LIFE = timedelta(days=30)
 ATTEMPT_LIFE = timedelta(minutes=10)
@@ -120,13 +120,11 @@ def delete_account(account_id: int) -> None:
             user.id for user in locked(User.select(User.id).where(User.account_id == account_id).order_by(User.id))
         ]
         lists = MailList.select(MailList.id).where(MailList.user_id.in_(users))
-        webhooks = Webhook.select(Webhook.id).where(Webhook.account_id == account_id)
         for model in (UserKillmail, SyncRun, Event, Membership):
             model.delete().where(model.user_id.in_(users)).execute()
         ListPage.delete().where(ListPage.list_id.in_(lists)).execute()
         MailList.delete().where(MailList.user_id.in_(users)).execute()
-        WebhookDelivery.delete().where(WebhookDelivery.webhook_id.in_(webhooks)).execute()
-        Webhook.delete().where(Webhook.account_id == account_id).execute()
+        delete_webhooks(account_id)
         CorporationFeed.update(user_id=None).where(CorporationFeed.user_id.in_(users)).execute()
         WebSession.delete().where(WebSession.account_id == account_id).execute()
         User.delete().where(User.id.in_(users)).execute()

@@ -62,6 +62,10 @@ class Event:
     user_id: int | None
 
 
+class CannotEvaluate(Exception):
+    """A subscriber's own condition failed."""
+
+
 @dataclass(eq=False)
 class Subscriber:
     """One reader of events of one kind; when it is slow it misses the oldest, and `next` says how many."""
@@ -70,11 +74,18 @@ class Subscriber:
     wants: Callable[[Any], bool]
     _waiting: deque[Any] = field(default_factory=deque)
     _dropped: int = 0
+    _failure: Exception | None = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, value: Any) -> None:
-        """Queue a killmail or sync run for it, if it wants it."""
-        if not self.wants(value):
+        """Queue a killmail or sync run for it, if it wants it. A subscriber that cannot be asked ends, it alone."""
+        try:
+            if self._failure is not None or not self.wants(value):
+                return
+        except Exception as error:
+            log.exception("subscriber not evaluated", kind=self.kind)
+            self._failure = error
+            self._ready.set()
             return
         if len(self._waiting) >= MOST_WAITING:
             self._waiting.popleft()
@@ -83,8 +94,14 @@ class Subscriber:
         self._ready.set()
 
     async def next(self) -> tuple[Any, int]:
-        """The next killmail or sync run, and how many were missed before it."""
+        """The next killmail or sync run, and how many were missed before it.
+
+        Raises:
+            CannotEvaluate: what it wants could not be found out.
+        """
         while not self._waiting:
+            if self._failure is not None:
+                raise CannotEvaluate("what this subscription wants cannot be evaluated") from self._failure
             self._ready.clear()
             await self._ready.wait()
         dropped, self._dropped = self._dropped, 0

@@ -12,6 +12,7 @@ from models.events import Event
 from models.expressions import either, now
 from models.fields import UtcDateTimeField, utcnow
 from models.sql import rows
+from models.webhooks import EventReader
 
 
 def emit(kind: str, subject_id: int, user_id: int | None = None) -> None:
@@ -41,8 +42,9 @@ def emit_each(kind: str, subjects: Sequence[tuple[int, int | None]]) -> None:
 
 
 def prune(keep_seconds: float) -> int:
-    """Delete events that every listener has long seen; the number deleted."""
-    return int(Event.delete().where(Event.created_at < now(-keep_seconds)).execute())
+    """Delete events of long ago that every reader has read, however long it was away; the number deleted."""
+    behind = EventReader.select(EventReader.name).where(EventReader.last_id < Event.id)
+    return int(Event.delete().where(Event.created_at < now(-keep_seconds), ~fn.EXISTS(behind)).execute())
 
 
 def all_visible_before() -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from killsync.killmails.killmail import Killmail, KillmailSummary
 from models.fields import to_text
@@ -40,9 +40,13 @@ def read_cursor(cursor: str) -> Place:
     try:
         text = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode()
         moment, _, number = text.partition("|")
-        place = Place(datetime.fromisoformat(moment), int(number))
-        if place.killmail_time.tzinfo is None or not 0 <= place.killmail_id < 2**63 or len(cursor) > _MOST_CHARACTERS:
+        time = datetime.fromisoformat(moment)
+        if time.tzinfo is None or len(cursor) > _MOST_CHARACTERS:
+            raise ValueError
+        # In UTC: the first and last days of the calendar do not have every offset.
+        place = Place(time.astimezone(UTC), int(number))
+        if not 0 <= place.killmail_id < 2**63:
             raise ValueError
         return place
-    except (ValueError, binascii.Error):
+    except (ValueError, OverflowError, binascii.Error):
         raise BadCursor("this cursor is not one of this server's") from None

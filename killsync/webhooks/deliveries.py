@@ -2,45 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import Node, fn
+from peewee import Case, Node, fn
 
-from killsync.webhooks.filter import WebhookFilter
+from killsync.webhooks.filter import BadFilter, WebhookFilter
+from killsync.webhooks.giving_up import disable, unusable
+from killsync.webhooks.policy import Consequence, Failures
+from killsync.webhooks.slots import Lane
 from models.db import in_transaction
-from models.expressions import locked, now
+from models.expressions import later_of, locked, now
+from models.fields import utcnow
 from models.users import User
-from models.webhooks import ACTIVE, DISABLED, Webhook, WebhookDelivery
+from models.webhooks import ACTIVE, Webhook, WebhookDelivery
 
 DELIVERED, REFUSED, GONE = "delivered", "refused", "gone"
 
 
-def claim_due(limit: int, seconds: float) -> list[int]:
-    """Active webhooks that have something to deliver, are due and are with no worker; left alone for *seconds*."""
+def _may_send(webhook: Any) -> Node:
+    """Nobody asked for a pause that still lasts."""
+    condition: Node = webhook.wait_until.is_null() | (webhook.wait_until <= now())
+    return condition
+
+
+def claim_due(limit: int, seconds: float, *, is_slow: bool = False) -> list[int]:
+    """Active webhooks that have something to deliver, are due and are with no worker; left alone for *seconds*.
+
+    In the order in which they are to be sent to workers. Accounts take turns: whose webhooks are with fewer workers comes
+    first. Slow receivers are claimed apart from the others.
+    """
+    other = Webhook.alias()
+    is_with_a_worker = (other.leased_until > now()) | ((other.due_at > now()) & _may_send(other))
+    at_work = other.select(fn.COUNT(other.id)).where(other.account_id == Webhook.account_id, is_with_a_worker)
     waiting = WebhookDelivery.select(WebhookDelivery.id).where(
         WebhookDelivery.webhook_id == Webhook.id, WebhookDelivery.ended_at.is_null()
     )
+    place = fn.ROW_NUMBER().over(partition_by=[Webhook.account_id], order_by=[Webhook.due_at, Webhook.id])
     due = (
-        Webhook.select(Webhook.id)
+        Webhook.select(Webhook.id, (place + at_work).alias("turn"))
         .where(
             Webhook.status == ACTIVE,
+            Webhook.is_slow == is_slow,
             Webhook.due_at <= now(),
-            fn.COALESCE(Webhook.wait_until, Webhook.due_at) <= now(),
+            _may_send(Webhook),
             fn.COALESCE(Webhook.leased_until, Webhook.due_at) <= now(),
             fn.EXISTS(waiting),
         )
-        .order_by(Webhook.due_at)
+        .alias("due")
+    )
+    # Looked at again when the row is locked: another process may have claimed it meanwhile.
+    claimable = (
+        Webhook.select(Webhook.id)
+        .join(due, on=(due.c.id == Webhook.id))
+        .where(Webhook.due_at <= now())
+        .order_by(due.c.turn, Webhook.due_at)
         .limit(limit)
     )
-    claiming = Webhook.update(due_at=now(seconds)).where(Webhook.id.in_(locked(due, skip=True))).returning(Webhook.id)
-    return [row.id for row in in_transaction(lambda: list(claiming.namedtuples().execute()))]
+
+    def work() -> list[int]:
+        ids = [row.id for row in locked(claimable, skip=True, of=Webhook).namedtuples()]
+        if ids:
+            Webhook.update(due_at=now(seconds)).where(Webhook.id.in_(ids)).execute()
+        return ids
+
+    return in_transaction(work)
 
 
 def unclaim(webhook_id: int) -> None:
     """Nobody could work on a claimed webhook: it is due again, behind those that are due already."""
     in_transaction(Webhook.update(due_at=now()).where(Webhook.id == webhook_id, Webhook.due_at > now()).execute)
+
+
+def lane_of(webhook_id: int) -> Lane | None:
+    """Which slot a delivery to it takes; None when it is gone or not active."""
+    found = (
+        Webhook.select(Webhook.account_id, Webhook.is_slow)
+        .where(Webhook.id == webhook_id, Webhook.status == ACTIVE)
+        .first()
+    )
+    return Lane(found.account_id, found.is_slow) if found else None
 
 
 @dataclass(frozen=True)
@@ -54,8 +97,6 @@ class Target:
     url: str
     secret: str | None
     filter: WebhookFilter
-    failures: int
-    failing_since: datetime | None
     character_ids: tuple[int, ...]
 
 
@@ -74,21 +115,36 @@ def lease(webhook_id: int, holder: str, message_id: str, seconds: float) -> Targ
 
     *holder* begins with *message_id*: a message that comes again was taken from a worker that died, and takes over.
     """
+    is_free = (
+        Webhook.leased_until.is_null()
+        | (Webhook.leased_until <= now())
+        | Webhook.leased_by.startswith(f"{message_id}:")
+    )
+    return _take(webhook_id, holder, seconds, is_free)
 
+
+def renew(webhook_id: int, holder: str, seconds: float) -> Target | None:
+    """Keep a webhook for *seconds* more, as it is now: its owner may have changed it.
+
+    None when it is paused, deleted or given up, a pause was asked for, or another worker took over.
+    """
+    return _take(webhook_id, holder, seconds, Webhook.leased_by == holder)
+
+
+def _take(webhook_id: int, holder: str, seconds: float, may_take: Node) -> Target | None:
     def work() -> Target | None:
-        is_ready = Webhook.wait_until.is_null() | (Webhook.wait_until <= now())
-        is_free = (
-            Webhook.leased_until.is_null()
-            | (Webhook.leased_until <= now())
-            | Webhook.leased_by.startswith(f"{message_id}:")
-        )
         leasing = (
             Webhook.update(leased_by=holder, leased_until=now(seconds))
-            .where(Webhook.id == webhook_id, Webhook.status == ACTIVE, is_ready, is_free)
+            .where(Webhook.id == webhook_id, Webhook.status == ACTIVE, _may_send(Webhook), may_take)
             .returning(Webhook)
         )
         webhook = next(iter(leasing.execute()), None)
         if webhook is None:
+            return None
+        try:
+            chosen = WebhookFilter.load(webhook.wants)
+        except BadFilter as error:
+            disable(webhook_id, unusable(error))
             return None
         pilots = User.select(User.character_id).where(User.account_id == webhook.account_id).namedtuples()
         return Target(
@@ -98,9 +154,7 @@ def lease(webhook_id: int, holder: str, message_id: str, seconds: float) -> Targ
             kind=webhook.kind,
             url=webhook.url,
             secret=webhook.secret,
-            filter=WebhookFilter.load(webhook.wants),
-            failures=webhook.failures,
-            failing_since=webhook.failing_since,
+            filter=chosen,
             character_ids=tuple(pilot.character_id for pilot in pilots),
         )
 
@@ -132,18 +186,23 @@ def next_waiting(webhook_id: int) -> Waiting | None:
     return Waiting(delivery.id, delivery.killmail_id, delivery.created_at, delivery.attempts)
 
 
-def record_delivery(webhook_id: int, delivery_id: int, holder: str, pause: float, lease_seconds: float) -> bool:
+def record_delivery(
+    webhook_id: int, delivery_id: int, holder: str, pause: float, lease_seconds: float, *, is_slow: bool = False
+) -> bool:
     """Its receiver has it; the next one not before *pause* seconds. False when another worker took over meanwhile."""
 
     def work() -> bool:
+        is_open = WebhookDelivery.select().where(WebhookDelivery.id == delivery_id, WebhookDelivery.ended_at.is_null())
         updating = Webhook.update(
-            delivered=Webhook.delivered + 1,
+            # Run again after a commit whose answer was lost, this counts nothing.
+            delivered=Webhook.delivered + Case(None, ((fn.EXISTS(is_open), 1),), 0),
             last_delivered_at=now(),
             failures=0,
             failing_since=None,
             last_error=None,
-            wait_until=now(pause) if pause > 0 else None,
+            is_slow=is_slow,
             leased_until=now(lease_seconds),
+            **(_pause(pause, pause) if pause > 0 else {}),
         )
         held = updating.where(_held(webhook_id, holder)).execute()
         _end(delivery_id, DELIVERED)
@@ -159,45 +218,80 @@ def skip(delivery_id: int, outcome: str) -> None:
 
 def _end(delivery_id: int, outcome: str) -> None:
     WebhookDelivery.update(ended_at=now(), outcome=outcome, attempts=WebhookDelivery.attempts + 1).where(
-        WebhookDelivery.id == delivery_id
+        WebhookDelivery.id == delivery_id, WebhookDelivery.ended_at.is_null()
     ).execute()
 
 
-def defer(webhook_id: int, holder: str, seconds: float) -> None:
-    """Through no fault of anybody: the next try not before *seconds*."""
-    deferring = Webhook.update(**_not_before(seconds)).where(_held(webhook_id, holder))
+def defer(webhook_id: int, holder: str, seconds: float, *, asked: float = 0.0) -> None:
+    """Through no fault of anybody: the next try not before *seconds*. *asked*: so long by its receiver's wish."""
+    deferring = Webhook.update(**_give_back(seconds, asked)).where(_held(webhook_id, holder))
     in_transaction(deferring.execute)
 
 
-def _not_before(seconds: float) -> dict[str, Any]:
-    return {"wait_until": now(seconds), "due_at": now(seconds), "leased_by": None, "leased_until": None}
+def _pause(seconds: float, asked: float = 0.0) -> dict[str, Any]:
+    """Nothing before *seconds*: a longer pause, of this receiver or of all of its kind, stays as it is."""
+    values: dict[str, Any] = {"wait_until": later_of(Webhook.wait_until, now(seconds))}
+    if asked > 0:
+        values["asked_until"] = later_of(Webhook.asked_until, now(asked))
+    return values
+
+
+def _give_back(seconds: float, asked: float = 0.0) -> dict[str, Any]:
+    return {**_pause(seconds, asked), "due_at": now(seconds), "leased_by": None, "leased_until": None}
 
 
 def defer_kind(kind: str, seconds: float) -> None:
     """A receiver asked every sender of ours to pause: Discord's global limit."""
-    is_sooner = Webhook.wait_until.is_null() | (Webhook.wait_until < now(seconds))
-    in_transaction(Webhook.update(wait_until=now(seconds)).where(Webhook.kind == kind, is_sooner).execute)
+    of_kind = locked(Webhook.select(Webhook.id).where(Webhook.kind == kind).order_by(Webhook.id))
+    in_transaction(Webhook.update(**_pause(seconds, seconds)).where(Webhook.id.in_(of_kind)).execute)
 
 
-def record_failure(webhook_id: int, delivery_id: int, holder: str, reason: str, seconds: float) -> None:
-    """It was not taken: note why, next try in *seconds*."""
+def record_pause(webhook_id: int, seconds: float) -> None:
+    """Its receiver asked for a pause outside a delivery."""
+    in_transaction(Webhook.update(**_pause(seconds, seconds)).where(Webhook.id == webhook_id).execute)
 
-    def work() -> None:
-        WebhookDelivery.update(attempts=WebhookDelivery.attempts + 1).where(WebhookDelivery.id == delivery_id).execute()
+
+def record_failure(
+    target: Target,
+    delivery_id: int,
+    holder: str,
+    reason: str,
+    judge: Callable[[Failures], Consequence],
+    *,
+    is_slow: bool = False,
+) -> Consequence | None:
+    """It was not taken: note why, and do what *judge* makes of the failures that the webhook has by now.
+
+    None, and nothing is noted, when another worker took over, or the address that failed is no longer the webhook's. The
+    lease is given back, unless the message is left out and the next one can follow.
+    """
+
+    def work() -> Consequence | None:
+        is_it = (_held(target.webhook_id, holder)) & (Webhook.url == target.url)
+        webhook = locked(Webhook.select().where(is_it)).first()
+        if webhook is None:
+            return None
+        delivery = WebhookDelivery.id == delivery_id
+        attempts: int | None = WebhookDelivery.select(WebhookDelivery.attempts).where(delivery).scalar()
+        lasting = utcnow() - webhook.failing_since if webhook.failing_since else timedelta(0)
+        found = judge(Failures(webhook.failures + 1, lasting, (attempts or 0) + 1))
+        if webhook.status == ACTIVE and found.disable is not None:
+            disable(target.webhook_id, found.disable)
+        goes_on = found.skip and found.disable is None
         Webhook.update(
             failures=Webhook.failures + 1,
             last_error=reason[:300],
             failing_since=fn.COALESCE(Webhook.failing_since, now()),
-            **_not_before(seconds),
-        ).where(_held(webhook_id, holder)).execute()
+            is_slow=is_slow,
+            **({} if goes_on else _give_back(found.pause, found.asked)),
+        ).where(Webhook.id == target.webhook_id).execute()
+        if found.skip:
+            _end(delivery_id, REFUSED)
+        else:
+            WebhookDelivery.update(attempts=WebhookDelivery.attempts + 1).where(delivery).execute()
+        return found
 
-    in_transaction(work)
-
-
-def disable(webhook_id: int, reason: str) -> None:
-    """Give up on a webhook; its owner sees why and can resume it. What waits is kept."""
-    disabling = Webhook.update(status=DISABLED, reason=reason[:300], leased_by=None, leased_until=None)
-    in_transaction(disabling.where(Webhook.id == webhook_id, Webhook.status == ACTIVE).execute)
+    return in_transaction(work)
 
 
 def prune(keep_seconds: float) -> int:

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 
 from killsync.names.wanted import find_id, names_of
 from killsync.webhooks import formats
-from killsync.webhooks.filter import BOTH, DEFAULT_AGE, KILLS, LOSSES, MOST_AGE, MOST_SHIPS, WebhookFilter
+from killsync.webhooks.filter import (
+    BOTH,
+    DEFAULT_AGE,
+    KILLS,
+    LOSSES,
+    MOST_AGE,
+    MOST_ATTACKERS,
+    MOST_SHIPS,
+    WebhookFilter,
+)
 from killsync.webhooks.queries import Row
 from models.webhooks import DISCORD, JSON, SLACK
 
@@ -56,13 +65,15 @@ def read_form(form: Form) -> tuple[str, WebhookFilter]:
         mine=bool(form.get("mine")),
         side=form.get("side", BOTH),
         ship_type_ids=tuple(ship for ship in ships if ship is not None),
-        min_attackers=_number(form.get("min_attackers", "1"), "Attackers", 1, 10_000),
+        min_attackers=_number(form.get("min_attackers", "1"), "Attackers", 1, MOST_ATTACKERS),
         max_age=_number(form.get("max_age", str(DEFAULT_AGE)), "Age", 60, MOST_AGE),
         **found,
     )
 
 
 def _one(table: str, text: str, what: str) -> int | None:
+    # Marks that no name has, and that a database does not take, are left out.
+    text = formats.one_line(text)
     if not text:
         return None
     found = find_id(table, text)
@@ -72,7 +83,7 @@ def _one(table: str, text: str, what: str) -> int | None:
 
 
 def _number(text: str, what: str, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdecimal() or not least <= int(text[:12]) <= most:
+    if not text.isascii() or not text.isdecimal() or len(text) > 12 or not least <= int(text) <= most:
         raise BadForm(f"{what}: enter a number from {least} to {most}.")
     return int(text)
 
@@ -87,6 +98,8 @@ def names_in(listed: list[Row]) -> dict[tuple[str, int], str]:
 def describe(row: Row, names: dict[tuple[str, int], str]) -> list[str]:
     """The filter in words, one condition each."""
     chosen = row.filter
+    if row.problem is not None:
+        return [f"conditions that cannot be used: {row.problem}"]
 
     def name(table: str, number: int) -> str:
         return names.get((table, number)) or str(number)

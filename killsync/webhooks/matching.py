@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from datetime import timedelta
+
+import dramatiq
 
 from killsync.broker.messages import send
 from killsync.killmails import queries
+from killsync.logging import get_logger
 from killsync.process import OnePerProcess
 from killsync.webhooks import delivery, reader
-from killsync.webhooks.reader import Stored, Subscriber
+from killsync.webhooks.reader import Choice, Reading, Stored, Subscriber
 from models import connection
+
+log = get_logger("notifications")
 
 #: One process asks at most this often for the events to be read, once for the first of a burst and once for its rest.
 COLLECT_MS = 300
@@ -28,9 +34,8 @@ class Announcer:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._looked_at = self._sent_at = float("-inf")
+        self._looked_at = self._sent_at = self._rest_at = float("-inf")
         self._has_webhooks = False
-        self._is_rest_scheduled = False
 
     def killmails_saved(self) -> None:
         """Have the events read: at once for the first of a burst, COLLECT_MS later for its rest."""
@@ -41,12 +46,30 @@ class Announcer:
                 with connection():
                     self._has_webhooks = reader.has_active()
             is_first = now - self._sent_at >= COLLECT_MS / 1000
-            if not self._has_webhooks or (self._is_rest_scheduled and not is_first):
+            if not self._has_webhooks:
                 return
-            self._is_rest_scheduled = not is_first
             if is_first:
                 self._sent_at = now
-        send("announce", delay_ms=None if is_first else COLLECT_MS)
+        if is_first:
+            _send_announce()
+        else:
+            self.read_later()
+
+    def read_later(self) -> None:
+        """Have the events read COLLECT_MS later, unless that is about to happen anyway."""
+        now = time.monotonic()
+        with self._lock:
+            if now < self._rest_at:
+                return
+            self._rest_at = now + COLLECT_MS / 1000
+        _send_announce(COLLECT_MS)
+
+
+def _send_announce(delay_ms: int | None = None) -> None:
+    try:
+        send("announce", delay_ms=delay_ms)
+    except dramatiq.errors.ConnectionError:
+        log.warning("webhooks are notified late: the broker does not answer")
 
 
 _announcer = OnePerProcess(Announcer)
@@ -58,31 +81,42 @@ def killmails_saved() -> None:
 
 
 def announce() -> None:
-    """Read what was stored, and send the webhooks that are due."""
-    place: int | None = None
-    while True:
-        place = reader.read_events(place, choose)
-        if place is None:
-            break
-    delivery.send_due(delivery.SLOTS)
+    """Read what was stored, and send the webhooks that are due. While another worker reads, its turn comes later."""
+    found = Reading.MORE
+    while found is Reading.MORE:
+        found = reader.read_events(choose)
+    if found is Reading.BUSY:
+        _announcer().read_later()
+    delivery.send_all_due()
 
 
 def sweep() -> None:
     """Whatever a lost message or a dead worker left: read the events, send what is due."""
     if reader.has_active():
         announce()
+    else:
+        reader.stop_reading()
 
 
-def choose(stored: list[Stored], subscribers: list[Subscriber]) -> list[tuple[int, int]]:
-    """(webhook id, killmail id) of each delivery, in the order of the events."""
+def choose(stored: Sequence[Stored], subscribers: Sequence[Subscriber]) -> Choice:
+    """Who wants which killmail, in the order of the events. A webhook that cannot be asked does not stop the others."""
+    choice = Choice()
     longest = timedelta(seconds=max(each.filter.max_age for each in subscribers))
     young = reader.young_enough([each.killmail_id for each in stored], min(each.stored_at for each in stored) - longest)
     killmails = {each.killmail_id: each for each in queries.killmails(young, items=False)}
-    return [
-        (subscriber.webhook_id, each.killmail_id)
-        for each in stored
-        if each.killmail_id in killmails
-        for subscriber in subscribers
-        if each.stored_at >= subscriber.since
-        and subscriber.filter.matches(killmails[each.killmail_id], subscriber.character_ids, each.stored_at)
-    ]
+    for each in stored:
+        killmail = killmails.get(each.killmail_id)
+        if killmail is None:
+            continue
+        for subscriber in subscribers:
+            if each.stored_at < subscriber.since or subscriber.webhook_id in choice.unusable:
+                continue
+            try:
+                is_wanted = subscriber.filter.matches(killmail, subscriber.character_ids, each.stored_at)
+            except Exception:
+                log.exception("webhook not evaluated", webhook_id=subscriber.webhook_id, killmail_id=each.killmail_id)
+                choice.unusable[subscriber.webhook_id] = "Its conditions cannot be used"
+                continue
+            if is_wanted:
+                choice.pairs.append((subscriber.webhook_id, each.killmail_id))
+    return choice

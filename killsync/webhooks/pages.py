@@ -16,12 +16,13 @@ from aiohttp import web
 from yarl import URL
 
 from killsync.logging import get_logger
+from killsync.sso.errors import VaultError
 from killsync.sso.vault import Vault
 from killsync.web import sessions
 from killsync.web.pages.messages import message_page
 from killsync.web.security import SETTINGS, check_rate, same_origin
 from killsync.web.sessions import Viewer
-from killsync.webhooks import formats, queries, reader, sender
+from killsync.webhooks import deliveries, formats, queries, reader, sender
 from killsync.webhooks.filter import DEFAULT_AGE
 from killsync.webhooks.form import AGES, KIND_NAMES, SIDE_NAMES, BadForm, Form, describe, form_of, names_in, read_form
 from models.threads import in_db, read_db
@@ -99,6 +100,7 @@ async def add(request: web.Request) -> web.StreamResponse:
         name, chosen = await in_db(read_form, form)
         url = _address(form.get("url"), kind, settings.webhook_allow_private)
     except (BadForm, sender.BadAddress) as error:
+        _drop_bad_address(form, settings.webhook_allow_private)
         return await _list(request, viewer, Notice(str(error), is_good=False), form, status=400)
     secret = secrets.token_urlsafe(32) if kind == JSON else None
     made = await in_db(
@@ -128,10 +130,12 @@ async def change(request: web.Request) -> web.StreamResponse:
             plain = _address(form.get("url"), row.kind, settings.webhook_allow_private)
             url = (Vault(settings.secret_keys).encrypt(plain), hint_of(plain))
     except (BadForm, sender.BadAddress) as error:
+        _drop_bad_address(form, settings.webhook_allow_private)
         return _render(
             request, "webhook.html", viewer, status=400, row=row, form=form, notice=Notice(str(error), is_good=False)
         )
-    await in_db(queries.change, viewer.account_id, row.id, name, chosen, url)
+    if not await in_db(queries.change, viewer.account_id, row.id, name, chosen, url):
+        raise _gone()
     log.info("webhook changed", webhook_id=row.id, account_id=viewer.account_id)
     raise web.HTTPSeeOther("/webhooks")
 
@@ -148,7 +152,9 @@ async def act(request: web.Request) -> web.StreamResponse:
     if action == "secret":
         secret = secrets.token_urlsafe(32)
         vault = Vault(request.app[SETTINGS].secret_keys)
-        if not await in_db(queries.set_secret, viewer.account_id, row.id, vault.encrypt(secret)):
+        if row.kind == JSON and not await in_db(queries.set_secret, viewer.account_id, row.id, vault.encrypt(secret)):
+            raise _gone()
+        if row.kind != JSON:
             raise web.HTTPBadRequest(text="Only JSON webhooks are signed.\n")
         return await _list(request, viewer, Notice(f"“{row.name}” signs with a new secret from now on.", secret=secret))
     if action == "delete":
@@ -167,13 +173,20 @@ async def _try(request: web.Request, viewer: Viewer, row: queries.Row) -> Notice
     settings = request.app[SETTINGS]
     vault = Vault(settings.secret_keys)
     found = await in_db(queries.secrets_of, viewer.account_id, row.id)
-    assert found is not None
+    if found is None:
+        raise _gone()
     kind, url, secret = found
-    message = formats.trial(kind, row.name, vault.decrypt(secret) if secret else None)
-    answer = await sender.post(
-        vault.decrypt(url), message.body, message.headers, allow_private=settings.webhook_allow_private
-    )
+    try:
+        address, key = vault.decrypt(url), vault.decrypt(secret) if secret else None
+    except VaultError:
+        return Notice(f"The address of “{row.name}” cannot be read any more: enter it again.", is_good=False)
+    message = formats.trial(kind, row.name, key)
+    answer = await sender.post(address, message.body, message.headers, allow_private=settings.webhook_allow_private)
     verdict = sender.judge(answer)
+    if verdict.kind == "later" and verdict.pause:
+        if verdict.everywhere:
+            await in_db(deliveries.defer_kind, kind, verdict.pause)
+        await in_db(deliveries.record_pause, row.id, verdict.pause)
     if verdict.kind == "taken":
         return Notice(f"“{row.name}” took the test message ({answer.status}).")
     return Notice(f"“{row.name}” did not take the test message: {verdict.reason}.", is_good=False)
@@ -185,13 +198,24 @@ def _address(text: str, kind: str, allow_private: bool) -> str:
     return str(URL(url).update_query(wait="true")) if kind == DISCORD else url
 
 
+def _drop_bad_address(form: Form, allow_private: bool) -> None:
+    """A form that comes back keeps the address that was pasted, unless that has to be another one anyway."""
+    try:
+        sender.check_address(form.get("url"), allow_private=allow_private)
+    except sender.BadAddress:
+        form.values.pop("url", None)
+
+
 def hint_of(url: str) -> str:
     """What of an address may be seen: its host and last letters."""
     return f"{urlsplit(url).hostname}/…{urlsplit(url).path[-4:]}"
 
 
 async def _posted(request: web.Request) -> Form:
-    posted = await request.post()
+    try:
+        posted = await request.post()
+    except (LookupError, ValueError):
+        raise web.HTTPBadRequest(text="This form cannot be read.\n") from None
     return Form({name: value.strip()[:2_100] for name, value in posted.items() if isinstance(value, str)})
 
 
@@ -199,8 +223,12 @@ async def _mine(request: web.Request, viewer: Viewer) -> queries.Row:
     text = request.match_info["id"]
     row = await in_db(queries.one, viewer.account_id, int(text)) if len(text) < 19 else None
     if row is None:
-        raise web.HTTPNotFound(text="There is no such webhook.\n")
+        raise _gone()
     return row
+
+
+def _gone() -> web.HTTPNotFound:
+    return web.HTTPNotFound(text="There is no such webhook.\n")
 
 
 async def _list(request: web.Request, viewer: Viewer, notice: Notice | None = None, form: Form | None = None,

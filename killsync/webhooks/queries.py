@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from peewee import Node, fn
 
-from killsync.webhooks.filter import WebhookFilter
+from killsync.webhooks.filter import BadFilter, WebhookFilter
 from models.db import in_transaction
 from models.expressions import locked, now
 from models.users import Account
@@ -21,7 +21,7 @@ MOST = 20
 
 @dataclass(frozen=True)
 class Row:
-    """A webhook as its owner sees it: nothing in here is secret."""
+    """A webhook as its owner sees it: nothing in here is secret. `problem`: why its filter is not the one that was stored."""
 
     id: int
     name: str
@@ -35,6 +35,7 @@ class Row:
     delivered: int
     last_delivered_at: datetime | None
     waiting: int
+    problem: str | None = None
 
 
 class Secrets(NamedTuple):
@@ -78,20 +79,31 @@ def _rows(condition: Any) -> list[Row]:
         Webhook.last_delivered_at,
         waiting.alias("waiting"),
     ).where(condition)
-    return [
-        Row(filter=WebhookFilter.load(webhook.pop("wants")), **webhook)
-        for webhook in webhooks.order_by(Webhook.id).dicts()
-    ]
+    return [_row(webhook) for webhook in webhooks.order_by(Webhook.id).dicts()]
+
+
+def _row(webhook: dict[str, Any]) -> Row:
+    text = webhook.pop("wants")
+    try:
+        return Row(filter=WebhookFilter.load(text), **webhook)
+    except BadFilter as error:
+        return Row(filter=WebhookFilter(), problem=str(error), **webhook)
 
 
 def create(
     account_id: int, name: str, kind: str, url: str, url_hint: str, secret: str | None, chosen: WebhookFilter
 ) -> int | None:
-    """Enter a webhook (*url* and *secret* are ciphertext); its id, or None when the account has MOST already."""
+    """Enter a webhook (*url* and *secret* are ciphertext); its id, or None when the account has MOST already, or is gone.
+
+    Raises:
+        BadFilter: *chosen* cannot be evaluated.
+    """
+    wants = chosen.dump()
 
     def work() -> int | None:
         # The account's row is locked, so that two requests at once cannot both be the last that fits.
-        locked(Account.select(Account.id).where(Account.id == account_id)).execute()
+        if locked(Account.select(Account.id).where(Account.id == account_id)).first() is None:
+            return None
         if Webhook.select().where(Webhook.account_id == account_id).count() >= MOST:
             return None
         return int(
@@ -102,7 +114,8 @@ def create(
                 url=url,
                 url_hint=url_hint,
                 secret=secret,
-                wants=chosen.dump(),
+                wants=wants,
+                since=now(),
             ).execute()
         )
 
@@ -115,7 +128,17 @@ def change(
     """Give a webhook another name and filter, and with *url* (ciphertext, hint) another address."""
     values: dict[str, Any] = {"name": name, "wants": chosen.dump()}
     if url is not None:
-        values.update(url=url[0], url_hint=url[1], wait_until=None, failures=0)
+        # What failed was the address before. A pause that a receiver asked for may be for all of its kind.
+        values.update(
+            url=url[0],
+            url_hint=url[1],
+            failures=0,
+            failing_since=None,
+            last_error=None,
+            is_slow=False,
+            wait_until=Webhook.asked_until,
+            due_at=now(),
+        )
     return _update(account_id, webhook_id, **values)
 
 
@@ -136,19 +159,26 @@ def resume(account_id: int, webhook_id: int) -> bool:
         failing_since=None,
         since=now(),
         due_at=now(),
-        wait_until=None,
+        wait_until=Webhook.asked_until,
     )
 
 
 def delete(account_id: int, webhook_id: int) -> bool:
     """Delete it with all that waits for it."""
 
-    def work() -> bool:
-        mine = Webhook.select(Webhook.id).where(_mine(account_id, webhook_id))
-        WebhookDelivery.delete().where(WebhookDelivery.webhook_id.in_(mine)).execute()
-        return bool(Webhook.delete().where(_mine(account_id, webhook_id)).execute())
+    return in_transaction(lambda: bool(_delete(_mine(account_id, webhook_id))))
 
-    return in_transaction(work)
+
+def delete_all(account_id: int) -> None:
+    """Delete every webhook of an account, inside the caller's transaction."""
+    _delete(Webhook.account_id == account_id)
+
+
+def _delete(condition: Any) -> int:
+    # Webhooks before their deliveries, as everybody locks them who changes both.
+    ids = [webhook.id for webhook in locked(Webhook.select(Webhook.id).where(condition).order_by(Webhook.id))]
+    WebhookDelivery.delete().where(WebhookDelivery.webhook_id.in_(ids)).execute()
+    return int(Webhook.delete().where(Webhook.id.in_(ids)).execute())
 
 
 def secrets_of(account_id: int, webhook_id: int) -> Secrets | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Literal
@@ -171,7 +172,23 @@ async def post(url: str, body: bytes, headers: dict[str, str], *, allow_private:
     except (aiohttp.ClientError, OSError) as error:
         if _NOT_PUBLIC in f"{error} {getattr(error, 'os_error', '')}":
             return Answer(None, error="its name leads to an address that is not public", forbidden=True)
-        return Answer(None, error=f"the connection failed ({type(error).__name__})")
+        return Answer(None, error=_in_words(error))
+
+
+def _in_words(error: Exception) -> str:
+    """Why no answer came, for the webhook's owner: nothing of the address, and no name of ours for it."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(error, aiohttp.ClientConnectorDNSError) or isinstance(cause, socket.gaierror):
+        return "its name is not known"
+    if isinstance(error, aiohttp.ClientSSLError) or isinstance(cause, ssl.SSLError):
+        return "no secure connection could be made"
+    if isinstance(cause, ConnectionRefusedError):
+        return "it refuses the connection"
+    if isinstance(error, aiohttp.ServerDisconnectedError) or isinstance(cause, (ConnectionResetError, BrokenPipeError)):
+        return "it ended the connection without an answer"
+    if isinstance(error, (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)):
+        return "its answer is no HTTP"
+    return "the connection failed"
 
 
 @dataclass(frozen=True)
@@ -222,7 +239,7 @@ def judge(answer: Answer) -> Verdict:
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -231,7 +248,7 @@ def _seconds(*candidates: Any) -> float | None:
     for candidate in candidates:
         try:
             seconds = float(candidate)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         if seconds >= 0:
             return min(seconds, MOST_PAUSE)

@@ -175,3 +175,71 @@ async def test_private_addresses_are_refused_without_the_setting_for_tests(
         ):
             status, page = await post(owner, "/webhooks", form(address))
             assert status == 400 and stored("id") == [] and "169.254" not in page
+
+
+async def test_a_misspelt_name_keeps_the_address_that_was_pasted(place: Any) -> None:
+    _, owner, _ = place
+    address = "http://127.0.0.1:9/api/webhooks/1/pasted-token"
+    for more in ({"corporation_id": "Nobody at all"}, {"ships": "Rifter of old"}, {"name": ""}, {"max_age": "x"}):
+        status, page = await post(owner, "/webhooks", {**form(address), **more})
+        assert status == 400 and f'value="{address}"' in page, more
+    assert (await post(owner, "/webhooks", form(address)))[0] == 201
+    number = stored("id")[0]
+    assert "pasted-token" not in (await get(owner, "/webhooks"))[1] + (await get(owner, f"/webhooks/{number}"))[1]
+    status, page = await post(owner, f"/webhooks/{number}", {**form(address + "2"), "system_id": "Jitta"})
+    assert status == 400 and f'value="{address}2"' in page
+    status, page = await post(owner, "/webhooks", {**form("http://me:pasted-word@127.0.0.1/"), "name": ""})
+    assert status == 400 and "pasted-word" not in page, "what has to be another address is not shown again"
+
+
+async def test_why_a_test_message_did_not_arrive_is_said_in_words(place: Any) -> None:
+    _, owner, _ = place
+    with receiving() as receiver:
+        await post(owner, "/webhooks", form(f"{receiver.url}/hook"))
+        number = stored("id")[0]
+        receiver.script.append("reset")
+        assert "it ended the connection without an answer" in (await post(owner, f"/webhooks/{number}/test"))[1]
+    said = (await post(owner, f"/webhooks/{number}/test"))[1]
+    assert "it refuses the connection" in said and "Error" not in said
+    await post(owner, f"/webhooks/{number}", form("https://nobody.invalid/hook"))
+    said = (await post(owner, f"/webhooks/{number}/test"))[1]
+    assert "its name is not known" in said and "Error" not in said
+
+
+async def test_a_test_message_that_meets_a_limit_makes_deliveries_wait_too(place: Any) -> None:
+    _, owner, _ = place
+    with receiving() as receiver:
+        await post(owner, "/webhooks", form(f"{receiver.url}/hook"))
+        receiver.script.append((429, {"Retry-After": "30"}, ""))
+        await post(owner, f"/webhooks/{stored('id')[0]}/test")
+    assert stored("wait_until") != [None]
+
+
+async def test_a_form_that_cannot_be_read_is_refused(place: Any) -> None:
+    _, owner, _ = place
+    for kind, body in (
+        ("application/x-www-form-urlencoded; charset=nothing", b"name=x"),
+        ("application/x-www-form-urlencoded; charset=utf-16", b"\xff"),
+        ("application/x-www-form-urlencoded", b"name=%ff%fe\xff"),
+        ("multipart/form-data; boundary=x", b"--y"),
+    ):
+        async with owner.browser.post(
+            f"{owner.url}/webhooks", data=body, headers={"Content-Type": kind}, allow_redirects=False
+        ) as answer:
+            assert answer.status == 400, (kind, body)
+
+
+async def test_a_webhook_that_cannot_be_evaluated_is_shown_and_can_be_mended(place: Any) -> None:
+    from models.sql import run
+
+    _, owner, _ = place
+    await post(owner, "/webhooks", form("http://127.0.0.1:9/hook"))
+    number = stored("id")[0]
+    for wants in ('{"max_age":1e400}', "[" * 5_000, '{"side":"up"}', '{"ship_type_ids":7}', "null"):
+        with connection():
+            run("UPDATE webhook SET wants = %s", (wants,))
+        status, page = await get(owner, "/webhooks")
+        assert status == 200 and "conditions that cannot be used" in page
+        assert (await get(owner, f"/webhooks/{number}"))[0] == 200
+    assert (await post(owner, f"/webhooks/{number}", form("")))[0] == 303
+    assert "conditions that cannot be used" not in (await get(owner, "/webhooks"))[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,8 +17,6 @@ from killsync.webhooks.filter import KILLS, LOSSES, WebhookFilter
 from models import connection
 from models.fields import from_any, utcnow
 from models.sql import rows, run, sql_now
-from tests.support.process import change_settings
-from tests.support.receiver import Receiver, receiving
 from tests.support.web_server import name_all
 from tests.support.webhook_account import ANY, Told
 
@@ -28,23 +25,6 @@ def moment_of(value: Any) -> datetime:
     found = from_any(value)
     assert found is not None
     return found
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as made:
-        yield made
-
-
-@pytest.fixture
-def told(settings: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    from killsync.webhooks import delivery
-
-    monkeypatch.setattr(delivery, "NAMES_SECONDS", 0.0)
-    yield Told(change_settings(WEBHOOK_ALLOW_PRIVATE="1"), receiver)
-    import dramatiq
-
-    dramatiq.get_broker().flush_all()
 
 
 def test_each_killmail_stored_is_told_once_and_in_order(told: Told) -> None:

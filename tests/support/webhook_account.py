@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from datetime import datetime
 from typing import Any
 
 from killsync.sso.vault import Vault
@@ -9,6 +11,7 @@ from killsync.webhooks import queries, reader
 from killsync.webhooks.filter import WebhookFilter
 from models import connection
 from models.db import in_transaction
+from models.fields import moment
 from models.sql import rows, run, sql_now
 from simulator.universe import Universe
 from tests.support.receiver import Receiver
@@ -26,6 +29,9 @@ class Told:
         self.universe: Universe = new_universe(kills=(25,), characters=30)
         self.kills = [kill.killmail_id for kill in sorted(self.universe.kills.values(), key=lambda kill: kill.time)]
         self.pilot = self.universe.demo_characters[0].character_id
+        self.add_account()
+
+    def add_account(self) -> None:
         with connection():
             self.account = rows(f"INSERT INTO account (created_at) VALUES ({sql_now()}) RETURNING id")[0][0]
             run(
@@ -72,6 +78,22 @@ class Told:
             found = queries.one(self.account, webhook_id)
         assert found is not None
         return found
+
+    def another_account(self, receiver: Receiver | None = None) -> Told:
+        """Another account over the same killmails, with its own pilot."""
+        other = copy.copy(self)
+        other.receiver = receiver or self.receiver
+        other.pilot = self.universe.demo_characters[1].character_id
+        other.add_account()
+        return other
+
+    def now(self) -> datetime:
+        """The moment by the database's clock."""
+        with connection():
+            return moment(rows(f"SELECT {sql_now()}")[0][0])
+
+    def told_discord(self) -> int:
+        return len(self.receiver.taken())
 
     def told_ids(self) -> list[int]:
         return [int(each.json["killmail"]["id"]) for each in self.receiver.taken()]

@@ -1,0 +1,348 @@
+"""Reading events for webhooks: once each, beside other readers and writers, and with conditions that break."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+
+from killsync.events import store as events
+from killsync.scheduling.sweep import sweep
+from killsync.webhooks import delivery, matching, queries, reader
+from killsync.webhooks.filter import BadFilter, WebhookFilter
+from killsync.webhooks.form import BadForm, Form, read_form
+from models import connection
+from models.sql import rows, run, sql_now
+from tests.support.webhook_account import ANY, Told
+
+
+def _connected(step: Any) -> None:
+    with connection():
+        step()
+
+
+# Reading events.
+
+
+@pytest.fixture
+def slow_writer(told: Told) -> Iterator[Any]:
+    """A transaction that has written something and stays open: PostgreSQL only."""
+    if not told.settings.uses_postgres:
+        pytest.skip("SQLite has one writer at a time")
+    slow = psycopg2.connect(told.settings.database_url)
+    slow.cursor().execute("INSERT INTO account (created_at) VALUES (clock_timestamp())")
+    yield slow
+    slow.close()
+
+
+def test_a_long_transaction_elsewhere_has_no_event_read_twice(
+    told: Told, slow_writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    choose = matching.choose
+
+    def counting(stored: Any, subscribers: Any) -> Any:
+        read.extend(each.killmail_id for each in stored)
+        return choose(stored, subscribers)
+
+    monkeypatch.setattr(matching, "choose", counting)
+    told.webhook()
+    slow_writer.cursor().execute(
+        "INSERT INTO event (kind, subject_id, created_at) VALUES ('killmail', %s, clock_timestamp())", (told.kills[9],)
+    )
+    for number in told.kills[:8]:
+        told.save(number)
+        told.work()
+    assert read == told.kills[:8] == told.told_ids()
+    told.save(told.kills[9])
+    with connection():
+        run("DELETE FROM event WHERE subject_id = %s", (told.kills[9],))
+    slow_writer.commit()
+    told.work()
+    assert read[8:] == [told.kills[9]] and told.told_ids()[8:] == [told.kills[9]], "what was missing is found"
+    with connection():
+        run(f"UPDATE event SET created_at = {sql_now(-60)}")
+        matching.announce()
+        assert rows("SELECT event_id FROM event_gap") == []
+        assert rows("SELECT last_id, read_id FROM event_reader") == rows("SELECT max(id), max(id) FROM event")
+
+
+def test_an_event_whose_transaction_failed_is_missed_no_longer_than_others_write(told: Told, slow_writer: Any) -> None:
+    told.webhook()
+    other = psycopg2.connect(told.settings.database_url)
+    other.cursor().execute("INSERT INTO event (kind, subject_id, created_at) VALUES ('killmail', 1, clock_timestamp())")
+    other.close()
+    told.save(told.kills[0])
+    told.work()
+    with connection():
+        assert len(rows("SELECT event_id FROM event_gap")) == 1
+        slow_writer.rollback()
+        run(f"UPDATE event SET created_at = {sql_now(-60)}")
+        matching.announce()
+        assert rows("SELECT event_id FROM event_gap") == []
+
+
+def test_a_jump_of_the_ids_is_no_crowd_of_writers(told: Told, slow_writer: Any) -> None:
+    told.webhook()
+    told.save(told.kills[0])
+    told.work()
+    with connection():
+        rows("SELECT setval(pg_get_serial_sequence('event', 'id'), 5000000000)")
+    told.save(told.kills[1])
+    began = time.monotonic()
+    told.work()
+    assert told.told_ids() == told.kills[:2] and time.monotonic() - began < 10
+    with connection():
+        assert rows("SELECT count(*) FROM event_gap")[0][0] <= reader.MOST_MISSING
+
+
+def test_who_finds_another_reading_leaves_and_comes_again(
+    told: Told, slow_writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    told.webhook()
+    told.save(told.kills[0])
+    slow_writer.cursor().execute("SELECT * FROM event_reader FOR UPDATE")
+    monkeypatch.setattr(matching, "send", lambda actor, delay_ms=None: sent.append((actor, delay_ms)))
+    began = time.monotonic()
+    with connection():
+        for _ in range(30):
+            matching.announce()
+    assert time.monotonic() - began < 5, "nobody stands and waits"
+    assert ("announce", matching.COLLECT_MS) in sent and len(sent) < 20
+    slow_writer.rollback()
+    told.work()
+    assert told.told_ids() == told.kills[:1]
+
+
+def test_a_webhook_that_is_added_beside_others_is_told_of_all_since(told: Told, slow_writer: Any) -> None:
+    told.webhook()
+    told.save(*told.kills[:2])
+    told.work()
+    with connection():
+        run(f"UPDATE webhook SET since = {sql_now(-60)}")
+    second = told.webhook()
+    with connection():
+        # It was entered before the events, and seen by the reader after it had read them.
+        run(f"UPDATE webhook SET since = {sql_now(-30)} WHERE id = %s", (second,))
+        reader.begin_reading()
+    told.work()
+    assert told.state(second).delivered == 2
+    assert len(told.told_ids()) == 4
+
+
+@pytest.mark.parametrize("how", ["delete", "account"])
+def test_a_webhook_that_is_deleted_while_events_are_read_stops_nobody(
+    told: Told, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    from killsync.accounts.accounts import delete_account
+
+    if not told.settings.uses_postgres:
+        pytest.skip("SQLite has one writer at a time")
+    first = told.webhook()
+    keeper = told.another_account()
+    second = keeper.webhook()
+    told.save(told.kills[0])
+    choose = matching.choose
+
+    def deleting(stored: Any, subscribers: Any) -> Any:
+        choice = choose(stored, subscribers)
+        step = (
+            (lambda: queries.delete(told.account, first)) if how == "delete" else lambda: delete_account(told.account)
+        )
+        thread = threading.Thread(target=_connected, args=(step,))
+        thread.start()
+        thread.join(20)
+        return choice
+
+    monkeypatch.setattr(matching, "choose", deleting)
+    told.work(second)
+    assert keeper.state(second).delivered == 1
+    with connection():
+        assert rows("SELECT webhook_id FROM webhook_delivery") == [(second,)]
+
+
+def test_deletions_and_readings_at_once_end_in_peace(told: Told) -> None:
+    """The orders in which they lock rows do not cross."""
+    if not told.settings.uses_postgres:
+        pytest.skip("SQLite has one writer at a time")
+    errors: list[BaseException] = []
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        with connection():
+            try:
+                while not stop.is_set():
+                    made = queries.create(told.account, "w", "json", "x", "x", None, ANY)
+                    reader.begin_reading()
+                    assert made is not None
+                    queries.delete(told.account, made)
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    with connection():
+        for number in told.kills[:15]:
+            told.save(number)
+            while reader.read_events(matching.choose) is reader.Reading.MORE:
+                pass
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    assert not errors
+
+
+# Nothing is pruned that was not read.
+
+
+def test_events_are_kept_until_they_are_read_after_a_day_away(told: Told) -> None:
+    number = told.webhook()
+    told.save(*told.kills[:3])
+    with connection():
+        run(f"UPDATE webhook SET since = {sql_now(-3 * 86_400)}")
+        run(f"UPDATE event SET created_at = {sql_now(-2 * 86_400)}")
+        sweep()
+        assert rows("SELECT count(*) FROM event WHERE kind = 'killmail'") == [(3,)]
+        delivery.deliver(number)
+        assert told.told_ids() == told.kills[:3]
+        assert events.prune(86_400.0) == 3, "and no longer"
+
+
+def test_without_a_webhook_old_events_are_kept_for_nobody(told: Told) -> None:
+    number = told.webhook()
+    told.save(told.kills[0])
+    with connection():
+        queries.pause(told.account, number)
+        run(f"UPDATE event SET created_at = {sql_now(-2 * 86_400)}")
+        assert events.prune(86_400.0) == 0
+        sweep()
+        assert events.prune(86_400.0) >= 0 and rows("SELECT count(*) FROM event") == [(0,)]
+        assert queries.resume(told.account, number)
+        reader.begin_reading()
+    told.save(told.kills[1])
+    told.work()
+    assert told.told_ids() == [told.kills[1]]
+
+
+# One that cannot be evaluated.
+
+WANTS = (
+    '{"max_age":1000000000000000000}', '{"max_age":1e400}', '{"max_age":"x"}', '{"side":"up"}', "[]", "{", "[" * 9_000,
+    '{"ship_type_ids":5}', '{"corporation_id":99999999999999999999}', '{"min_attackers":null}',
+)  # fmt: skip
+
+
+def test_a_webhook_that_cannot_be_evaluated_is_switched_off_and_the_others_are_told(told: Told) -> None:
+    good, *bad = [told.webhook() for _ in range(len(WANTS) + 1)]
+    with connection():
+        for number, wants in zip(bad, WANTS, strict=True):
+            run("UPDATE webhook SET wants = %s WHERE id = %s", (wants, number))
+    told.save(told.kills[0])
+    told.work()
+    assert (told.state(good).status, told.state(good).delivered) == ("active", 1)
+    for number in bad:
+        state = told.state(number)
+        assert state.status == "disabled" and str(state.reason).startswith("Its conditions cannot be used"), state
+        assert "Error" not in str(state.reason)
+
+
+def test_a_condition_that_fails_on_one_killmail_stops_that_webhook_alone(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matches = WebhookFilter.matches
+
+    def failing(self: WebhookFilter, *args: Any) -> bool:
+        if self.min_attackers == 7:
+            raise OverflowError("date value out of range")
+        return matches(self, *args)
+
+    monkeypatch.setattr(WebhookFilter, "matches", failing)
+    bad = told.webhook(chosen=WebhookFilter(min_attackers=7))
+    good = told.webhook()
+    told.save(told.kills[0])
+    told.work()
+    assert (told.state(good).delivered, told.state(bad).status) == (1, "disabled")
+
+
+def test_conditions_that_are_broken_while_messages_wait_switch_it_off(told: Told) -> None:
+    number = told.webhook()
+    told.save(told.kills[0])
+    with connection():
+        matching.announce()
+        run("UPDATE webhook SET wants = '{\"max_age\":1e99}'")
+        delivery.deliver(number)
+    assert told.state(number).status == "disabled" and told.receiver.requests == []
+
+
+def test_a_killmail_that_cannot_be_written_is_left_out_and_the_next_is_told(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.webhooks import formats
+
+    message = formats.message
+
+    def failing(kind: str, killmail: Any, *args: Any, **kwargs: Any) -> Any:
+        if killmail.killmail_id == told.kills[0]:
+            raise OverflowError("date value out of range")
+        return message(kind, killmail, *args, **kwargs)
+
+    monkeypatch.setattr(formats, "message", failing)
+    told.webhook()
+    told.save(*told.kills[:2])
+    for _ in range(3):
+        told.work()
+    assert told.told_ids() == [told.kills[1]]
+
+
+def test_conditions_that_cannot_be_evaluated_are_not_stored(told: Told) -> None:
+    with pytest.raises(BadFilter):
+        told.webhook(chosen=WebhookFilter(max_age=10**18))
+    number = told.webhook()
+    with connection(), pytest.raises(BadFilter):
+        queries.change(told.account, number, "x", WebhookFilter(corporation_id=2**63))
+
+
+EXTREMES = (
+    "-1", "0", "00000000360099999999999999", "9" * 18, "9" * 19, "9" * 400, "1e400", "1.5", "NaN", "-0", "²", "٣",
+    str(2**31), str(2**63 - 1), str(2**63), "\x00", "a\x00b", "\ud800", "\u202e", "'", "%00", "0x10", "1_000", "+5",
+)  # fmt: skip
+
+
+def test_extremes_in_the_form_are_refused_or_can_be_evaluated(told: Told) -> None:
+    taken = 0
+    with connection():
+        for name in ("name", "max_age", "min_attackers", "corporation_id", "alliance_id", "system_id", "ships", "side"):
+            for text in EXTREMES:
+                values = {"name": "n", "mine": "1", "side": "both", "min_attackers": "1", "max_age": "3600", name: text}
+                try:
+                    _, chosen = read_form(Form(values))
+                except BadForm:
+                    continue
+                assert WebhookFilter.load(chosen.dump()) == chosen
+                taken += 1
+    assert taken > 10
+
+
+def test_a_subscriber_whose_condition_fails_ends_alone() -> None:
+    import asyncio
+
+    from killsync.events.hub import CannotEvaluate, Subscriber
+
+    async def put() -> None:
+        def failing(_value: Any) -> bool:
+            raise OverflowError
+
+        bad, good = Subscriber("killmail", failing), Subscriber("killmail", lambda _value: True)
+        for each in (bad, good):
+            each.put(1)
+        assert await good.next() == (1, 0)
+        with pytest.raises(CannotEvaluate):
+            await bad.next()
+
+    asyncio.run(put())

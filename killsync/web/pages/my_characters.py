@@ -54,7 +54,7 @@ async def pilots(viewer: Viewer) -> list[Pilot]:
     runs = await read_db(run_queries.newest_runs, viewer.user_ids)
     return [
         Pilot(user, CORPORATION_SCOPE in scopes[user.id], _script_run(runs.get(user.id)))
-        for user in sorted(users, key=lambda user: user.status != NEEDS_LOGIN)
+        for user in sorted(users, key=lambda user: (user.status != NEEDS_LOGIN, user.doubted_until is None))
     ]
 
 

@@ -4,6 +4,7 @@ from models.db import connect, connection, database, in_transaction, is_postgres
 from models.esi import EsiBucket, EsiUsage
 from models.events import Event
 from models.fields import utcnow
+from models.health import Health
 from models.killmails import (
     Attacker,
     CorporationKillmail,
@@ -34,7 +35,7 @@ TABLES = (
     Account, User, WebSession, LoginAttempt,
     KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, Involvement,
     *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage, Event,
-    Lease, Webhook, WebhookDelivery, EventReader, EventGap, Tally,
+    Health, Lease, Webhook, WebhookDelivery, EventReader, EventGap, Tally,
     ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild,
 )  # fmt: skip
 
@@ -54,6 +55,7 @@ __all__ = [
     "EventGap",
     "EventReader",
     "Faction",
+    "Health",
     "Involvement",
     "ItemCategory",
     "ItemGroup",

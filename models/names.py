@@ -1,8 +1,11 @@
-"""Names of what killmails mention. A row without a name is a name still to be asked for, at `retry_at` at the earliest."""
+"""Names of what killmails mention. A row without a name is a name still to be asked for, at `retry_at` at the earliest.
+
+`refusals` counts how often in a row ESI refused to name an id that was asked for by itself.
+"""
 
 from __future__ import annotations
 
-from peewee import BigIntegerField, BooleanField, DoubleField, TextField
+from peewee import BigIntegerField, BooleanField, DoubleField, IntegerField, TextField
 
 from models.fields import BaseModel, UtcDateTimeField
 
@@ -12,6 +15,7 @@ class Character(BaseModel):
     name = TextField(null=True)
     updated_at = UtcDateTimeField(null=True)
     retry_at = UtcDateTimeField(null=True)
+    refusals = IntegerField(default=0)
 
     class Meta:
         table_name = "character"
@@ -25,6 +29,7 @@ class Corporation(BaseModel):
     ticker_asked_at = UtcDateTimeField(null=True)
     updated_at = UtcDateTimeField(null=True)
     retry_at = UtcDateTimeField(null=True)
+    refusals = IntegerField(default=0)
 
     class Meta:
         table_name = "corporation"
@@ -38,6 +43,7 @@ class Alliance(BaseModel):
     ticker_asked_at = UtcDateTimeField(null=True)
     updated_at = UtcDateTimeField(null=True)
     retry_at = UtcDateTimeField(null=True)
+    refusals = IntegerField(default=0)
 
     class Meta:
         table_name = "alliance"
@@ -48,6 +54,7 @@ class Faction(BaseModel):
     name = TextField(null=True)
     updated_at = UtcDateTimeField(null=True)
     retry_at = UtcDateTimeField(null=True)
+    refusals = IntegerField(default=0)
 
     class Meta:
         table_name = "faction"
@@ -67,6 +74,7 @@ class ItemType(BaseModel):
     mass = DoubleField(null=True)
     updated_at = UtcDateTimeField(null=True)
     retry_at = UtcDateTimeField(null=True)
+    refusals = IntegerField(default=0)
 
     class Meta:
         table_name = "item_type"
@@ -85,6 +93,7 @@ class SolarSystem(BaseModel):
     position_z = DoubleField(null=True)
     updated_at = UtcDateTimeField(null=True)
     retry_at = UtcDateTimeField(null=True)
+    refusals = IntegerField(default=0)
 
     class Meta:
         table_name = "solar_system"

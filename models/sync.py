@@ -63,6 +63,8 @@ class Membership(BaseModel):
     corporation_id = BigIntegerField(index=True)
     checked_at = UtcDateTimeField()
     refused_at = UtcDateTimeField(null=True)
+    #: When this user's token last had its turn at the corporation's list: Directors take turns.
+    turn_at = UtcDateTimeField(null=True)
 
     class Meta:
         table_name = "membership"

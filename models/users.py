@@ -5,7 +5,7 @@ Tokens in these tables are Fernet ciphertext; nothing here can read them.
 
 from __future__ import annotations
 
-from peewee import BigAutoField, BigIntegerField, SmallIntegerField, TextField
+from peewee import BigAutoField, BigIntegerField, IntegerField, SmallIntegerField, TextField
 
 from models.fields import BaseModel, UtcDateTimeField, utcnow
 
@@ -43,6 +43,9 @@ class User(BaseModel):
     next_sync_at = UtcDateTimeField(null=True)
     #: Until when a message that is under way counts as such; none when the next turn is planned.
     claimed_until = UtcDateTimeField(null=True)
+    #: How often in a row the SSO refused the refresh token, and before when it is not asked for it again.
+    refusals = IntegerField(default=0)
+    doubted_until = UtcDateTimeField(null=True)
     logged_in_at = UtcDateTimeField(default=utcnow)
     created_at = UtcDateTimeField(default=utcnow)
     updated_at = UtcDateTimeField(default=utcnow)

@@ -59,6 +59,8 @@ class Sso:
         #: Every token ever issued, so that a test can look for them where they must not be.
         self.issued: list[str] = []
         self.refreshes = 0
+        #: So many refreshes are refused next, whatever their token; below 0 for all.
+        self.refuses = 0
         self._refreshing = 0
         self.auto_approve: int | None = None
         self.rotate_keys()
@@ -202,6 +204,9 @@ class Sso:
             if self._refreshing > self._simulator.config.most_refreshes:
                 return web.Response(status=500, text="internal server error")
             await asyncio.sleep(0.02)
+            if self.refuses:
+                self.refuses -= 1
+                return _error("invalid_grant", "Invalid refresh token. Unable to migrate grant.")
             grant = self.refresh_tokens.get(refresh_token)
             if grant is None or grant.client_id != client_id:
                 return _error("invalid_grant", "Invalid refresh token. Token missing/expired.")

@@ -5,7 +5,7 @@ Nothing here can read a token, and nothing is asked of EVE SSO.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,8 +22,12 @@ from models.users import ACTIVE, DISABLED, NEEDS_LOGIN, Account, LoginAttempt, U
 
 SESSION_LIFE = timedelta(days=30)
 ATTEMPT_LIFE = timedelta(minutes=10)
+#: The columns of a user whose refresh token the SSO did not refuse.
+_NO_DOUBT: dict[str, Any] = {"refusals": 0, "doubted_until": None}
 #: The columns of a user without tokens, who is not polled.
-_NO_TOKENS: dict[str, Any] = {"access_token": None, "refresh_token": None, "expires_at": None, "next_sync_at": None}
+_NO_TOKENS: dict[str, Any] = {
+    **_NO_DOUBT, "access_token": None, "refresh_token": None, "expires_at": None, "next_sync_at": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
             "next_sync_at": utcnow() + timedelta(minutes=5),
             "logged_in_at": utcnow(),
             "updated_at": utcnow(),
+            **_NO_DOUBT,
         }
         if user is None:
             user_id = User.insert(character_id=login.character_id, **values).execute()
@@ -92,8 +97,24 @@ def keep_refresh_token(user_id: int, used: str, refresh_token: str) -> bool:
 
 def keep_access_token(user_id: int, used: str, access_token: str, expires_at: datetime, scopes: str) -> bool:
     """Store a fresh access token (ciphertext), got by the refresh token *used*."""
-    values = {"access_token": access_token, "expires_at": expires_at, "scopes": scopes}
+    values = {"access_token": access_token, "expires_at": expires_at, "scopes": scopes, **_NO_DOUBT}
     return _update(user_id, User.refresh_token == used, **values)
+
+
+def doubt(user_id: int, used: str, refusals: int, seconds: float) -> bool:
+    """The SSO refused the refresh token *used* for the *refusals*-th time in a row: ask it again in *seconds* at the earliest."""
+    return _update(user_id, User.refresh_token == used, refusals=refusals, doubted_until=now(seconds))
+
+
+def end_doubts(user_ids: Sequence[int]) -> None:
+    """The SSO refused these users while it refused everybody: ask it for them at once. What was refused stays counted."""
+    doubted = User.id.in_(list(user_ids)) & (User.status == ACTIVE) & User.doubted_until.is_null(False)
+
+    def work() -> None:
+        found = [user.id for user in locked(User.select(User.id).where(doubted).order_by(User.id))]
+        User.update(doubted_until=now(), next_sync_at=now(), claimed_until=None).where(User.id.in_(found)).execute()
+
+    in_transaction(work)
 
 
 def need_login(user_id: int, used: str) -> bool:
@@ -113,7 +134,7 @@ def disconnect(user_id: int) -> None:
 
 
 def delete_account(account_id: int) -> None:
-    """Delete everything that belongs to a person. Killmails stay: they belong to everybody who is on them."""
+    """Delete everything that belongs to a person. Stored killmails stay: they belong to everybody who is on them."""
 
     def work() -> None:
         users = [

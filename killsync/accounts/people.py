@@ -23,6 +23,8 @@ class UserSummary(msgspec.Struct, kw_only=True):
     status: str
     last_killmail_sync_at: datetime | None
     next_sync_at: datetime | None
+    #: Set while EVE's login refuses the character's token and nobody knows yet whether for good: when it is asked again.
+    doubted_until: datetime | None
     #: Stored killmails in which it takes part.
     killmail_count: int
 
@@ -36,6 +38,7 @@ def user_summaries(user_ids: Sequence[int]) -> list[UserSummary]:
     )
     query: Any = User.select(
         User.id, User.character_id, User.character_name, User.status, User.last_killmail_sync_at, User.next_sync_at,
+        User.doubted_until,
         involved.alias("killmail_count"),
     ).where(User.id.in_(user_ids))  # fmt: skip
     found: dict[int, UserSummary] = {user.id: user for user in query.objects(UserSummary)}

@@ -9,6 +9,7 @@ from typing import Any
 
 import dramatiq
 
+from killsync.broker import queues
 from killsync.broker.queues import ENQUEUE, ENRICHMENT, KILLMAIL_DETAILS, NOTIFICATIONS, USER_KILLMAILS
 
 #: The queue of each actor of `actors/`.
@@ -32,12 +33,14 @@ def send(actor: str, *args: Any, delay_ms: int | None = None, priority: int | No
     Args:
         actor: the name of an actor of `QUEUE_OF`.
         args, kwargs: what the actor takes: ids and flags.
-        delay_ms: the message is taken by a worker so many milliseconds later.
+        delay_ms: the message is taken by a worker so many milliseconds later, MOST_DELAY_SECONDS at most.
         priority: of `killsync.broker.queues`; messages of a higher one are taken first.
 
     Raises:
         dramatiq.errors.ConnectionError: the broker does not answer.
     """
+    if delay_ms is not None:
+        delay_ms = min(delay_ms, int(queues.MOST_DELAY_SECONDS * 1000))
     options = {} if priority is None else {"broker_priority": priority}
     message: dramatiq.Message[Any] = dramatiq.Message(QUEUE_OF[actor], actor, args, kwargs, options)
     dramatiq.get_broker().enqueue(message, delay=delay_ms)

@@ -7,5 +7,9 @@ ENRICHMENT = "esi_enrichment_queue"
 NOTIFICATIONS = "notifications_queue"
 QUEUES = (ENQUEUE, USER_KILLMAILS, KILLMAIL_DETAILS, ENRICHMENT, NOTIFICATIONS)
 
+#: A message waits in the broker for this long at most, seconds. RabbitMQ closes the channel of a worker that holds a
+#: message for longer than its consumer timeout, 30 minutes by default; what is further away is left to the database.
+MOST_DELAY_SECONDS = 600.0
+
 #: RabbitMQ priorities of the sync queue: a person waits for a manual sync, nobody for a routine poll.
 ROUTINE, PRIORITY, PERSON = 0, 1, 2

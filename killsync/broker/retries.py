@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from dramatiq.broker import Broker
+from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import BrokerConnectionError, Retry
 from dramatiq.middleware import Retries, Shutdown
 
+from killsync.broker import queues
 from killsync.logging import get_logger, redact
 from models.errors import is_away, is_transient
 
@@ -43,6 +45,9 @@ class WaitingRetries(Retries):
                 )
                 return
             message.options["max_retries"] = limit + 1
+            if isinstance(exception, Retry) and exception.delay is not None and not isinstance(broker, StubBroker):
+                # Who has to wait for longer finds that out when the message comes back.
+                exception.delay = min(exception.delay, int(queues.MOST_DELAY_SECONDS * 1000))
         super().after_process_message(broker, message, result=result, exception=exception)
 
     def before_enqueue(self, broker: Broker, message: Any, delay: int | None) -> None:

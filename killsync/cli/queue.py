@@ -15,7 +15,7 @@ from killsync.broker.setup import make_broker
 from killsync.cli.console import complain, say
 from killsync.settings import Settings
 from killsync.startup import broker_away
-from killsync.sync import corporation_polls, corporations
+from killsync.sync import corporations, directors
 from killsync.sync.characters import send_user
 from models import User, connection
 from models.users import ACTIVE
@@ -69,6 +69,6 @@ def _send(users: list[User]) -> None:
         say(f"   Queued: {user.character_name} (ID: {user.character_id})")
     with connection():
         for user in users:
-            if (corporation_id := corporation_polls.read_by(user.id)) is not None:
+            if (corporation_id := directors.read_by(user.id)) is not None:
                 corporations.send(corporation_id)
                 say(f"   Queued: the list of corporation {corporation_id}, read by {user.character_name}")

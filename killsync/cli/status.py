@@ -192,10 +192,12 @@ def _errors(rates: dict[str, Any]) -> Table:
 
 
 def _last(data: dict[str, Any]) -> Table:
-    runs = new_table("Last syncs", "Character", "Status", "Found", "Saved", "Skipped", "Errors", "Requests", "Tokens")
+    runs = new_table(
+        "Last syncs", "Character", "Status", "Found", "Saved", "Skipped", "Errors", "Requests", "Tokens", "Why"
+    )
     for run in data["last_runs"][:8]:
         cells = (str(run[name]) for name in ("status", "found", "saved", "skipped", "errors", "requests", "tokens"))
-        runs.add_row(escape(run["character"]), *cells)
+        runs.add_row(escape(run["character"]), *cells, escape(run["error"] or ""))
     return runs
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import aiohttp
 
 from killsync import http_session
+from killsync.answers import answered, said
 from killsync.esi import errors, routes
 from killsync.esi.clock import Clock
 from killsync.esi.errors import Cost
+from killsync.esi.rate_limit.circuit_breaker import Failure
 from killsync.esi.rate_limit.rate_limit import Bucket, RateLimit, Reservation, Unbucketed, Wait
 from killsync.esi.responses import Answer, Sent, outcome, seconds_of
 from killsync.esi.routes import Route
@@ -50,7 +52,7 @@ class Calls:
             sent: Sent = http_session.run(self.send(route, method, path, headers, query, json))
         except errors.EsiError as error:
             sent = error
-        return self.conclude(route, taken, path, sent)
+        return self.conclude(route, taken, path, sent, headers.get("Authorization", "").removeprefix("Bearer "))
 
     async def send(
         self, route: Route, method: str, path: str, headers: dict[str, str], query: dict[str, str], json: Any = None
@@ -58,14 +60,18 @@ class Calls:
         """Send a request for which tokens were reserved; `conclude` is the caller's to call."""
         return await send(self._settings, self._timeouts, route, method, path, headers, query, json)
 
-    def conclude(self, route: Route, taken: Reservation | Unbucketed, path: str, sent: Sent) -> Answer:
-        """Settle what was reserved by what came of it; the answer of a 2xx or 304, or the exception."""
+    def conclude(self, route: Route, taken: Reservation | Unbucketed, path: str, sent: Sent, token: str = "") -> Answer:
+        """Settle what was reserved by what came of it; the answer of a 2xx or 304, or the exception.
+
+        *token* was sent with the call, and is in no exception's text.
+        """
         if isinstance(sent, errors.EsiError):
             self._settle(route, taken, None, {})
             sent.cost = Cost(1, 0)
             self.usage.add(route.name, "error", 0)
             if isinstance(sent, errors.Downtime):
-                sent.retry_after = max(self._failed(), 5.0)
+                verdict = self._failed(path)
+                sent.retry_after, sent.alone = max(verdict.pause, 5.0), verdict.alone
             raise sent
         status, headers, body = sent
         tokens = routes.cost(status) if isinstance(taken, Reservation) else 0
@@ -76,7 +82,7 @@ class Calls:
             if self.is_failing:
                 self.succeeded()
             return Answer(status, headers, body, cost)
-        raise self._refusal(route, taken, path, status, headers, cost)
+        raise self._refusal(route, taken, path, status, headers, cost, said(body, token))
 
     def _reserve(self, route: Route, subject: str | None, path: str, *, backlog: bool) -> Reservation | Unbucketed:
         taken: Reservation | Unbucketed | Wait
@@ -89,9 +95,16 @@ class Calls:
         self.is_failing |= taken.failures > 0
         return taken
 
-    def _failed(self) -> float:
+    def _failed(self, path: str) -> Failure:
         self.is_failing = True
-        return self.rate_limit.failed()
+        return self.rate_limit.failed(path)
+
+    def cut_short(self, path: str, cost: Cost) -> errors.Downtime:
+        """The error of an answer whose body did not arrive whole."""
+        verdict = self._failed(path)
+        error = errors.Downtime(path, "the answer arrived cut short", retry_after=max(verdict.pause, 15.0), cost=cost)
+        error.alone = verdict.alone
+        return error
 
     def succeeded(self) -> None:
         """A call got through."""
@@ -124,32 +137,39 @@ class Calls:
         )
 
     def _refusal(
-        self, route: Route, taken: Reservation | Unbucketed, path: str, status: int, headers: dict[str, str], cost: Cost
-    ) -> errors.EsiError:
+        self, route: Route, taken: Reservation | Unbucketed, path: str, status: int, headers: dict[str, str], cost: Cost,
+        words: str,
+    ) -> errors.EsiError:  # fmt: skip
+        why = answered("ESI", status, words)
         if status == 429:
             seconds = seconds_of(headers.get("retry-after"), 60.0)
             if isinstance(taken, Reservation):
                 self.rate_limit.block(taken.bucket, seconds)
             else:
                 self.rate_limit.block_all(seconds)
+            wait = self._clock.here(seconds)
             return errors.RateLimited(
-                path, f"429 for {seconds:.0f} s", retry_after=self._clock.here(seconds), cost=cost
+                path, f"{why} (for {seconds:.0f} s)", retry_after=wait, cost=cost, status=status, said=words
             )
         if status == 420:
             seconds = seconds_of(headers.get("x-esi-error-limit-reset") or headers.get("retry-after"), 60.0)
             self.rate_limit.block_all(seconds)
+            wait = self._clock.here(seconds)
             return errors.ErrorLimited(
-                path, f"420 for {seconds:.0f} s", retry_after=self._clock.here(seconds), cost=cost
+                path, f"{why} (for {seconds:.0f} s)", retry_after=wait, cost=cost, status=status, said=words
             )
         if status >= 500:
-            pause = max(self._failed(), seconds_of(headers.get("retry-after"), 5.0))
-            return errors.Downtime(path, f"ESI answered {status}", retry_after=pause, cost=cost)
+            verdict = self._failed(path)
+            pause = max(verdict.pause, seconds_of(headers.get("retry-after"), 5.0))
+            error = errors.Downtime(path, why, retry_after=pause, cost=cost, status=status, said=words)
+            error.alone = verdict.alone
+            return error
         if 300 <= status < 400:
-            return errors.Malformed(path, f"ESI answered {status}, a redirect", cost=cost)
+            return errors.Malformed(path, f"ESI answered {status}, a redirect", cost=cost, status=status)
         kind = {
             401: errors.TokenRejected,
             403: errors.Forbidden,
             404: errors.NotFound,
             422: errors.InvalidHash if route is routes.KILLMAIL else errors.BadRequest,
         }.get(status, errors.BadRequest)
-        return kind(path, f"ESI answered {status}", cost=cost)
+        return kind(path, why, cost=cost, status=status, said=words)

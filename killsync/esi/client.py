@@ -188,6 +188,12 @@ class EsiClient:
         result.names.update(found)
         result.unknown.update(set(ids) - set(found))
 
+    def affiliations(self, character_ids: Sequence[int]) -> dict[int, int]:
+        """The corporation of each of up to 1,000 distinct characters. One that ESI does not know fails the call."""
+        path = "/characters/affiliation"
+        answer = self._calls.call(routes.AFFILIATION, None, "POST", path, {}, {}, json=list(character_ids))
+        return self._decoded(answer, path, schemas.affiliations)
+
     def corporation(self, corporation_id: int) -> schemas.Organization:
         """A corporation's public information."""
         return self._get(routes.CORPORATION, f"/corporations/{corporation_id}", schemas.organization)
@@ -219,7 +225,7 @@ class EsiClient:
         try:
             return decode(answer.body)
         except schemas.NotJson:
-            raise errors.Downtime(path, "the answer arrived cut short", retry_after=15.0, cost=answer.cost) from None
+            raise self._calls.cut_short(path, answer.cost) from None
         except schemas.ShapeError as error:
             raise errors.Malformed(path, str(error), cost=answer.cost) from None
 

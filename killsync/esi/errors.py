@@ -23,17 +23,22 @@ class EsiError(Exception):
         route: the route with its ids, such as `/killmails/1/abc`.
         retry_after: seconds after which the same call may be made again; None when that is not known.
         cost: what the call spent.
+        status: of ESI's answer; None when there was none.
+        said: why, in ESI's own words as they may be shown; empty when it gave no reason.
     """
 
     #: Whether waiting alone may cure it.
     transient = False
 
-    def __init__(self, route: str, reason: str, *, retry_after: float | None = None, cost: Cost | None = None) -> None:
+    def __init__(self, route: str, reason: str, *, retry_after: float | None = None, cost: Cost | None = None,
+                 status: int | None = None, said: str = "") -> None:  # fmt: skip
         super().__init__(f"{route}: {reason}")
         self.route = route
         self.reason = reason
         self.retry_after = retry_after
         self.cost = cost or Cost()
+        self.status = status
+        self.said = said
 
 
 class NoToken(EsiError):
@@ -55,9 +60,14 @@ class ErrorLimited(EsiError):
 
 
 class Downtime(EsiError):
-    """ESI or the way to it is away: 5xx, 520, time-outs, resets, DNS, bodies that arrive cut short."""
+    """ESI or the way to it is away: 5xx, 520, time-outs, resets, DNS, bodies that arrive cut short.
+
+    Attributes:
+        alone: this resource failed before, and others were answered since: it is this resource that is in trouble.
+    """
 
     transient = True
+    alone = False
 
 
 class TokenRejected(EsiError):

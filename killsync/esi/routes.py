@@ -31,6 +31,7 @@ CORPORATION_KILLMAILS = Route("corporation killmails", "corp-killmail", 30, QUAR
 KILLMAIL = Route("killmail", "killmail", 3600, QUARTER_HOUR, 4_000_000)
 STATUS = Route("status", "status", 600, QUARTER_HOUR, 10_000)
 NAMES = Route("names", None, 0, 0, 1_000_000)
+AFFILIATION = Route("affiliation", None, 0, 0, 1_000_000)
 CHARACTER = Route("character", None, 0, 0, 200_000)
 CORPORATION = Route("corporation", None, 0, 0, 200_000)
 ALLIANCE = Route("alliance", None, 0, 0, 200_000)

@@ -113,12 +113,20 @@ class Name(msgspec.Struct, frozen=True, gc=False):
 class Character(msgspec.Struct, frozen=True, gc=False):
     """GET /characters/{character_id}: what Killsync reads of it."""
 
+    name: str
+
+
+class Affiliation(msgspec.Struct, frozen=True, gc=False):
+    """One of POST /characters/affiliation: what Killsync reads of it."""
+
+    character_id: Int64
     corporation_id: Int64
 
 
 class Organization(msgspec.Struct, frozen=True, gc=False):
     """GET /corporations/{corporation_id} and GET /alliances/{alliance_id}: what Killsync reads of them."""
 
+    name: str
     ticker: str
 
 
@@ -132,6 +140,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
 _KILLMAIL = msgspec.json.Decoder(Killmail)
 _REFS = msgspec.json.Decoder(list[KillmailRef])
 _NAMES = msgspec.json.Decoder(list[Name])
+_AFFILIATIONS = msgspec.json.Decoder(list[Affiliation])
 _CHARACTER = msgspec.json.Decoder(Character)
 _ORGANIZATION = msgspec.json.Decoder(Organization)
 _STATUS = msgspec.json.Decoder(Status)
@@ -158,6 +167,11 @@ def killmail_refs(body: bytes) -> list[tuple[int, str]]:
 def names(body: bytes) -> dict[int, tuple[str, str]]:
     """(category, name) by id. PostgreSQL stores no NUL, so names come without."""
     return {each.id: (each.category, each.name.replace("\x00", "")) for each in _decoded(_NAMES, body)}
+
+
+def affiliations(body: bytes) -> dict[int, int]:
+    """The corporation of each character, by their ids."""
+    return {each.character_id: each.corporation_id for each in _decoded(_AFFILIATIONS, body)}
 
 
 def character(body: bytes) -> Character:

@@ -32,6 +32,9 @@ log = get_logger("killmails")
 
 #: Messages of a backlog whose killmails this process asks for at a time. What is fresh never waits for these.
 BACKLOG_MESSAGES = 3
+#: ESI may answer 5xx for one killmail for ever, while it answers all others. One that has to wait for longer than this
+#: because of that counts as failed, so that nobody's sync waits for it; it is asked for again all the same.
+OWN_TROUBLE_SECONDS = 60.0
 _backlog_slots = OnePerProcess(lambda: threading.BoundedSemaphore(BACKLOG_MESSAGES))
 
 
@@ -115,6 +118,11 @@ def _record_refused(refused: Mapping[int, errors.EsiError]) -> None:
         if isinstance(error, errors.InvalidHash):
             final = ledger.record_refusal(killmail_id, str(error))
             log.warning("hash refused", killmail_id=killmail_id, final=final)
+        elif isinstance(error, errors.Downtime) and error.alone and (error.retry_after or 0.0) > OWN_TROUBLE_SECONDS:
+            ledger.record_failure(killmail_id, str(error), error.retry_after or 0.0)
+            log.warning(
+                "killmail not to be had", killmail_id=killmail_id, reason=str(error), retry_in=error.retry_after
+            )
         elif error.transient:
             released[error.retry_after or 5.0].append(killmail_id)
             log.debug("killmail released", killmail_id=killmail_id, reason=str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dramatiq.errors import Retry
 
 from killsync import settings as settings_module
+from killsync.broker import queues
 from killsync.broker.messages import send
 from killsync.broker.running import running_message
 from killsync.esi import errors
@@ -30,7 +31,7 @@ def fetch_ticker(kind: str, subject_id: int) -> None:
     try:
         answer = client.corporation(subject_id) if kind == "corporation" else client.alliance(subject_id)
     except errors.NoToken as error:
-        if running_message().tries >= MOST_WAITS:
+        if running_message().tries >= MOST_WAITS or (error.retry_after or 0.0) > queues.MOST_DELAY_SECONDS:
             log.warning("ticker not stored", kind=kind, subject_id=subject_id, reason=str(error))
             return
         raise Retry(delay=int(1000 * (error.retry_after or 15.0))) from None

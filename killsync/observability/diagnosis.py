@@ -22,7 +22,7 @@ LATE_SECONDS = 3600
 
 def problems(overview: Overview) -> list[Problem]:
     """What the overview says is wrong, the worst first."""
-    checks = (_broker, _processes, _esi, _syncs, _users, _leftovers, _webhooks)
+    checks = (_broker, _processes, _esi, _sso, _names, _syncs, _users, _leftovers, _webhooks)
     found = [problem for check in checks for problem in check(overview)]
     return sorted(found, key=lambda problem: problem.severity != "bad")
 
@@ -163,6 +163,45 @@ def _syncs(overview: Overview) -> list[Problem]:
             )
         )
     return found
+
+
+def _sso(overview: Overview) -> list[Problem]:
+    found = []
+    if overview.sso.trouble_seconds is not None:
+        found.append(
+            Problem(
+                "warn",
+                "SSO refuses",
+                f"EVE's login has refused everybody's tokens for {_span(overview.sso.trouble_seconds)}.",
+                "It is EVE's trouble: tokens are kept, and one is tried about once a minute. It goes on by itself.",
+            )
+        )
+    known, doubted = overview.users.active, overview.users.doubted
+    if not found and doubted >= NEEDS_LOGIN_LEAST and doubted / known > NEEDS_LOGIN_SHARE:
+        found.append(
+            Problem(
+                "warn",
+                "tokens doubted",
+                f"EVE's login refused the tokens of {doubted} of {known} active users.",
+                "Each is asked again by itself. If it lasts, check SSO_CLIENT_ID, its secret and its scopes at CCP.",
+            )
+        )
+    return found
+
+
+def _names(overview: Overview) -> list[Problem]:
+    names = overview.names
+    if not names.trouble:
+        return []
+    return [
+        Problem(
+            "warn",
+            "names in trouble",
+            f"ESI has refused to name {', '.join(names.trouble)} for {_span(names.trouble_seconds)}; "
+            f"{names.unnamed} names are unknown.",
+            "They are asked for one by one, the newest killmails' first, until ESI answers again. Nothing to do.",
+        )
+    ]
 
 
 def _users(overview: Overview) -> list[Problem]:

@@ -17,6 +17,8 @@ class Users(Struct):
     active: int = 0
     needs_login: int = 0
     disabled: int = 0
+    #: Of the active: those whose token the SSO refused, maybe for good.
+    doubted: int = 0
 
 
 class DueUsers(Struct):
@@ -62,6 +64,21 @@ class Gate(Struct):
     blocked_seconds: int = 0
     failures: int = 0
     errors_left: int = 100
+
+
+class Sso(Struct):
+    """How long EVE SSO has refused everybody, and when it is tried again, seconds; None while it does not."""
+
+    trouble_seconds: int | None = None
+    next_probe_seconds: int | None = None
+
+
+class Names(Struct):
+    """The kinds of names that ESI refuses in bulk, for how long already, and how many names are unknown altogether."""
+
+    trouble: list[str] = []
+    trouble_seconds: int | None = None
+    unnamed: int = 0
 
 
 class Spent(Struct):
@@ -165,6 +182,8 @@ class Overview(Struct, kw_only=True):
     budgets: list[Budget] = []
     character_budgets: CharacterBudgets = field(default_factory=CharacterBudgets)
     gate: Gate = field(default_factory=Gate)
+    sso: Sso = field(default_factory=Sso)
+    names: Names = field(default_factory=Names)
     esi_spent: list[Spent] = []
     rates: Rates = field(default_factory=Rates)
     last_runs: list[Run] = []

@@ -79,6 +79,7 @@ def gather(*, exact: bool = True) -> Overview:
             budgets=queries.budgets(),
             character_budgets=queries.character_budgets(),
             gate=queries.gate(),
+            sso=queries.sso(),
             esi_spent=queries.esi_spent(),
             rates=rates(counters.since(utcnow() - timedelta(minutes=61)), utcnow()),
             last_runs=queries.last_runs(),

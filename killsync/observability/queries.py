@@ -23,11 +23,13 @@ from killsync.observability.figures import (
     OldestPending,
     Run,
     Spent,
+    Sso,
     Syncs,
     Users,
     Webhooks,
 )
 from killsync.scheduling import leader
+from killsync.sso import health
 from killsync.sync import corporation_polls
 from models.db import database, in_transaction
 from models.esi import EsiBucket, EsiUsage
@@ -70,7 +72,14 @@ def _by_status(model: Any) -> dict[str, int]:
 def users() -> Users:
     """Users by token health."""
     known = _by_status(User)
-    return Users(**{name: known.get(name, 0) for name in ("active", "needs_login", "disabled")})
+    doubted = User.select().where(User.status == ACTIVE, User.refusals > 0).count()
+    return Users(doubted=doubted, **{name: known.get(name, 0) for name in ("active", "needs_login", "disabled")})
+
+
+def sso() -> Sso:
+    """Whether EVE SSO refuses everybody."""
+    trouble = health.trouble()
+    return Sso(trouble.seconds, trouble.next_probe_seconds) if trouble is not None else Sso()
 
 
 def due_users() -> DueUsers:

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 
+def spoken(seconds: float) -> str:
+    """A span as people say it: 12 minutes, 6 hours."""
+    minutes = max(1, round(seconds / 60))
+    if minutes < 120:
+        return f"{minutes} minute{'' if minutes == 1 else 's'}"
+    return f"{round(minutes / 60)} hours"
+
+
 class SsoError(Exception):
     """Something about the SSO went wrong."""
 
@@ -13,6 +21,14 @@ class SsoAway(SsoError):
     def __init__(self, reason: str, retry_after: float = 10.0) -> None:
         super().__init__(f"EVE SSO: {reason}")
         self.retry_after = retry_after
+
+
+class SsoDoubt(SsoError):
+    """The SSO refused a user's refresh token, which may be its own trouble; it is asked again after `retry_after` seconds."""
+
+    def __init__(self, user_id: int, reason: str, retry_after: float) -> None:
+        super().__init__(f"{reason}; asked again in {spoken(retry_after)}")
+        self.user_id, self.retry_after = user_id, retry_after
 
 
 class LoginRefused(SsoError):

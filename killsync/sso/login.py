@@ -78,9 +78,7 @@ async def exchange(settings: Settings, code: str, verifier: str) -> Tokens:
     try:
         return await _tokens(settings, form, "")
     except SsoAnswer as error:
-        raise LoginRefused(
-            f"EVE SSO did not accept the login ({error.code or error.status}); please try again"
-        ) from None
+        raise LoginRefused(f"EVE's login did not accept it ({error}); please try again") from None
 
 
 async def refresh(settings: Settings, refresh_token: str, keep: Callable[[str], None]) -> Tokens:

@@ -13,6 +13,7 @@ import jwt
 import msgspec
 
 from killsync import http_session
+from killsync.answers import answered, said, shown
 from killsync.settings import Settings
 from killsync.shared import objects
 from killsync.sso import schemas
@@ -24,6 +25,8 @@ T = TypeVar("T")
 KEEP_SECONDS = 3600.0
 LOOK_AGAIN_SECONDS = 1.0
 MOST_BYTES = 200_000
+#: Fields of a form whose values are never shown, even where the SSO repeats them.
+SECRET_FIELDS = frozenset({"refresh_token", "token", "code", "code_verifier", "client_secret"})
 _TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 
 
@@ -127,6 +130,8 @@ async def fetch(
         SsoAway: no answer, a 5xx, or not an object of that kind.
         SsoAnswer: a 4xx; carries the OAuth error code.
     """
+    secrets = [value for name, value in (form or {}).items() if name in SECRET_FIELDS]
+    secrets += [auth.password] if auth is not None else []
     headers = {"User-Agent": settings.user_agent, "Accept": "application/json"}
     try:
         async with http_session.session().request(
@@ -140,10 +145,10 @@ async def fetch(
     except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
         raise SsoAway(f"no answer ({type(error).__name__})") from None
     if status >= 500 or status == 429:
-        raise SsoAway(f"answered {status}")
+        raise SsoAway(answered("it", status, said(body, *secrets)).removeprefix("it "))
     if status >= 300:
         refusal = schemas.decode(schemas.Refusal, body)
-        raise SsoAnswer(status, refusal.error[:60] if refusal else "")
+        raise SsoAnswer(status, shown(refusal.error, *secrets)[:60] if refusal else "", said(body, *secrets))
     if len(body) > MOST_BYTES:
         raise SsoAway("answered too much")
     try:
@@ -155,10 +160,10 @@ async def fetch(
 
 
 class SsoAnswer(Exception):
-    """The SSO refused with a 4xx; `code` is its OAuth error code, which is no secret."""
+    """The SSO refused with a 4xx; `code` is its OAuth error code, and the text says what else it said. No secret."""
 
-    def __init__(self, status: int, code: str) -> None:
-        super().__init__(f"EVE SSO answered {status} {code}".rstrip())
+    def __init__(self, status: int, code: str, words: str = "") -> None:
+        super().__init__(answered("EVE SSO", status, words or code))
         self.status, self.code = status, code
 
 

@@ -1,7 +1,7 @@
 """A valid access token for a user, from a worker thread: the stored one, or a fresh one when a call needs it.
 
 One refresh at a time per user over all workers, a handful at once over all users, the new refresh token stored before the
-access token is used.
+access token is used. A refused refresh token is doubted before it is given up: EVE SSO has refused good ones.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from killsync import settings as settings_module
 from killsync.accounts import accounts
 from killsync.logging import get_logger
 from killsync.settings import KILLMAIL_SCOPE, Settings
-from killsync.sso import login
-from killsync.sso.errors import BadToken, Disabled, NeedsLogin, SsoAway, SsoError, VaultError
+from killsync.sso import health, login
+from killsync.sso.errors import BadToken, Disabled, NeedsLogin, SsoAway, SsoDoubt, SsoError, VaultError
 from killsync.sso.jwt import Claims
 from killsync.sso.metadata import SsoAnswer
 from killsync.sso.vault import Vault
@@ -29,10 +29,14 @@ log = get_logger("sso")
 
 #: A token is renewed when it has less than this left: it shall outlive the sync that begins with it.
 MARGIN = timedelta(minutes=5)
+#: How a doubted token is spoken of.
+REFUSED = "EVE's login refused this character's access, which may be trouble of its own"
 #: More refreshes than this at a time were seen to fail with 500s.
 MOST_AT_ONCE = 4
 #: A refresh that takes longer than this has died with its worker, seconds.
 REFRESH_SECONDS = 40.0
+#: After each refusal in a row the token is asked for again so much later, seconds; one more means that it is of no more use.
+DOUBT_SECONDS = (900.0, 3_600.0, 21_600.0, 86_400.0)
 
 
 def access_token(user_id: int, *, rejected: str | None = None) -> str:
@@ -46,6 +50,7 @@ def access_token(user_id: int, *, rejected: str | None = None) -> str:
         NeedsLogin: only a new login helps; the user's status says so from now on.
         Disabled: the user disconnected.
         SsoAway: the SSO cannot be asked now, or another worker is refreshing.
+        SsoDoubt: the SSO refused the token, now or lately; it is not asked again before `retry_after`.
         VaultError: SECRET_KEYS does not fit what is stored; nothing is lost.
     """
     settings = settings_module.current()
@@ -134,6 +139,9 @@ class _Held:
 
 def _refresh(settings: Settings, user_id: int, vault: Vault, rejected: str | None) -> str:
     user = _active(user_id)
+    if user.doubted_until is not None and user.doubted_until > utcnow():
+        raise SsoDoubt(user_id, REFUSED, (user.doubted_until - utcnow()).total_seconds())
+    health.ask()
     held = _Held(user, vault)
 
     def keep(refresh_token: str) -> None:
@@ -146,9 +154,16 @@ def _refresh(settings: Settings, user_id: int, vault: Vault, rejected: str | Non
     except SsoAnswer as error:
         if error.code not in ("invalid_grant", "invalid_token"):
             # Anything else is about our application, not about this user: keep the token.
-            what = f"refused a refresh ({error.code or error.status}): check SSO_CLIENT_ID and SSO_CLIENT_SECRET"
+            what = f"refused a refresh ({error}): check SSO_CLIENT_ID, SSO_CLIENT_SECRET and the application's scopes"
             raise SsoAway(what, 300.0) from None
-        reason = f"EVE SSO answered {error.code}"
+        reason = str(error)
+        health.record_refusal(user_id)
+        if user.refusals < len(DOUBT_SECONDS):
+            seconds = DOUBT_SECONDS[user.refusals]
+            if not held.change(lambda used: accounts.doubt(user_id, used, user.refusals + 1, seconds)):
+                return _of_another_login(user_id, vault, rejected)
+            log.warning("token doubted", user_id=user_id, reason=reason, refusals=user.refusals + 1, retry_in=seconds)
+            raise SsoDoubt(user_id, f"{REFUSED} ({reason})", seconds) from None
     except BadToken as error:
         raise SsoAway(f"gave a token that is not usable: {error}", 60.0) from None
     if reason is not None:
@@ -160,6 +175,8 @@ def _refresh(settings: Settings, user_id: int, vault: Vault, rejected: str | Non
     scopes = " ".join(claims.scopes)
     if not held.change(lambda used: accounts.keep_access_token(user_id, used, access_token, claims.expires_at, scopes)):
         return _of_another_login(user_id, vault, rejected)
+    if freed := health.record_success():
+        accounts.end_doubts(freed)
     log.debug("token refreshed", user_id=user_id)
     return tokens.access_token
 
@@ -171,7 +188,7 @@ def _objection(user: User, claims: Claims) -> str | None:
     if user.character_owner_hash and claims.owner and claims.owner != user.character_owner_hash:
         return "the character has another owner now"
     if KILLMAIL_SCOPE not in claims.scopes:
-        return f"the scope {KILLMAIL_SCOPE} was taken back"
+        return f"the token is without the scope {KILLMAIL_SCOPE}"
     return None
 
 

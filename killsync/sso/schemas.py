@@ -37,7 +37,7 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """An OAuth error."""
+    """An OAuth error; the words for people are read by `killsync.answers`."""
 
     error: str = ""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from peewee import JOIN, Case, fn
 
+from killsync.sync.directors import LAST_NPC_CORPORATION
 from models.db import in_transaction
 from models.expressions import at, locked, now
 from models.names import Corporation
@@ -26,7 +27,8 @@ def claim_due(limit: int, claim_seconds: float) -> list[int]:
     if limit <= 0:
         return []
     feed = CorporationFeed.alias()
-    due = feed.select(feed.corporation_id).where(feed.next_sync_at <= now()).order_by(feed.next_sync_at).limit(limit)
+    is_due = (feed.next_sync_at <= now()) & (feed.corporation_id > LAST_NPC_CORPORATION)
+    due = feed.select(feed.corporation_id).where(is_due).order_by(feed.next_sync_at).limit(limit)
     taken = CorporationFeed.update(next_sync_at=now(claim_seconds)).where(
         CorporationFeed.corporation_id.in_(locked(due, skip=True))
     )
@@ -45,13 +47,6 @@ def schedule_next(corporation_id: int, next_sync_at: datetime) -> None:
     """Schedule the next poll of a list that could not be read, or is being read."""
     scheduled = CorporationFeed.update(next_sync_at=at(next_sync_at))
     in_transaction(scheduled.where(CorporationFeed.corporation_id == corporation_id).execute)
-
-
-def read_by(user_id: int) -> int | None:
-    """The corporation whose list is read by this user's token."""
-    found = CorporationFeed.select(CorporationFeed.corporation_id).where(CorporationFeed.user_id == user_id).limit(1)
-    corporation_id: int | None = found.scalar()
-    return corporation_id
 
 
 def is_covered(user_id: int) -> bool:

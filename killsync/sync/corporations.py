@@ -1,7 +1,7 @@
-"""A corporation's killmail list, read by the token of one Director, so that its members need hardly be asked themselves.
+"""A corporation's killmail list, read by its Directors' tokens in turn, so that its members need hardly be asked themselves.
 
-A 403 says that the user is no Director (any more): the next candidate is tried, each at most once a day, since a 403 costs
-more than two good answers. It never touches the user's own sync or login.
+A 403 is taken by its reason: who lacks the role is not tried again for a day, who is not in the corporation is looked up
+anew, and anything else is trouble that passes. It never touches the user's own sync or login.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from killsync.broker import messages
 from killsync.broker.queues import PERSON, ROUTINE
 from killsync.broker.running import running_message
 from killsync.esi import errors
-from killsync.esi.client import shared
 from killsync.killmails import ledger
 from killsync.logging import get_logger
-from killsync.settings import CORPORATION_SCOPE
 from killsync.sso.refresh import usable_until
-from killsync.sync import corporation_polls, directors, run_queries, runs, schedule, user_polls
+from killsync.sync import affiliations, corporation_polls, directors, run_queries, runs, schedule, user_polls
 from killsync.sync.list_owner import ListOwner, ListRead
 from killsync.sync.list_sync import (
+    FORBIDDEN_SECONDS,
     IN_FLIGHT_SECONDS,
     Outcome,
     lease_list,
@@ -35,6 +34,9 @@ from models.users import User
 
 log = get_logger("corporations")
 
+#: ESI serves a character's corporation from a cache for this long, seconds.
+AFFILIATION_SECONDS = 3600.0
+
 
 def sync_corporation(corporation_id: int, run_id: int | None = None) -> None:
     """Sync one corporation's list by the Director whose turn it is. One that another worker reads already is left to it.
@@ -42,7 +44,8 @@ def sync_corporation(corporation_id: int, run_id: int | None = None) -> None:
     Raises:
         Retry: somebody watches *run_id* and another worker holds the list, or ESI or the SSO cannot be asked now.
     """
-    user_id = directors.director_of(corporation_id)
+    wish = run_queries.run_row(run_id) if run_id is not None else None
+    user_id = directors.director_of(corporation_id, wish["user_id"] if wish else None)
     if user_id is None:
         if run_id is not None:
             _give_up(run_id)
@@ -59,7 +62,8 @@ def sync_corporation(corporation_id: int, run_id: int | None = None) -> None:
         _give_up(asked_run)
     user = User.get_by_id(user_id)
     outcome = sync_list(user, run_id, attempt.leased, _owner(corporation_id, user, run_id), message)
-    if outcome is Outcome.FAILED and directors.director_of(corporation_id) not in (user_id, None):
+    is_out = outcome is Outcome.FAILED and not directors.is_reader(corporation_id, user_id)
+    if is_out and directors.director_of(corporation_id) is not None:
         send(corporation_id)
 
 
@@ -74,21 +78,14 @@ def after_sync_of(user: User) -> None:
 
     A user who granted the scope may be its Director; a list that nobody reads yet is tried at once.
     """
-    if not directors.wants_affiliation(user.id, user.character_id, user.scopes):
-        return
-    try:
-        found = shared(settings_module.current()).character(user.character_id).corporation_id
-    except errors.EsiError as error:
-        log.info("corporation not learned", user_id=user.id, reason=str(error))
-        return
-    if directors.join(user.id, found, may_direct=CORPORATION_SCOPE in user.scopes.split()):
-        send(found)
+    for corporation_id in affiliations.after_sync_of(user):
+        send(corporation_id)
 
 
 def request_sync(user_id: int) -> None:
     """A person asked for a sync of this user: ask for the corporation's list too if it is read by their token."""
     with connection():
-        corporation_id = corporation_polls.read_by(user_id)
+        corporation_id = directors.read_by(user_id)
         run_id = runs.open_run(user_id, CORPORATION_LIST) if corporation_id is not None else None
     if corporation_id is not None:
         send(corporation_id, broker_priority=PERSON, run_id=run_id)
@@ -111,23 +108,37 @@ def _owner(corporation_id: int, user: User, run_id: int) -> ListOwner:
     def record(refs: list[tuple[int, str]], fetch_priority: int) -> ledger.Recorded:
         return ledger.record_page(corporation_id, run_id, refs, fetch_priority, of_corporation=True)
 
-    def on_forbidden() -> str:
-        """A 403 is the answer to whether this user is a Director."""
-        directors.record_refusal(corporation_id, user.id)
-        return "ESI says that this character is not a Director of the corporation"
-
     return ListOwner(
         record=record,
         schedule_next=lambda read: _schedule_next(corporation_id, user, read),
         hold=lambda seconds: _poll_in(corporation_id, seconds),
         poll_in=lambda seconds: _poll_in(corporation_id, seconds),
-        on_forbidden=on_forbidden,
+        on_forbidden=lambda error: _forbidden(corporation_id, user, error),
     )
 
 
+def _forbidden(corporation_id: int, user: User, error: errors.Forbidden) -> str:
+    """What a 403 of the list means by the reason that ESI gives; why the run ends."""
+    words = error.said.lower()
+    if "required role" in words:
+        directors.record_refusal(corporation_id, user.id)
+        return f"this character is not a Director of the corporation ({error})"
+    if "not in the corporation" in words:
+        # ESI keeps affiliations for an hour: until then it may say that nothing has changed.
+        directors.record_refusal(corporation_id, user.id, for_seconds=AFFILIATION_SECONDS)
+        for readable in affiliations.look_again(user):
+            send(readable)
+        return f"this character is not in the corporation any more ({error})"
+    # Trouble of ESI or the SSO has looked like this too: nothing is concluded, and the next Director's turn is next.
+    directors.end_turn(corporation_id, user.id, was_read=False)
+    _poll_in(corporation_id, FORBIDDEN_SECONDS)
+    return f"{error}; asked again in a quarter of an hour"
+
+
 def _schedule_next(corporation_id: int, user: User, read: ListRead) -> None:
-    """Schedule the next poll of a corporation's list that was just read."""
+    """Schedule the next poll of a corporation's list that was just read, by the Director whose turn is next."""
     now = utcnow()
+    reader = directors.end_turn(corporation_id, user.id, was_read=True)
     stored = [
         RecentKillmail((now - killmail.killmail_time).total_seconds())
         for killmail in user_polls.recent_killmails(CORPORATION, corporation_id)
@@ -137,7 +148,7 @@ def _schedule_next(corporation_id: int, user: User, read: ListRead) -> None:
         limits=schedule.limits_of(settings_module.current()).for_priority(user.priority),
         recent=[*stored, *[RecentKillmail(0.0)] * min(read.news, user_polls.MOST_RECENT)],
         logged_in_at=user.logged_in_at,
-        token_until=usable_until(user.id),
+        token_until=usable_until(reader),
         expires_at=read.page_one_expires,
     )
     corporation_polls.record_sync(corporation_id, due)

@@ -1,12 +1,13 @@
-"""Who of our users is in which corporation, and by which Director's token a corporation's list is read.
+"""Who of our users is in which corporation, and by which Directors' tokens, in turn, a corporation's list is read.
 
 The scopes that Killsync asks for do not name roles. Whether a user is a Director is learned from ESI's answer to the list:
-a 200 proves it, a 403 disproves it for a day. Nothing here asks ESI.
+a 200 proves it, a 403 that names the role disproves it for a day. Nothing here asks ESI.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -20,10 +21,45 @@ from models.killmails import CHARACTER, Attacker, Involvement, Victim
 from models.sync import CorporationFeed, Membership
 from models.users import ACTIVE, User
 
+#: Corporations of the game itself have ids up to this one, and no killmail list.
+LAST_NPC_CORPORATION = 1_999_999
+#: A corporation that was asked for and not learned is asked for again after this long.
+ASKED = timedelta(minutes=15)
 #: A user whom ESI refused a corporation's list is not tried again, and an affiliation not looked up again, for this long.
 RECHECK = timedelta(days=1)
 #: Members of a corporation whose list nobody reads any more are polled themselves again within this time, seconds.
 MEMBERS_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Member:
+    """A user whose corporation is to be learned."""
+
+    user_id: int
+    character_id: int
+    scopes: str
+
+
+def claim_members(limit: int) -> list[Member]:
+    """Up to *limit* users whose corporation was learned longest ago, a day at least; left to the caller for a while."""
+    is_old = Membership.checked_at <= now(-RECHECK.total_seconds())
+    due = (
+        Membership.select(Membership.user_id)
+        .join(User, on=(User.id == Membership.user_id))
+        .where(is_old & (User.status == ACTIVE))
+        .order_by(Membership.checked_at)
+        .limit(limit)
+    )
+
+    def work() -> list[Member]:
+        ids = sorted(row.user_id for row in due.namedtuples())
+        free = locked(Membership.select(Membership.user_id).where(Membership.user_id.in_(ids) & is_old), skip=True)
+        asked = Membership.update(checked_at=now((ASKED - RECHECK).total_seconds())).where(Membership.user_id.in_(free))
+        claimed = [row.user_id for row in asked.returning(Membership.user_id).execute()]
+        users = User.select(User.id, User.character_id, User.scopes).where(User.id.in_(claimed))
+        return [Member(user.id, user.character_id, user.scopes) for user in users]
+
+    return in_transaction(work)
 
 
 def wants_affiliation(user_id: int, character_id: int, scopes: str) -> bool:
@@ -66,15 +102,18 @@ def join(user_id: int, corporation_id: int, *, may_direct: bool) -> bool:
 
     Args:
         user_id: whose.
-        corporation_id: of ESI's /characters/{character_id}.
+        corporation_id: of ESI's /characters/affiliation.
         may_direct: the user granted the scope of corporation killmails.
     """
     stays = Membership.corporation_id == corporation_id
     noted = Membership.insert(user_id=user_id, corporation_id=corporation_id, checked_at=utcnow()).on_conflict(
         conflict_target=(Membership.user_id,),
         preserve=(Membership.checked_at, Membership.corporation_id),
-        # A refusal counts in the corporation that it was about.
-        update={Membership.refused_at: Case(None, [(stays, Membership.refused_at)])},
+        # A refusal and a turn count in the corporation that they were about.
+        update={
+            Membership.refused_at: Case(None, [(stays, Membership.refused_at)]),
+            Membership.turn_at: Case(None, [(stays, Membership.turn_at)]),
+        },
     )
     left = (CorporationFeed.user_id == user_id) & (CorporationFeed.corporation_id != corporation_id)
     unread = (CorporationFeed.corporation_id == corporation_id) & CorporationFeed.user_id.is_null()
@@ -82,7 +121,7 @@ def join(user_id: int, corporation_id: int, *, may_direct: bool) -> bool:
     def work() -> bool:
         noted.execute()
         CorporationFeed.update(user_id=None, next_sync_at=now()).where(left).execute()
-        if not may_direct or user_id not in _candidates(corporation_id):
+        if not may_direct or corporation_id <= LAST_NPC_CORPORATION or user_id not in _candidates(corporation_id):
             return False
         CorporationFeed.insert(corporation_id=corporation_id, next_sync_at=utcnow()).on_conflict_ignore().execute()
         return bool(CorporationFeed.update(user_id=user_id, next_sync_at=now()).where(unread).execute())
@@ -91,31 +130,38 @@ def join(user_id: int, corporation_id: int, *, may_direct: bool) -> bool:
 
 
 def _candidates(corporation_id: int) -> list[int]:
-    """Users who may be Directors of the corporation and were not refused within a day, the last refused one last."""
+    """Users whose token may read the corporation's list, whose turn it has been for longest first.
+
+    Those who were not refused within a day; those whose token the SSO doubts only where there is nobody else.
+    """
     was_not_refused = Membership.refused_at.is_null() | (Membership.refused_at <= utcnow() - RECHECK)
     found: Iterable[Any] = (
-        Membership.select(User.id, User.scopes)
+        Membership.select(User.id, User.scopes, User.refusals)
         .join(User, on=(User.id == Membership.user_id))
         .where((Membership.corporation_id == corporation_id) & (User.status == ACTIVE) & was_not_refused)
-        .order_by(Membership.refused_at.asc(nulls="FIRST"), User.id)
+        .order_by(Membership.refused_at.asc(nulls="FIRST"), Membership.turn_at.asc(nulls="FIRST"), User.id)
         .namedtuples()
     )
-    return [row.id for row in found if CORPORATION_SCOPE in row.scopes.split()]
+    able = [row for row in found if CORPORATION_SCOPE in row.scopes.split()]
+    return [row.id for row in able if not row.refusals] or [row.id for row in able]
 
 
-def director_of(corporation_id: int) -> int | None:
-    """The user by whose token the corporation's list is read: the one of last time, or the next who may. None for none.
+def director_of(corporation_id: int, wished: int | None = None) -> int | None:
+    """The user by whose token the corporation's list is read now. None for none.
 
-    When there is none any more, its members are polled themselves again, spread over the next hour, and it is looked at
+    That is *wished*, a user who asked for it, if their token may read it; else the one whose turn it is, or the next who
+    may. When there is none any more, its members are polled themselves again, spread over the next hour, and it is looked at
     again in a day.
     """
     this = CorporationFeed.corporation_id == corporation_id
 
     def work() -> int | None:
         feed = locked(CorporationFeed.select().where(this)).first()
-        if feed is None:
+        if feed is None or corporation_id <= LAST_NPC_CORPORATION:
             return None
         able = _candidates(corporation_id)
+        if wished is not None and wished in able:
+            return wished
         chosen = feed.user_id if feed.user_id in able else next(iter(able), None)
         if chosen is None:
             _suspend(corporation_id)
@@ -124,6 +170,45 @@ def director_of(corporation_id: int) -> int | None:
         return chosen
 
     return in_transaction(work)
+
+
+def end_turn(corporation_id: int, user_id: int, *, was_read: bool) -> int:
+    """The user's token had its turn: the next one's is next, who may be the same; whose that is.
+
+    Args:
+        was_read: ESI gave the list, which proves that the user is a Director.
+    """
+    theirs = (Membership.user_id == user_id) & (Membership.corporation_id == corporation_id)
+    proof: dict[str, Any] = {"refused_at": None} if was_read else {}
+    this = CorporationFeed.corporation_id == corporation_id
+
+    def work() -> int:
+        # The list before its members, as in `director_of`.
+        locked(CorporationFeed.select().where(this)).first()
+        Membership.update(turn_at=now(), **proof).where(theirs).execute()
+        chosen = next(iter(_candidates(corporation_id)), user_id)
+        CorporationFeed.update(user_id=chosen).where(this).execute()
+        return chosen
+
+    return in_transaction(work)
+
+
+def is_reader(corporation_id: int, user_id: int) -> bool:
+    """Whether the user's token may read the corporation's list, as far as is known."""
+    return user_id in _candidates(corporation_id)
+
+
+def read_by(user_id: int) -> int | None:
+    """The corporation whose list is read by this user's token, in their turn."""
+    is_theirs = CorporationFeed.corporation_id == Membership.corporation_id
+    had_a_turn = Membership.turn_at.is_null(False) | (CorporationFeed.user_id == user_id)
+    found = (
+        Membership.select(Membership.corporation_id)
+        .join(CorporationFeed, on=is_theirs)
+        .where((Membership.user_id == user_id) & had_a_turn)
+    )
+    corporation_id: int | None = found.scalar()
+    return corporation_id if corporation_id is not None and is_reader(corporation_id, user_id) else None
 
 
 def _suspend(corporation_id: int) -> None:
@@ -135,8 +220,8 @@ def _suspend(corporation_id: int) -> None:
     User.update(next_sync_at=within(MEMBERS_SECONDS)).where(waits_longer & User.id.in_(members)).execute()
 
 
-def record_refusal(corporation_id: int, user_id: int) -> None:
-    """ESI answered 403 for this user's token: they are no Director of the corporation, today."""
-    refused = Membership.update(refused_at=now())
+def record_refusal(corporation_id: int, user_id: int, *, for_seconds: float = RECHECK.total_seconds()) -> None:
+    """ESI refused this user's token the corporation's list: it is not tried again for so long, a day at most."""
+    refused = Membership.update(refused_at=now(for_seconds - RECHECK.total_seconds()))
     theirs = (Membership.user_id == user_id) & (Membership.corporation_id == corporation_id)
     in_transaction(refused.where(theirs).execute)

@@ -33,7 +33,8 @@ class ListOwner:
         hold: nobody else sends a message for the list for so many seconds.
         poll_in: schedule the next poll in so many seconds, after a sync that failed.
         cured_by_refresh: errors that a fresh token may cure, since a token may be revoked before its time.
-        on_forbidden: what a 403 means, where it is an answer rather than a fault: notes it, gives the reason the run fails.
+        on_forbidden: what a 403 means, where it may be an answer rather than a fault: notes it, schedules what follows,
+            gives the reason the run fails.
     """
 
     record: Callable[[list[tuple[int, str]], int], ledger.Recorded]
@@ -41,4 +42,4 @@ class ListOwner:
     hold: Callable[[float], None]
     poll_in: Callable[[float], None]
     cured_by_refresh: tuple[type[errors.EsiError], ...] = (errors.TokenRejected,)
-    on_forbidden: Callable[[], str] | None = None
+    on_forbidden: Callable[[errors.Forbidden], str] | None = None

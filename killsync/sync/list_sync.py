@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from dramatiq.errors import Retry
 
 from killsync import settings as settings_module
+from killsync.broker import queues
 from killsync.broker.running import RunningMessage
 from killsync.esi import errors
 from killsync.esi.client import shared
@@ -26,7 +27,7 @@ from killsync.killmails import ledger
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
 from killsync.observability import metrics
-from killsync.sso.errors import Disabled, NeedsLogin, SsoAway, VaultError
+from killsync.sso.errors import Disabled, NeedsLogin, SsoAway, SsoDoubt, VaultError
 from killsync.sso.refresh import access_token
 from killsync.sync import lists, progress, runs, waiting
 from killsync.sync.list_owner import ListOwner, ListRead
@@ -44,17 +45,20 @@ LEASE_SECONDS = 150.0
 MOST_MALFORMED = 3
 #: How long a list that was sent is left alone when nothing is heard of its sync, seconds.
 IN_FLIGHT_SECONDS = 900.0
+#: A list that ESI refuses with 403 for no reason that it says is polled again after this long, seconds.
+FORBIDDEN_SECONDS = 900.0
 #: A list that could not be read for a reason that waiting does not cure is polled again after this long, seconds.
 FAILED_SECONDS = 3600.0
 _MALFORMED = "malformed_answers"
 
 
 class Outcome(Enum):
-    """How a sync ended: all pages were read, it cannot go on, or another worker goes on where it stands."""
+    """How a sync ended: all pages were read, it cannot go on, another worker goes on, or a later poll goes on."""
 
     COMPLETED = "completed"
     FAILED = "failed"
     TAKEN_OVER = "taken over"
+    DEFERRED = "deferred"
 
 
 class TakenOver(Exception):
@@ -139,7 +143,10 @@ class _ListSync:
             self._count(error.cost)
             return self._interrupted(error)
         except SsoAway as error:
-            self._wait(error.retry_after, error)
+            return self._wait(error.retry_after, error)
+        except SsoDoubt as error:
+            self._owner.poll_in(error.retry_after)
+            return self._failed(str(error), self._log.warning, "sync stopped")
         except (NeedsLogin, Disabled) as error:
             return self._failed(str(error), self._log.warning, "sync stopped")
         except VaultError as error:
@@ -256,14 +263,23 @@ class _ListSync:
 
     def _interrupted(self, error: errors.EsiError) -> Outcome:
         """Wait for what passes; end the run for what does not."""
+        seconds = error.retry_after or 15.0
+        if isinstance(error, errors.Downtime) and error.alone and seconds > queues.MOST_DELAY_SECONDS:
+            # ESI answers everybody else: it may take hours until somebody mends this one list.
+            self._owner.poll_in(seconds)
+            return self._failed(str(error), self._log.warning, "sync failed")
         if error.transient:
-            self._wait(error.retry_after or 15.0, error)
+            return self._wait(seconds, error)
         if isinstance(error, errors.Malformed):
             number = self._message.increment(_MALFORMED)
             if number <= MOST_MALFORMED:
-                self._wait(10.0 * number, error)
-        if isinstance(error, errors.Forbidden) and self._owner.on_forbidden is not None:
-            return self._failed(self._owner.on_forbidden(), self._log.info, "list refused")
+                return self._wait(10.0 * number, error)
+        if isinstance(error, errors.Forbidden):
+            if self._owner.on_forbidden is not None:
+                return self._failed(self._owner.on_forbidden(error), self._log.info, "list refused")
+            # The scope is there, since nobody can untick it: it is trouble of ESI or the SSO, and passes.
+            self._owner.poll_in(FORBIDDEN_SECONDS)
+            return self._failed(str(error), self._log.warning, "sync failed")
         self._owner.poll_in(FAILED_SECONDS)
         return self._failed(str(error), self._log.warning, "sync failed")
 
@@ -274,14 +290,20 @@ class _ListSync:
         write(event, reason=reason)
         return Outcome.FAILED
 
-    def _wait(self, seconds: float, error: Exception) -> NoReturn:
-        """Send the message back: no thread sleeps out a missing token.
+    def _wait(self, seconds: float, error: Exception) -> Outcome:
+        """Send the message back, since no thread sleeps out a missing token; a longer wait is left to the next poll.
 
         Raises:
-            Retry: always.
+            Retry: unless the wait is longer than a message may take in the broker.
         """
         delay = seconds + random.uniform(0.0, min(3.0, 0.1 * seconds + 0.2))  # noqa: S311
         runs.set_status(self._run_id, self._user.id, WAITING, waiting.words(error, delay, utcnow()))
-        self._owner.hold(delay + IN_FLIGHT_SECONDS)
+        is_long = delay > queues.MOST_DELAY_SECONDS and not self._settings.uses_memory_broker
+        if is_long:
+            self._owner.poll_in(delay)
+        else:
+            self._owner.hold(delay + IN_FLIGHT_SECONDS)
         self._log.info("sync waits", reason=str(error), retry_in=round(delay, 1), next_page=self._leased.next_page)
+        if is_long:
+            return Outcome.DEFERRED
         raise Retry(delay=int(delay * 1000))

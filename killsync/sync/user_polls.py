@@ -69,6 +69,12 @@ def _is_unclaimed(user: Any = User) -> Expression:
     return unclaimed
 
 
+def _is_not_doubted() -> Expression:
+    """No waiting for the SSO to be asked again about the user's token: until then a poll would bring nothing."""
+    known: Expression = User.doubted_until.is_null() | (User.doubted_until <= now())
+    return known
+
+
 def _due(priority: int, offset_seconds: float = 0.0) -> Select:
     """Active users of *priority* whose turn has come: one range of the index `user_turn`."""
     someone = User.alias()
@@ -169,7 +175,7 @@ def users_on(character_ids: Sequence[int]) -> list[UserOnKillmail]:
             User.id,
             User.last_killmail_sync_at,
             User.next_sync_at,
-            (_is_unclaimed() & CorporationFeed.corporation_id.is_null()).alias("is_free"),
+            (_is_unclaimed() & _is_not_doubted() & CorporationFeed.corporation_id.is_null()).alias("is_free"),
         )
         .join(Membership, JOIN.LEFT_OUTER, on=(Membership.user_id == User.id))
         .join(CorporationFeed, JOIN.LEFT_OUTER, on=is_read)

@@ -86,7 +86,10 @@ async def callback(request: web.Request) -> web.StreamResponse:
         return message_page(request, 502, "The login did not succeed", "EVE's answer could not be verified.")
     claims = tokens.claims
     if KILLMAIL_SCOPE not in claims.scopes:
-        text = f"Killsync needs the scope {KILLMAIL_SCOPE} to read your killmails. Log in again and leave it ticked."
+        text = (
+            f"EVE's login gave no access to your killmails (scope {KILLMAIL_SCOPE}). Please log in again; should it happen "
+            "again, the operator has to allow this scope for the application at developers.eveonline.com."
+        )
         return message_page(request, 403, "A permission is missing", text)
     user_id, account_id = await in_db(
         accounts.log_in,

@@ -78,13 +78,13 @@ def _refreshes_go_on(stage: Stage) -> None:
 
 
 def revoked(stage: Stage) -> None:
-    """A player takes every token back while the list is walked, and logs in again later."""
+    """A player takes every token back while the list is walked, and logs in again later: the doubt ends with that."""
     world = stage.world
     pilot = world.pilots[0]
     stage.sim(lambda simulator: simulator.sso.revoke_character(pilot))
     state: tuple[Any, ...] = (pilot,)
-    status = 'SELECT status FROM "user" WHERE character_id = %s'
-    wait_until(lambda: world.sql(status, state) == [("needs_login",)], "the user needs to log in", 60)
+    refused = 'SELECT status, refusals FROM "user" WHERE character_id = %s'
+    wait_until(lambda: world.sql(refused, state) == [("active", 1)], "the token is doubted", 60)
     time.sleep(3)
     asyncio.run(world.log_in(pilot))
 

@@ -13,12 +13,14 @@ from rich.console import Console
 
 from killsync.cli.status import screen
 from killsync.observability.overview import gather
+from killsync.sync import corporation_polls
 from killsync.sync import corporations as actor
 from killsync.sync.characters import request_sync
 from models import connection
 from models.fields import from_any, utcnow
 from models.sql import rows, run
 from simulator import Handle
+from simulator.faults import Fault
 from tests.support.embedded import embedded
 from tests.support.player import Player
 
@@ -176,7 +178,7 @@ async def test_when_the_last_director_goes_members_are_asked_themselves_again(pl
     await place.sync(member)
     await place.sync(member)
     place.handle.call(lambda sim: sim.sso.revoke_character(place.pilots[0]))
-    place.change('UPDATE "user" SET expires_at = NULL WHERE id = %s', director)
+    place.change('UPDATE "user" SET expires_at = NULL, refusals = 4 WHERE id = %s', director)
     place.change("UPDATE list_page SET expires_at = NULL")
     with connection():
         actor.send(CORPORATION)
@@ -184,6 +186,130 @@ async def test_when_the_last_director_goes_members_are_asked_themselves_again(pl
     due = from_any(place.sql('SELECT next_sync_at FROM "user" WHERE id = %s', member)[0][0])
     assert due is not None and (due - utcnow()).total_seconds() <= 3600
     assert place.status(director) == "needs_login", "because the SSO said so, not the list"
+
+
+async def test_a_director_in_doubt_leaves_the_list_to_the_others_at_once(place: Place) -> None:
+    first = await place.log_in(0, scopes="corporation")
+    await place.until(lambda: place.reader() == (first, True), "the list works")
+    second = await place.log_in(2, scopes="corporation")
+    place.handle.call(lambda sim: sim.sso.revoke_character(place.pilots[0]))
+    place.change('UPDATE "user" SET expires_at = NULL WHERE id = %s', first)
+    place.change("UPDATE list_page SET expires_at = NULL")
+    with connection():
+        actor.send(CORPORATION)
+    await place.until(lambda: place.reader() == (second, True), "the other Director reads it")
+    assert place.status(first) == "active", "one refusal is doubt, not proof"
+
+
+async def test_directors_take_turns_and_a_wish_is_read_by_the_token_of_who_wished(place: Place) -> None:
+    first = await place.log_in(0, scopes="corporation")
+    await place.until(lambda: place.reader() == (first, True), "the list works")
+    second = await place.log_in(2, scopes="corporation")
+
+    async def poll() -> int:
+        """A poll by a tick; the Director who read it."""
+        newest = place.sql("SELECT max(id) FROM sync_run")[0][0]
+        place.handle.call(lambda simulator: simulator.drop_caches())
+        place.change("UPDATE list_page SET expires_at = NULL")
+        with connection():
+            actor.send(CORPORATION)
+        await place.until(
+            lambda: place.sql("SELECT 1 FROM sync_run WHERE id > %s AND finished_at IS NOT NULL", newest), "it is read"
+        )
+        ((user_id, status),) = place.sql("SELECT user_id, status FROM sync_run WHERE id > %s", newest)
+        assert status == "succeeded"
+        return int(user_id)
+
+    assert [await poll() for _ in range(5)] == [first, second, first, second, first]
+    for wisher in (first, first, second):
+        await place.sync(wisher)
+        assert place.sql("SELECT user_id FROM sync_run WHERE kind = 'corporation' ORDER BY id DESC LIMIT 1") == [
+            (wisher,)
+        ]
+    assert place.answers(403) == 0 and not place.sql("SELECT 1 FROM sync_run WHERE status = 'failed'")
+
+
+async def test_a_403_for_no_reason_that_is_known_concludes_nothing(place: Place) -> None:
+    director = await place.log_in(0, scopes="corporation")
+    await place.until(lambda: place.reader() == (director, True), "the list works")
+    place.handle.call(
+        lambda sim: sim.faults.append(Fault("/corporations/*/killmails/recent", "status", status=403, count=1))
+    )
+    await place.sync(director)
+    run_row = place.sql("SELECT status, error FROM sync_run WHERE kind = 'corporation' ORDER BY id DESC LIMIT 1")[0]
+    assert run_row[0] == "failed" and "403: forced by a fault" in run_row[1]
+    assert place.reader() == (director, True), "whoever is Director stays it, and members rely on the list"
+    assert place.sql("SELECT refused_at FROM membership WHERE user_id = %s", director) == [(None,)]
+    due = from_any(place.sql("SELECT next_sync_at FROM corporation_feed")[0][0])
+    assert due is not None and 600 < (due - utcnow()).total_seconds() <= 900
+    await place.sync(director)
+    assert place.sql("SELECT status FROM sync_run WHERE kind = 'corporation' ORDER BY id DESC LIMIT 1") == [
+        ("succeeded",)
+    ]
+
+
+async def test_a_403_of_who_left_the_corporation_looks_the_affiliation_up_anew(place: Place) -> None:
+    first = await place.log_in(0, scopes="corporation")
+    await place.until(lambda: place.reader() == (first, True), "the list works")
+    second = await place.log_in(2, scopes="corporation")
+    place.handle.call(lambda sim: setattr(sim.universe.characters[place.pilots[0]], "corporation_id", CORPORATION + 1))
+    await place.sync(first)
+    await place.until(lambda: place.reader() == (second, True), "the other Director reads it")
+    assert place.sql("SELECT corporation_id FROM membership WHERE user_id = %s", first) == [(CORPORATION + 1,)]
+    assert place.sql("SELECT user_id FROM corporation_feed WHERE corporation_id = %s", CORPORATION + 1) == [(first,)]
+
+
+async def test_a_corporation_of_the_game_itself_is_never_asked_for_its_list(place: Place) -> None:
+    def leave(simulator: Any) -> None:
+        simulator.universe.corporations[1_000_169] = ("Center for Advanced Studies", None)
+        simulator.universe.characters[place.pilots[0]].corporation_id = 1_000_169
+
+    place.handle.call(leave)
+    user_id = await place.log_in(0, scopes="corporation")
+    await place.until(
+        lambda: place.sql("SELECT corporation_id FROM membership WHERE user_id = %s", user_id) == [(1_000_169,)],
+        "known",
+    )
+    place.change(
+        "INSERT INTO corporation_feed (corporation_id, next_sync_at) VALUES (1000169, '2026-01-01 00:00:00+00:00')"
+    )
+    with connection():
+        assert corporation_polls.claim_due(10, 60) == []
+        actor.send(1_000_169)
+    await place.sync(user_id)
+    assert not place.handle.call(lambda sim: [key for key in sim.esi.answers if key[0] == "corp-killmail"])
+
+
+async def test_corporations_of_all_are_learned_in_one_request(place: Place) -> None:
+    users = [await place.log_in(position, scopes="corporation") for position in range(4)]
+    await place.until(lambda: place.sql("SELECT count(*) FROM membership") == [(4,)], "all are known")
+    place.change("UPDATE membership SET checked_at = '2026-01-01 00:00:00.000000+00:00'")
+    asked = place.handle.call(lambda sim: sim.esi.answers["affiliation", 200])
+    await place.sync(users[0])
+    await place.until(
+        lambda: place.handle.call(lambda sim: sim.esi.answers["affiliation", 200]) > asked, "affiliations are asked for"
+    )
+    await place.until(
+        lambda: not place.sql("SELECT 1 FROM membership WHERE checked_at < '2026-02-01 00:00:00.000000+00:00'"), "all"
+    )
+    for user_id in users:
+        await place.sync(user_id)
+    assert place.handle.call(lambda sim: sim.esi.answers["affiliation", 200]) == asked + 1
+    assert not place.handle.call(lambda sim: [key for key in sim.esi.answers if key[0] == "characters"])
+
+
+async def test_one_character_that_esi_does_not_know_costs_the_others_nothing(place: Place) -> None:
+    users = [await place.log_in(position, scopes="corporation") for position in range(3)]
+    await place.until(lambda: place.sql("SELECT count(*) FROM membership") == [(3,)], "all are known")
+    place.change("UPDATE membership SET checked_at = '2026-01-01 00:00:00.000000+00:00'")
+    place.change('UPDATE "user" SET character_id = 77 WHERE id = %s', users[1])
+    await place.sync(users[0])
+    old = "SELECT user_id FROM membership WHERE corporation_id = 0 OR checked_at < '2026-02-01 00:00:00.000000+00:00'"
+    await place.until(lambda: not place.sql(old), "the others are learned, and it is asked for again later")
+    with connection():
+        known = {row[0]: from_any(row[1]) for row in rows("SELECT user_id, checked_at FROM membership")}
+    ages = {user_id: (utcnow() - at).total_seconds() for user_id, at in known.items() if at is not None}
+    assert ages[users[0]] < 60 and ages[users[2]] < 60 and ages[users[1]] > 80_000
 
 
 async def test_a_director_who_changes_corporation_hands_the_list_on(place: Place) -> None:

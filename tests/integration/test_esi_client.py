@@ -87,6 +87,36 @@ def test_a_host_that_does_not_exist_is_downtime_and_not_a_crash(
     assert raised.value.transient
 
 
+def test_a_refusal_says_why_in_esis_words(client: tuple[EsiClient, Handle], monkeypatch: pytest.MonkeyPatch) -> None:
+    esi, handle = client
+    kill = a_kill(handle)
+    monkeypatch.setattr(type(esi._settings), "user_agent", property(lambda _settings: "nobody"))
+    with pytest.raises(errors.BadRequest) as raised:
+        esi.killmail(kill.killmail_id, kill.killmail_hash)
+    assert "ESI answered 400: User-Agent is missing or names no contact" in str(raised.value)
+    assert (raised.value.status, raised.value.said) == (400, "User-Agent is missing or names no contact")
+    handle.call(lambda simulator: simulator.faults.append(Fault("/killmails/*", "status", status=503, count=1)))
+    with pytest.raises(errors.Downtime, match="503: forced by a fault"):
+        esi.killmail(kill.killmail_id, kill.killmail_hash)
+
+
+@pytest.mark.parametrize(
+    "kind", [{"kind": "status", "status": 500}, {"kind": "status", "status": 504}, {"kind": "cut"}], ids=str
+)
+def test_a_killmail_that_fails_for_ever_is_told_apart_and_stops_nobody(
+    client: tuple[EsiClient, Handle], kind: dict[str, Any]
+) -> None:
+    esi, handle = client
+    bad, *good = list(handle.simulator.universe.kills.values())[:20]
+    handle.call(lambda simulator: simulator.faults.append(Fault(f"/killmails/{bad.killmail_id}/*", **kind)))
+    for number, kill in enumerate(good):
+        with pytest.raises(errors.Downtime) as raised:
+            esi.killmail(bad.killmail_id, bad.killmail_hash)
+        assert raised.value.alone is (number > 0)
+        assert esi.killmail(kill.killmail_id, kill.killmail_hash)[0]["killmail_id"] == kill.killmail_id
+    assert raised.value.retry_after is not None and raised.value.retry_after > 3600, "it waits for hours, alone"
+
+
 def test_a_wrong_hash_is_named_so_and_costs_five_tokens(client: tuple[EsiClient, Handle]) -> None:
     esi, handle = client
     with pytest.raises(errors.InvalidHash) as raised:

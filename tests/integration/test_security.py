@@ -614,6 +614,8 @@ async def test_a_revoked_refresh_token_needs_a_login_and_nothing_more_is_asked(p
 
     user_id = await logged_in(place)
     place.handle.call(lambda simulator: simulator.sso.revoke_character(place.pilots[0]))
+    with connection():
+        run('UPDATE "user" SET refusals = 4')  # it was refused four times before, hours apart
     with pytest.raises(NeedsLogin):
         await in_thread(lambda: access_token(user_id))
     user = stored(place.pilots[0])

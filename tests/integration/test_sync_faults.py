@@ -20,7 +20,7 @@ from killsync.broker.running import RunningMessage
 from killsync.sync import lists, run_queries, runs, user_polls
 from killsync.sync.characters import request_sync, sync_user
 from models import connection
-from models.fields import to_text, utcnow
+from models.fields import from_any, to_text, utcnow
 from models.sql import rows, run
 from simulator import Handle
 from simulator.faults import Fault
@@ -267,9 +267,108 @@ async def test_a_list_that_stays_forbidden_ends_the_run_and_not_the_login(place:
     place.news()
     place.fault("/characters/*/killmails/recent", "status", status=403, count=2)
     row = await place.sync()
-    assert row["status"] == "failed" and "403" in row["error"]
+    assert row["status"] == "failed" and "403: forced by a fault" in row["error"], "with ESI's own words"
     with connection():
-        assert rows('SELECT status FROM "user"') == [("active",)]
+        ((status, due),) = rows('SELECT status, next_sync_at FROM "user"')
+    assert status == "active"
+    assert 600 < (from_any(due) - utcnow()).total_seconds() <= 900, "trouble that passes: again in a quarter of an hour"
+
+
+@ON_SQLITE
+async def test_a_list_that_fails_for_ever_while_all_else_is_answered_ends_its_run_and_waits_for_hours(
+    place: Place,
+) -> None:
+    from killsync import settings as settings_module
+    from killsync.esi.client import shared
+
+    number = place.news()
+    path = rows_of('SELECT character_id FROM "user"')[0][0]
+    breaker = shared(settings_module.current()).rate_limit
+    for _ in range(15):
+        breaker.failed(f"/characters/{path}/killmails/recent")
+        breaker.succeeded()
+    place.fault("/characters/*/killmails/recent", "status", status=500, count=1)
+    row = await place.sync()
+    assert row["status"] == "failed" and "500" in row["error"]
+    ((status, due),) = rows_of('SELECT status, next_sync_at FROM "user"')
+    assert status == "active" and (from_any(due) - utcnow()).total_seconds() > 3600
+    row = await place.sync()
+    assert row["status"] == "succeeded" and await place.is_stored(number), "a wish asks at once"
+
+
+@ON_SQLITE
+async def test_a_killmail_that_fails_for_ever_lets_its_sync_end(place: Place) -> None:
+    from killsync import settings as settings_module
+    from killsync.esi.client import shared
+
+    number = place.news()
+    digest = place.handle.call(lambda simulator: simulator.universe.kills[number].killmail_hash)
+    breaker = shared(settings_module.current()).rate_limit
+    for _ in range(15):
+        breaker.failed(f"/killmails/{number}/{digest}")
+        breaker.succeeded()
+    place.fault(f"/killmails/{number}/*", "status", status=500)
+    row = await place.sync()
+    row = await place.until(row["id"], lambda row: row["finished_at"] is not None)
+    assert (row["status"], row["errors"]) == ("succeeded", 1)
+    ((state, reason, due),) = rows_of(
+        f"SELECT state, last_error, due_at FROM killmail_ref WHERE killmail_id = {number}"
+    )
+    assert state == "pending" and "500: forced by a fault" in reason
+    assert (from_any(due) - utcnow()).total_seconds() > 3600
+
+
+@ON_SQLITE
+async def test_a_character_in_doubt_says_so_on_its_page_and_is_polled_when_the_doubt_ends(place: Place) -> None:
+    place.news()
+    with connection():
+        run("UPDATE \"user\" SET expires_at = '2026-01-01 00:00:00.000000+00:00'")
+    place.handle.call(lambda simulator: setattr(simulator.sso, "refuses", 1))
+    row = await place.sync()
+    assert row["status"] == "failed" and "asked again in 15 minutes" in row["error"], row["error"]
+    ((status, due),) = rows_of('SELECT status, next_sync_at FROM "user"')
+    assert status == "active" and 800 < (from_any(due) - utcnow()).total_seconds() <= 901
+    async with place.player.browser.get(f"{place.player.url}/me") as answer:
+        page = await answer.text()
+    assert "access in doubt" in page and "it is asked again at" in page and "Log in again" in page
+    with connection():
+        run("UPDATE \"user\" SET doubted_until = '2026-01-01 00:00:00.000000+00:00'")
+    row = await place.sync()
+    assert row["status"] == "succeeded"
+    async with place.player.browser.get(f"{place.player.url}/me") as answer:
+        assert "in doubt" not in await answer.text()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_what_waits_for_longer_than_a_message_may_is_left_to_the_next_poll(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.settings import Settings
+
+    monkeypatch.setattr(Settings, "uses_memory_broker", property(lambda _settings: False))
+    monkeypatch.setattr("killsync.broker.queues.MOST_DELAY_SECONDS", 2.0)
+    number = place.news()
+    place.fault("/characters/*/killmails/recent", "no headers 429", count=1)
+
+    def sync() -> dict[str, Any]:
+        with connection():
+            run_id = runs.open_run(place.user_id)
+            sync_user(place.user_id, run_id)
+            return run_queries.run_row(run_id) or {}
+
+    row = await asyncio.to_thread(sync)
+    assert row["status"] == "waiting" and "429" in row["error"]
+    ((due, claimed),) = rows_of('SELECT next_sync_at, claimed_until FROM "user"')
+    assert claimed is None and 2.5 < (from_any(due) - utcnow()).total_seconds() < 4
+    await asyncio.sleep(4)
+    row = await asyncio.to_thread(sync)
+    row = await place.until(row["id"], lambda row: row["finished_at"] is not None)
+    assert row["status"] == "succeeded" and await place.is_stored(number), "the same run goes on"
+
+
+def rows_of(statement: str) -> list[Any]:
+    with connection():
+        return rows(statement)
 
 
 @ON_SQLITE

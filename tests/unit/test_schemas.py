@@ -169,8 +169,8 @@ def test_names_come_without_nul_and_all_their_parts() -> None:
 
 
 def test_public_information_and_the_status() -> None:
-    assert schemas.character(b'{"corporation_id": 5, "name": "x"}').corporation_id == 5
-    assert schemas.organization(b'{"ticker": "ABC"}').ticker == "ABC"
+    assert schemas.character(b'{"corporation_id": 5, "name": "x"}').name == "x"
+    assert schemas.organization(b'{"name": "A B C", "ticker": "ABC"}').ticker == "ABC"
     assert schemas.status(b'{"players": 12, "vip": true}').players == 12
     for decode in (schemas.character, schemas.organization, schemas.status):
         with pytest.raises(schemas.ShapeError, match="an error object"):

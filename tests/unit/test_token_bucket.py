@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from killsync.esi.rate_limit.circuit_breaker import SLOW_BELOW, STOP_BELOW, TRIPPED_AT, CircuitBreaker
+from killsync.esi.rate_limit.circuit_breaker import (
+    MOST_SUSPECTS,
+    SLOW_BELOW,
+    STOP_BELOW,
+    TRIPPED_AT,
+    CircuitBreaker,
+    Failure,
+)
 from killsync.esi.rate_limit.token_bucket import PACE_SLACK, PACED_FROM, SLICES, TokenBucket
 
 START = 1_787_000_000.0
@@ -403,8 +410,8 @@ def test_answers_that_overtake_each_other_leave_the_lowest_count_of_the_minute(o
 @given(st.integers(1, 60))
 def test_failures_in_a_row_make_everything_wait_a_little_and_never_longer_than_a_minute(failures: int) -> None:
     gate, paused = CircuitBreaker(), []
-    for _ in range(failures):
-        paused.append(gate.failed(START))
+    for number in range(failures):
+        paused.append(gate.failed(START, f"/killmails/{number}/a").pause)
         assert gate.wait(START) >= paused[-1]
     assert paused == sorted(paused)
     assert all(pause == 0 for pause in paused[: TRIPPED_AT - 1])
@@ -415,17 +422,55 @@ def test_failures_in_a_row_make_everything_wait_a_little_and_never_longer_than_a
 
 def test_a_call_that_gets_through_ends_the_pause_of_failures_and_no_other() -> None:
     gate = CircuitBreaker()
-    for _ in range(TRIPPED_AT):
-        gate.failed(START)
+    for number in range(TRIPPED_AT):
+        gate.failed(START, f"/killmails/{number}/a")
     assert gate.wait(START) == 5.0
-    for _ in range(100):
-        assert gate.failed(START + 1.0) == 4.0, "what left before the pause does not make it longer"
-    assert gate.failed(START + 5.0) == 10.0, "ESI is still down after it: the next is longer"
-    gate.succeeded()
+    for number in range(100):
+        failure = gate.failed(START + 1.0, f"/killmails/{number}/a")
+        assert failure.pause == 4.0, "what left before the pause does not make it longer"
+    failure = gate.failed(START + 5.0, "/killmails/1/a")
+    assert failure.pause == 10.0, "ESI is still down after it: the next is longer, whoever asked"
+    gate.succeeded(START + 6.0)
     assert gate.wait(START + 6.0) == 0.0
     gate.block(START + 60.0)
-    gate.succeeded()
+    gate.succeeded(START + 6.0)
     assert gate.wait(START + 6.0) == 54.0, "what ESI itself asked for stays"
+
+
+def test_a_resource_that_fails_for_ever_backs_off_alone_to_hours_and_trips_nothing() -> None:
+    """ESI's own schema check fails on one killmail: it answers 500 for it for ever, and everything else is well."""
+    breaker, now, pauses = CircuitBreaker(), START, []
+    for _ in range(40):
+        failure = breaker.failed(now, "/killmails/1/a")
+        assert breaker.wait(now) == 0, "nothing else waits"
+        breaker = CircuitBreaker.load(breaker.dump())
+        breaker.succeeded(now + 0.5)
+        pauses.append(failure.pause)
+        now += max(5.0, failure.pause)
+    assert pauses == sorted(pauses) and pauses[:4] == [0.0, 5.0, 5.0, 5.0]
+    assert pauses[-1] == 6 * 3600 and now - START > 6 * 86_400, "and it is asked for four times a day"
+    assert breaker.failed(now, "/killmails/2/b") == Failure(0.0, alone=False), "another is not in trouble because of it"
+
+
+def test_a_resource_that_fails_again_and_again_while_nothing_else_is_asked_is_one_failure() -> None:
+    breaker = CircuitBreaker()
+    for number in range(50):
+        assert breaker.failed(START + number, "/killmails/1/a") == Failure(0.0, alone=False)
+    assert breaker.failures == 1
+
+
+def test_a_resource_that_was_answered_since_begins_anew_and_what_is_remembered_is_bounded() -> None:
+    breaker, now = CircuitBreaker(), START
+    for _ in range(8):
+        breaker.failed(now, "/list")
+        breaker.succeeded(now + 1.0)
+        now += 10.0
+    assert breaker.failed(now, "/list").pause > 5.0
+    breaker.succeeded(now + 1.0)
+    assert breaker.failed(now + 86_400.0, "/list").pause == 0.0
+    for number in range(500):
+        breaker.failed(now + 90_000.0, f"/killmails/{number}/a")
+    assert len(breaker.suspects) == MOST_SUSPECTS and len(breaker.dump()) < 3000
 
 
 def test_what_another_version_stored_is_understood() -> None:

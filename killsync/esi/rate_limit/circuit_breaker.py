@@ -5,13 +5,39 @@ Pure: no clock, no database.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 #: Errors left in ESI's minute below which calls are spaced, and below which they stop.
 SLOW_BELOW, STOP_BELOW = 30, 10
-#: Failures in a row, over all processes, after which everything waits a little: ESI is down, not one killmail.
+#: Resources that failed in a row, over all processes, after which everything waits a little: ESI is down, not one killmail.
 TRIPPED_AT = 10
+#: Resources that failed lately and are remembered by name: those that failed most often, then the newest.
+MOST_SUSPECTS = 32
+#: A resource in trouble alone is left alone for 5 s a few times, then twice as long each time, up to this, seconds.
+LONGEST_PAUSE = 6 * 3600.0
+FIRST_PAUSE, SHORT_PAUSES = 5.0, 3
+#: One that has not failed for so much longer than its pause was answered meanwhile, seconds.
+FORGIVEN_AFTER = 900.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a failure means.
+
+    Attributes:
+        pause: seconds that the same call waits, and everything else too unless this resource alone is in trouble.
+        alone: it failed before, and others were answered since.
+    """
+
+    pause: float
+    alone: bool = False
+
+
+def pause_of(failures: int) -> float:
+    """Seconds that a resource is left alone after so many failures of its own in a row."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(max(0, failures - SHORT_PAUSES), 20))
 
 
 @dataclass
@@ -22,8 +48,13 @@ class CircuitBreaker:
         blocked_until: epoch seconds before which nothing at all is sent.
         errors_left, errors_reset: ESI's error limit as last answered, and when it starts anew (epoch seconds).
         next_at: epoch seconds before which no call on a route without a bucket is sent.
-        failures: failures in a row (5xx, time-outs), over all processes; those during a pause count once.
+        failures: resources that failed in a row (5xx, time-outs), over all processes: one that fails again says nothing
+            new, and those during a pause count once.
         tripped_until: epoch seconds before which nothing is sent because of them.
+        suspects: of resources that failed, by the hash of their path: epoch seconds of the last failure, and how many in a
+            row were their own, since others were answered in between.
+        succeeded_at: epoch seconds of the last call that got through after a failure.
+        is_unsure: a failure happened and no call is known to have got through since.
     """
 
     blocked_until: float = 0.0
@@ -32,6 +63,9 @@ class CircuitBreaker:
     next_at: float = 0.0
     failures: int = 0
     tripped_until: float = 0.0
+    suspects: dict[str, tuple[float, int]] = field(default_factory=dict)
+    succeeded_at: float = 0.0
+    is_unsure: bool = False
 
     def wait(self, now: float) -> float:
         """Seconds until any call may be sent."""
@@ -57,22 +91,42 @@ class CircuitBreaker:
         self.errors_left = min(left, self.errors_left) if same_minute else left
         self.errors_reset = reset
 
-    def failed(self, now: float) -> float:
-        """Count a failure; the seconds that everything now waits, 0.0 for none."""
+    def failed(self, now: float, resource: str) -> Failure:
+        """Take in a failure of *resource*.
+
+        A resource that fails again although others were answered since is in trouble alone: ESI can answer 500 for one
+        killmail for ever, and that says nothing of the others.
+        """
+        name = hashlib.sha256(resource.encode()).hexdigest()[:12]
+        failed_at, own = self.suspects.get(name, (0.0, 0))
+        if now - failed_at > pause_of(own) * 2 + FORGIVEN_AFTER:
+            failed_at, own = 0.0, 0
+        is_alone = 0.0 < failed_at < self.succeeded_at and now >= self.tripped_until
+        own += is_alone
+        self._suspect(name, now, own)
+        self.is_unsure = True
+        if is_alone:
+            return Failure(pause_of(own), alone=True)
         if now < self.tripped_until:
             # It left before the pause began, so it says no more than those that brought the pause.
-            return self.tripped_until - now
-        self.failures += 1
+            return Failure(self.tripped_until - now)
+        if not failed_at or not 0 < self.failures < TRIPPED_AT:
+            self.failures += 1
         over = self.failures - TRIPPED_AT
         if over < 0:
-            return 0.0
+            return Failure(0.0)
         pause = min(60.0, 5.0 * 2.0 ** min(over, 4))
         self.tripped_until = now + pause
-        return pause
+        return Failure(pause)
 
-    def succeeded(self) -> None:
+    def _suspect(self, name: str, now: float, own: int) -> None:
+        self.suspects[name] = now, own
+        if len(self.suspects) > MOST_SUSPECTS:
+            del self.suspects[min(self.suspects, key=lambda each: self.suspects[each][::-1])]
+
+    def succeeded(self, now: float) -> None:
         """A call got through: there are no failures in a row any more, and nothing to wait for because of them."""
-        self.failures, self.tripped_until = 0, 0.0
+        self.failures, self.tripped_until, self.is_unsure, self.succeeded_at = 0, 0.0, False, now
 
     def block(self, until: float) -> None:
         """Nothing is sent before *until*."""
@@ -86,4 +140,6 @@ class CircuitBreaker:
     def load(cls, text: str) -> CircuitBreaker:
         """The breaker that `dump` wrote, in this version or another: fields that are unknown here are passed over."""
         known = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
+        breaker = cls(**{name: value for name, value in json.loads(text).items() if name in known})
+        breaker.suspects = {name: (at, own) for name, (at, own) in breaker.suspects.items()}
+        return breaker

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from killsync.esi.clock import Clock
 from killsync.esi.rate_limit.batches import Batches
-from killsync.esi.rate_limit.circuit_breaker import CircuitBreaker
+from killsync.esi.rate_limit.circuit_breaker import CircuitBreaker, Failure
 from killsync.esi.rate_limit.store import BucketStore, BucketWork
 from killsync.esi.rate_limit.token_bucket import SLICES, TokenBucket
 
@@ -45,7 +45,8 @@ class Reservation:
 
     Attributes:
         at, local: when it was made, seconds since the epoch, by the database's clock and by this host's.
-        failures: of all processes, in a row, as the circuit breaker counted them then.
+        failures: of all processes, in a row, as the circuit breaker counted them then; 1 at least while it waits to
+            hear of the next call that gets through.
         used: tokens of the bucket that were spent or reserved then, these among them.
         limit: tokens and seconds of the bucket's window, as known then.
     """
@@ -127,7 +128,8 @@ class RateLimit:
                 wait = known.take(now, tokens, backlog=backlog, reserve=reserve)
                 if not wait:
                     limit, local = (known.limit, known.window), self._clock.now()
-                    reserved.append(Reservation(bucket, now, tokens, breaker.failures, known.used(now), limit, local))
+                    failures = breaker.failures or int(breaker.is_unsure)
+                    reserved.append(Reservation(bucket, now, tokens, failures, known.used(now), limit, local))
             return Granted(reserved, wait)
 
         granted = self._change(bucket, work)
@@ -171,7 +173,7 @@ class RateLimit:
 
         def work(breaker: CircuitBreaker, now: float) -> Unbucketed | Wait:
             wait = breaker.take(now)
-            return Wait(wait) if wait else Unbucketed(breaker.failures)
+            return Wait(wait) if wait else Unbucketed(breaker.failures or int(breaker.is_unsure))
 
         return self._store.change_breaker(work)
 
@@ -183,13 +185,13 @@ class RateLimit:
         """ESI said 420: nothing is sent before *seconds* have passed, from any process."""
         self._store.change_breaker(lambda breaker, now: breaker.block(now + seconds))
 
-    def failed(self) -> float:
-        """A call failed by no fault of its own; the seconds that everything now waits."""
-        return self._store.change_breaker(lambda breaker, now: breaker.failed(now))
+    def failed(self, resource: str) -> Failure:
+        """A call for *resource* failed by no fault of its own; what that means."""
+        return self._store.change_breaker(lambda breaker, now: breaker.failed(now, resource))
 
     def succeeded(self) -> None:
         """A call got through: there are no failures in a row any more."""
-        self._store.change_breaker(lambda breaker, now: breaker.succeeded())
+        self._store.change_breaker(lambda breaker, now: breaker.succeeded(now))
 
     def _change(self, bucket: Bucket, work: Callable[[TokenBucket, CircuitBreaker, float], T]) -> T:
         run = partial(self._store.change, bucket.name, bucket.new())

@@ -85,7 +85,7 @@ async def pilots(viewer: Viewer) -> list[Pilot]:
             _script_run(runs.get(user.id)),
             _next_sync(known[user.id], user, runs.get(user.id)),
         )
-        for user in sorted(users, key=lambda user: user.status != NEEDS_LOGIN)
+        for user in sorted(users, key=lambda user: (user.status != NEEDS_LOGIN, user.doubted_until is None))
     ]
 
 

@@ -212,7 +212,7 @@ async def test_a_slow_subscriber_misses_the_oldest_and_is_told_how_many(
     hub_kind = events.KILLMAIL_SAVED
     subscriber = events.Subscriber(hub_kind, lambda _: True)
     for number in range(12):
-        subscriber.offer(number)
+        subscriber.put(number)
     assert await subscriber.take() == (7, 7)
     assert await subscriber.take() == (8, 0)
 

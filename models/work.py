@@ -28,15 +28,33 @@ class OverBudget(Exception):
         self.limit = limit
 
 
+class Lane:
+    """The event loop's time, as far as operations share it: together they hold the loop for a slice, then it goes round."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._slice_began = time.monotonic()
+
+    async def breathe(self) -> None:
+        """Let others have the event loop if operations have held it for a slice; of several, one goes on at a time."""
+        if time.monotonic() - self._slice_began > SLICE_SECONDS:
+            await self.turn()
+
+    async def turn(self) -> None:
+        """Wait for one's turn, and for everything else that is ready."""
+        async with self._lock:
+            await asyncio.sleep(0)
+            self._slice_began = time.monotonic()
+
+
 class Work:
     """One operation's use of the process. Threads count on it at the same time: a count that is lost costs nothing."""
 
-    def __init__(self, lane: asyncio.Lock, seconds: float, most_rows: int, most_values: int) -> None:
+    def __init__(self, lane: Lane, seconds: float, most_rows: int, most_values: int) -> None:
         self._lane = lane
         self._ends_at = time.monotonic() + seconds
         self._most_rows = most_rows
         self._most_values = most_values
-        self._slice_began = time.monotonic()
         self.rows = 0
         self.values = 0
 
@@ -85,11 +103,8 @@ class Work:
         return self._ends_at - time.monotonic()
 
     async def breathe(self) -> None:
-        """Let others have the event loop if this operation has held it for a slice; of several, one goes on at a time."""
-        if time.monotonic() - self._slice_began > SLICE_SECONDS:
-            async with self._lane:
-                await asyncio.sleep(0)
-            self._slice_began = time.monotonic()
+        """Let others have the event loop if operations have held it for a slice."""
+        await self._lane.breathe()
 
 
 #: The operation on whose behalf this thread or task works; None for everything but GraphQL.

@@ -26,7 +26,7 @@ from graphql_api.errors import (
 )
 from graphql_api.tartiflette import fast_completion
 from killsync.settings import project_root
-from models.work import CURRENT, OverBudget, Work
+from models.work import CURRENT, Lane, OverBudget, Work
 
 #: Rows that one operation, or one event of a subscription, may read from the database.
 MOST_ROWS = 60_000
@@ -60,7 +60,7 @@ class Api:
         self._documents = documents
         self._introspection = introspection
         #: Of several operations that need the event loop for long, one has it at a time.
-        self._lane = asyncio.Lock()
+        self._lane = Lane()
 
     @classmethod
     async def make(cls, *, introspection: bool = True) -> Api:
@@ -97,11 +97,8 @@ class Api:
         document = self._documents.recall(query)
         if document is None:
             if len(query) > LONG_TEXT:
-                async with self._lane:
-                    await asyncio.sleep(0)
-                    document = self._documents.read(query)
-            else:
-                document = self._documents.read(query)
+                await self._lane.turn()
+            document = self._documents.read(query)
         node = _choose(document, name)
         cost.check(document, node, variables, introspection=self._introspection)
         return Operation(document, node, name)

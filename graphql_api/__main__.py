@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 
 from aiohttp import web
@@ -28,6 +29,9 @@ async def serve(settings: Settings) -> None:
         refuse(
             f"WEB_HOST:WEB_PORT {settings.web_host}:{settings.web_port} cannot be bound ({error.strerror}): choose another"
         )
+    # What was made at the start stays for good: a full collection, which stops everything, need not look at it again.
+    gc.collect()
+    gc.freeze()
     host, port = runner.addresses[0][:2]
     log.info("web server started", url=f"http://{host}:{port}/")
     stopped = asyncio.Event()

@@ -10,9 +10,12 @@ from tartiflette.types.exceptions.tartiflette import CoercionError, GraphQLSynta
 from killsync.logging import get_logger
 from models.errors import is_away
 from models.threads import Busy
+from models.work import CURRENT, OutOfTime, OverBudget, Work
 
 log = get_logger("graphql")
 
+#: The most time one query or mutation may take, seconds.
+MOST_SECONDS = 20.0
 #: Messages quote what the client sent; a quote is cut here.
 _MOST_CHARACTERS = 400
 
@@ -71,10 +74,38 @@ class Refused(ApiError):
         super().__init__(f"the query has {found} {what}; the limit is {limit}", found=found, limit=limit, what=what)
 
 
+class OverCost(ApiError):
+    """The operation did more than one may, and was stopped. Says what it came to."""
+
+    code = "QUERY_TOO_LARGE"
+
+    def __init__(self, error: OverBudget) -> None:
+        super().__init__(
+            f"{error}: ask for fewer killmails or fields at a time",
+            found=error.found, limit=error.limit, what=error.what,
+        )  # fmt: skip
+
+
 class BadDocument(ApiError):
     """The document is not GraphQL."""
 
     code = "GRAPHQL_PARSE_FAILED"
+
+
+class Invalid(Exception):
+    """The document does not fit the schema."""
+
+    def __init__(self, errors: list[Exception]) -> None:
+        super().__init__("the document does not fit the schema")
+        self.errors = errors
+
+
+class NotExecuted(Exception):
+    """The operation was not executed; *errors* are as a client sees them."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__("the operation was not executed")
+        self.errors = errors
 
 
 class Unavailable(ApiError):
@@ -84,14 +115,22 @@ class Unavailable(ApiError):
 
 
 class TimedOut(ApiError):
-    """The operation took too long."""
+    """The operation took too long. Says how long one may take, and what it had come to by then if that is known."""
 
     code = "TIMEOUT"
+
+    def __init__(self, seconds: float, work: Work | None = None) -> None:
+        cost = {} if work is None else {"rows": work.rows, "values": work.values}
+        super().__init__(f"the operation took longer than {seconds:.0f} s", **cost)
 
 
 async def coerce_error(exception: Exception, error: dict[str, Any]) -> dict[str, Any]:
     """Tartiflette's error coercer: what a client gets to see of *exception*."""
     original = getattr(exception, "original_error", None)
+    if isinstance(original, OverBudget):
+        original = OverCost(original)
+    elif isinstance(original, OutOfTime):
+        original = TimedOut(MOST_SECONDS, CURRENT.get())
     seen = original if isinstance(original, ApiError) else exception
     if isinstance(seen, ApiError):
         answer = {"message": seen.message, "extensions": dict(seen.extensions)}

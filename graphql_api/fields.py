@@ -1,10 +1,12 @@
-"""Where GraphQL's camelCase meets Killsync's values: the one mapping from a field to the attribute that answers it. Pure."""
+"""Where GraphQL's camelCase meets Killsync's values: the one mapping from a field to the attribute that answers it."""
 
 from __future__ import annotations
 
 import re
 from functools import cache
 from typing import Any
+
+from models.work import CURRENT
 
 #: Fields whose attribute has another name than the field's own in snake_case.
 _ATTRIBUTES = {("Killmail", "id"): "killmail_id"}
@@ -20,7 +22,14 @@ def attribute_of(type_name: str, field_name: str) -> str:
 
 
 async def resolve(parent: Any, _arguments: Any, _context: Any, info: Any) -> Any:
-    """The default resolver: a field of a value by its attribute, an enum's value in capitals."""
+    """The default resolver: a field of a value by its attribute, an enum's value in capitals.
+
+    It runs for every value that `tartiflette.fast_completion` does not build, so here is where those are counted.
+    """
+    work = CURRENT.get()
+    if work is not None:
+        work.build(1)
+        await work.breathe()
     if isinstance(parent, dict):
         return parent.get(info.field_name)
     value = getattr(parent, attribute_of(info.parent_type.name, info.field_name), None)

@@ -9,8 +9,9 @@ import msgspec
 from aiohttp import web
 
 from graphql_api.context import Context
-from graphql_api.errors import ApiError, Forbidden
-from graphql_api.tartiflette.engine import Api, Invalid, only_query
+from graphql_api.encoding import encode
+from graphql_api.errors import ApiError, Forbidden, Invalid
+from graphql_api.tartiflette.engine import Api, only_query
 from graphql_api.websocket import talk
 from killsync.web import sessions
 from killsync.web.security import SETTINGS, check_rate, content_policy, same_origin
@@ -66,7 +67,7 @@ async def _answer(request: web.Request, *, by_get: bool) -> web.Response:
     try:
         viewer = await sessions.viewer_of(request)
         check_rate(request, "graphql", viewer.account_id if viewer else None)
-        operation = api.operation(query, name, variables)
+        operation = await api.operation(query, name, variables)
         if by_get:
             only_query(operation)
         elif operation.operation_type == "mutation" and not same_origin(request):
@@ -82,12 +83,12 @@ async def _answer(request: web.Request, *, by_get: bool) -> web.Response:
         return answer
     except Exception as error:
         return _json(await api.failure(error), media, 503 if is_away(error) else 500)
-    result = await api.execute(query, name, variables, Context(request))
+    result = await api.execute(operation, variables, Context(request))
     if result.get("data") is None and not any(error.get("path") for error in result.get("errors", ())):
         # Its variables did not fit: nothing was executed, so the specification wants no `data`.
         result.pop("data", None)
         return _json(result, media, 400 if media == GRAPHQL_JSON else 200)
-    return _json(result, media, 200)
+    return _response(await encode(result), media, 200)
 
 
 def _status(error: Exception, media: str) -> int:
@@ -168,10 +169,14 @@ def _error(message: str, code: str = "BAD_REQUEST") -> dict[str, Any]:
 
 
 def _json(body: Any, media: str, status: int, *, allow_post: bool = False) -> web.Response:
+    return _response(msgspec.json.encode(body), media, status, allow_post=allow_post)
+
+
+def _response(body: bytes, media: str, status: int, *, allow_post: bool = False) -> web.Response:
     headers = {"Content-Type": f"{media}; charset=utf-8", "Cache-Control": "no-store", "Vary": "Accept, Cookie"}
     if allow_post:
         headers["Allow"] = "POST"
-    return web.Response(body=msgspec.json.encode(body), status=status, headers=headers)
+    return web.Response(body=body, status=status, headers=headers)
 
 
 def setup(app: web.Application, api: Api) -> None:

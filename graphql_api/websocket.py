@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from graphql_api.context import Context
-from graphql_api.errors import RateLimited, Refused
-from graphql_api.tartiflette.engine import Api, NotExecuted
+from graphql_api.errors import NotExecuted, RateLimited, Refused
+from graphql_api.tartiflette.engine import Api
 from killsync.logging import get_logger
 from killsync.web import sessions
 from killsync.web.security import check_rate, same_origin
@@ -178,13 +178,13 @@ class _Conversation:
             check_rate(self._request, "graphql", viewer.account_id if viewer else None)
         except web.HTTPTooManyRequests as error:
             raise RateLimited(int(error.headers["Retry-After"])) from None
-        operation = self._api.operation(query, name, variables)
+        operation = await self._api.operation(query, name, variables)
         if operation.operation_type != "subscription":
-            result = await self._api.execute(query, name, variables, context)
+            result = await self._api.execute(operation, variables, context)
             self._check(result)
             await self._next(number, result)
             return
-        async with contextlib.aclosing(self._api.subscribe(query, name, variables, context)) as results:  # type: ignore[type-var]
+        async with contextlib.aclosing(self._api.subscribe(operation, variables, context)) as results:  # type: ignore[type-var]
             async for result in results:
                 self._check(result)
                 if context.missed:

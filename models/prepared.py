@@ -13,6 +13,7 @@ from peewee import Entity, Node, Select, Value, fn
 from models.db import database
 from models.expressions import either
 from models.sql import all_rows
+from models.work import CURRENT
 
 
 class Ids:
@@ -54,6 +55,9 @@ class Prepared:
 
     def fetch(self, *lists: Iterable[int]) -> list[dict[str, Any]]:
         """All rows for these ids by column, as the database gives them: a moment is text on SQLite."""
+        work = CURRENT.get()
+        if work is not None:
+            work.check()
         written = self._written.get(type(database.obj)) or self._write()
         values = {mark: mark.parameter(ids) for mark, ids in zip(written.lists, lists, strict=True)}
         parameters = [values[each] if isinstance(each, Ids) else each for each in written.parameters]

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import sqlite3
 import threading
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 import peewee
@@ -18,6 +23,7 @@ import psycopg2
 
 from models.db import connection, database
 from models.errors import is_away
+from models.work import CALLER, CURRENT, OutOfTime, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,44 +35,106 @@ MOST_WAITING = 400
 #: Calls to services at a time, and how many more may wait for one to end.
 SERVICE_THREADS = 16
 MOST_WAITING_FOR_SERVICES = 32
+#: Steps of SQLite's machine between two looks at the clock: less than a millisecond.
+SQLITE_STEPS = 10_000
+#: A statement that failed this close to the end of the operation's time was ended by it, seconds.
+CLOSE_SECONDS = 0.05
 
 
 class Busy(Exception):
     """More calls wait already than can be answered in time."""
 
 
+@dataclass
+class _Task:
+    """Something that waits for a thread, and who asked for it."""
+
+    work: Callable[[], Any]
+    caller: str | None
+    future: Future[Any] = field(default_factory=Future)
+    context: Context = field(default_factory=copy_context)
+
+
 class _Pool:
-    """Threads for one kind of blocking calls, with a bound on the calls that wait for one."""
+    """Threads for one kind of blocking calls, shared fairly among callers, with a bound on the calls that wait.
+
+    A caller may hold as many threads as are left free when it has them, so at most half, and there is always one for who
+    comes next; the same goes for the places of those that wait. Callers take turns.
+    """
 
     def __init__(self, name: str, threads: int, most_waiting: int) -> None:
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
-        self._most = threads + most_waiting
         self._lock = threading.Lock()
-        self._open = 0
+        self._free = threads
+        self._places = most_waiting
+        self._running: Counter[str | None] = Counter()
+        #: Who waits, in the order of their turns.
+        self._waiting: OrderedDict[str | None, deque[_Task]] = OrderedDict()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Have *work* run in a thread.
+        """Have *work* run in a thread, in the context of the one who calls.
 
         Raises:
-            Busy: too many calls wait already.
+            Busy: too many calls wait already, or too many of this caller.
         """
+        task = _Task(work, CALLER.get())
         with self._lock:
-            if self._open >= self._most:
+            queue = self._waiting.setdefault(task.caller, deque())
+            queue.append(task)
+            self._start()
+            if queue and queue[-1] is task and not self._takes_a_place(task.caller, len(queue)):
+                queue.pop()
+                self._forget(task.caller)
                 raise Busy("the server is busy: try again in a moment")
-            self._open += 1
+        return task.future
+
+    def _takes_a_place(self, caller: str | None, waiting: int) -> bool:
+        """Whether one more may wait; this one is in its queue already."""
+        left = self._places - sum(map(len, self._waiting.values()))
+        return left >= 0 and (caller is None or waiting <= left + 1)
+
+    def _start(self) -> None:
+        """Start what may run; the lock is held."""
+        while self._free:
+            caller = next((each for each in self._waiting if each is None or self._running[each] < self._free), _NOBODY)
+            if caller is _NOBODY:
+                return
+            assert caller is None or isinstance(caller, str)
+            queue = self._waiting[caller]
+            if not queue:
+                self._forget(caller)
+                continue
+            task = queue.popleft()
+            self._waiting.move_to_end(caller)
+            self._forget(caller)
+            self._free -= 1
+            self._running[caller] += 1
+            self._executor.submit(self._run, task)
+
+    def _forget(self, caller: str | None) -> None:
+        if not self._waiting[caller]:
+            del self._waiting[caller]
+
+    def _run(self, task: _Task) -> None:
         try:
-            future = self._executor.submit(work)
-        except BaseException:
-            self._ended(None)
-            raise
-        # Counted until the thread is free again, which is later than its caller's patience may end.
-        future.add_done_callback(self._ended)
-        return future
+            if task.future.set_running_or_notify_cancel():
+                try:
+                    result = task.context.run(task.work)
+                except BaseException as error:
+                    task.future.set_exception(error)
+                else:
+                    task.future.set_result(result)
+        finally:
+            # Counted until the thread is free again, which is later than its caller's patience may end.
+            with self._lock:
+                self._free += 1
+                self._running[task.caller] -= 1
+                self._running += Counter()
+                self._start()
 
-    def _ended(self, _future: Future[Any] | None) -> None:
-        with self._lock:
-            self._open -= 1
 
+#: Stands for no caller at all, where None is one.
+_NOBODY = object()
 
 _database = _Pool("killsync-db", THREADS, MOST_WAITING)
 _services = _Pool("killsync-service", SERVICE_THREADS, MOST_WAITING_FOR_SERVICES)
@@ -75,19 +143,23 @@ _services = _Pool("killsync-service", SERVICE_THREADS, MOST_WAITING_FOR_SERVICES
 class _Call:
     """One call in a thread; `cancel` ends the statement it is running, and nothing that comes after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, reads_only: bool) -> None:
         self._lock = threading.Lock()
         self._raw: Any = None
+        self._reads_only = reads_only
         self.is_cancelled = False
 
     def run(self, work: Callable[[], T]) -> T:
         if self.is_cancelled:
             raise asyncio.CancelledError
+        bound = CURRENT.get() if self._reads_only else None
+        if bound is not None:
+            bound.check()
         with connection():
             with self._lock:
                 self._raw = database.obj.connection()
             try:
-                return work()
+                return work() if bound is None else _run_in_time(work, bound, self._raw)
             finally:
                 with self._lock:
                     self._raw = None
@@ -100,6 +172,30 @@ class _Call:
                 (getattr(self._raw, "cancel", None) or self._raw.interrupt)()
 
 
+def _run_in_time(work: Callable[[], T], bound: Work, raw: Any) -> T:
+    """Run *work* with each of its statements ending by itself when the operation's time is up.
+
+    Raises:
+        OutOfTime: it was.
+    """
+    try:
+        if hasattr(raw, "set_progress_handler"):
+            raw.set_progress_handler(lambda: bound.seconds_left() <= 0, SQLITE_STEPS)
+            try:
+                return work()
+            finally:
+                raw.set_progress_handler(None, 0)
+        # In a transaction, since behind a pooler the session is not ours alone: what is set ends with it.
+        with database.obj.atomic():
+            if math.isfinite(bound.seconds_left()):
+                database.execute_sql(f"SET LOCAL statement_timeout = {max(1, int(bound.seconds_left() * 1000))}")
+            return work()
+    except (peewee.PeeweeException, psycopg2.Error, sqlite3.Error):
+        if bound.seconds_left() <= CLOSE_SECONDS:
+            raise OutOfTime("the operation's time is up") from None
+        raise
+
+
 async def in_db(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run blocking database *work* in a thread with a connection of its own.
 
@@ -108,8 +204,11 @@ async def in_db(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T
     Raises:
         Busy: too many calls wait already.
     """
-    call = _Call()
-    future = _database.submit(lambda: call.run(lambda: work(*args, **kwargs)))
+    return await _in_db(_Call(reads_only=False), lambda: work(*args, **kwargs))
+
+
+async def _in_db(call: _Call, work: Callable[[], T]) -> T:
+    future = _database.submit(lambda: call.run(work))
     try:
         return await asyncio.wrap_future(future)
     except asyncio.CancelledError:
@@ -131,14 +230,25 @@ async def in_service(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs)
 
 
 async def read_db(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """`in_db` for work that only reads: after a restart of the database it is tried once more on a new connection."""
+    """`in_db` for work that only reads: after a restart of the database it is tried once more on a new connection.
+
+    On behalf of an operation (`models.work.CURRENT`) no statement outlives the operation's time.
+
+    Raises:
+        Busy: too many calls wait already.
+        OutOfTime, OverBudget: the operation is to stop.
+    """
+
+    def read() -> T:
+        return work(*args, **kwargs)
+
     try:
-        return await in_db(work, *args, **kwargs)
+        return await _in_db(_Call(reads_only=True), read)
     except (peewee.PeeweeException, psycopg2.Error) as error:
         if not is_away(error):
             raise
         await asyncio.get_running_loop().run_in_executor(None, forget_idle_connections)
-        return await in_db(work, *args, **kwargs)
+        return await _in_db(_Call(reads_only=True), read)
 
 
 def forget_idle_connections() -> None:

@@ -1,1 +1,1 @@
-"""What the Tartiflette engine makes necessary: bindings, scalars, a wall before its parser, a faster completion."""
+"""What the Tartiflette engine makes necessary: bindings, scalars, its own kind of tree, a faster completion."""

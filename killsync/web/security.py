@@ -17,6 +17,7 @@ from killsync.logging import get_logger
 from killsync.settings import Settings
 from models.errors import is_away
 from models.threads import Busy
+from models.work import CALLER
 
 log = get_logger("web")
 
@@ -52,7 +53,8 @@ def content_policy(settings: Settings, host: str, *, styles: bool = False) -> st
 
 @web.middleware
 async def harden(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Add the security headers to every answer."""
+    """Add the security headers to every answer; threads are shared among callers by their addresses."""
+    CALLER.set(network_of(client_ip(request)))
     try:
         response = await handler(request)
     except web.HTTPException as error:

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from graphql_api.documents import Documents
 from graphql_api.errors import BadDocument
-from graphql_api.tartiflette import lexer
 from graphql_api.tartiflette.engine import Api
 from models.db import database
 from simulator.universe import Universe
@@ -19,6 +19,7 @@ from tests.support.player import Player
 from tests.support.resources import PROJECT
 from tests.support.web_server import fill, new_universe, served
 
+SDL = (PROJECT / "graphql_api" / "schema.graphql").read_text()
 ALL = """
 id killmailHash killmailTime solarSystem { id name } moonId warId attackerCount solo npc createdAt
 victim { character { id name } corporation { id name } alliance { id name } factionId shipType { id name } damageTaken position { x y z } }
@@ -249,7 +250,7 @@ async def test_a_bad_document_is_refused_before_it_runs(endpoint: Reader, query:
 )
 def test_a_string_without_an_end_is_refused_at_once(text: str) -> None:
     with pytest.raises(BadDocument):
-        lexer.check(f"{{ killmails(after: {text}")
+        Documents(SDL, lambda *_: True).read(f"{{ killmails(after: {text}")
 
 
 @ON_SQLITE
@@ -268,7 +269,7 @@ async def test_escapes_in_strings_are_the_characters_they_stand_for(
         return
     assert error["extensions"] == {"code": "BAD_USER_INPUT", "argument": "after"}
     api = await Api.make()
-    value = api.operation(query, None, {}).selection_set.selections[0].arguments[0].value.value
+    value = (await api.operation(query, None, {})).node.selection_set.selections[0].arguments[0].value.value
     assert value == read
 
 
@@ -367,7 +368,7 @@ async def test_the_standard_introspection_query_works(endpoint: Reader) -> None:
 def test_the_sdl_is_valid_for_another_implementation() -> None:
     from graphql import build_schema
 
-    schema = build_schema((PROJECT / "graphql_api" / "schema.graphql").read_text())
+    schema = build_schema(SDL)
     default = schema.query_type.fields["killmails"].args["first"].ast_node.default_value  # type: ignore[union-attr]
     assert default.value == "50"  # type: ignore[union-attr]
 

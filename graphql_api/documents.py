@@ -1,0 +1,148 @@
+"""Documents as clients write them, made ready for Tartiflette: parsed and validated by graphql-core, within bounds, remembered.
+
+What fails is never remembered, and nothing of it stays: neither graphql-core's tree nor an error that points into it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+
+import graphql as core
+from tartiflette.language.ast import DocumentNode, Location
+from tartiflette.types.exceptions.tartiflette import TartifletteError
+
+from graphql_api import bounds
+from graphql_api.errors import BadDocument, Invalid, Refused
+from graphql_api.rules import EngineKnows, check_schema, rules
+from graphql_api.tartiflette.conversion import to_document
+from graphql_api.tartiflette.scalars import parse_moment
+
+#: Documents that are remembered, bytes in all, by estimate.
+MOST_REMEMBERED = 8_388_608
+#: A larger one is not remembered, bytes by estimate: parsing it again costs its sender more than us.
+LARGEST_REMEMBERED = 65_536
+#: What a node of a document takes in memory, bytes: measured, with its names and places.
+NODE_BYTES = 450
+#: Errors that validation looks for: the message of each may quote a whole argument.
+MOST_ERRORS = 5
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    document: DocumentNode
+    size: int
+
+
+class _Enough(Exception):
+    """Validation has found as many errors as a client is told."""
+
+
+class Documents:
+    """The documents of one schema."""
+
+    def __init__(self, sdl: str, knows: EngineKnows, *, suggest: bool = True) -> None:
+        """*suggest*: whether errors may name fields that were perhaps meant."""
+        self._schema = core.build_schema(sdl)
+        check_schema(self._schema)
+        moments = self._schema.type_map["DateTime"]
+        assert isinstance(moments, core.GraphQLScalarType)
+        moments.coerce_input_literal = _moment_literal
+        self._rules = rules(knows)
+        self._suggest = suggest
+        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+        self.remembered_bytes = 0
+
+    def recall(self, text: str) -> DocumentNode | None:
+        """The document, if it is remembered."""
+        found = self._remembered.get(text)
+        if found is None:
+            return None
+        self._remembered.move_to_end(text)
+        return found.document
+
+    def read(self, text: str) -> DocumentNode:
+        """The document, ready to be executed.
+
+        Raises:
+            Refused: it exceeds a bound.
+            BadDocument: it is no GraphQL.
+            Invalid: it does not fit the schema.
+        """
+        bounds.check_size(text)
+        tree = _parse(text)
+        try:
+            nodes = bounds.check(tree)
+            errors = self._errors(tree)
+            if errors:
+                raise Invalid(errors)
+            document = to_document(tree)
+        finally:
+            _untie(tree)
+        self._remember(text, document, len(text) + nodes * NODE_BYTES)
+        return document
+
+    def _errors(self, tree: core.DocumentNode) -> list[Exception]:
+        """What validation finds; at most `MOST_ERRORS`, since a message may quote a whole argument.
+
+        As `graphql.validate`, but that names are not visited, which are half of all nodes and no rule looks at.
+        """
+        found: list[Exception] = []
+
+        def note(error: core.GraphQLError) -> None:
+            places = [Location(at.line, at.column, at.line, at.column) for at in (error.locations or ())[:20]]
+            found.append(TartifletteError(error.message[:1_000], locations=places))
+            if len(found) >= MOST_ERRORS:
+                raise _Enough
+
+        types = core.TypeInfo(self._schema)
+        context = core.ValidationContext(self._schema, tree, types, note, hide_suggestions=not self._suggest)
+        visitors: list[core.Visitor] = [rule(context) for rule in self._rules]
+        with suppress(_Enough):
+            core.visit(tree, core.TypeInfoVisitor(types, core.ParallelVisitor(visitors)), bounds.BRANCHES)
+        return found
+
+    def _remember(self, text: str, document: DocumentNode, size: int) -> None:
+        if size > LARGEST_REMEMBERED:
+            return
+        self._remembered[text] = _Remembered(document, size)
+        self.remembered_bytes += size
+        while self.remembered_bytes > MOST_REMEMBERED:
+            _, dropped = self._remembered.popitem(last=False)
+            self.remembered_bytes -= dropped.size
+
+
+def _parse(text: str) -> core.DocumentNode:
+    try:
+        return core.parse(
+            text, max_lexical_tokens=bounds.MOST_TOKENS, max_comments=bounds.MOST_COMMENTS, no_location=False
+        )
+    except core.GraphQLSyntaxError as error:
+        message, place = error.message, error.locations[0] if error.locations else None
+    if message.endswith("tokens. Parsing aborted."):
+        raise Refused("tokens", f"more than {bounds.MOST_TOKENS}", bounds.MOST_TOKENS)
+    if message.endswith("comments. Parsing aborted."):
+        raise Refused("comments", f"more than {bounds.MOST_COMMENTS}", bounds.MOST_COMMENTS)
+    if message.endswith("nested too deeply. Parsing aborted."):
+        raise Refused("levels of nesting", f"more than {bounds.MOST_NESTING}", bounds.MOST_NESTING)
+    message = message.removeprefix("Syntax Error: ")[:200]
+    raise BadDocument(f"line {place.line}, column {place.column}: {message}" if place else message)
+
+
+def _untie(tree: core.DocumentNode) -> None:
+    """Take the tokens apart, which point at each other, so that the tree is freed at once and not by a later collection."""
+    token = tree.loc.start_token if tree.loc else None
+    while token is not None:
+        following = token.next
+        token.prev = token.next = None
+        token = following
+
+
+def _moment_literal(node: core.ValueNode) -> object:
+    if not isinstance(node, core.StringValueNode):
+        raise core.GraphQLError("a DateTime is text such as 2026-08-18T11:05:00Z", node)
+    try:
+        return parse_moment(node.value)
+    except ValueError as error:
+        raise core.GraphQLError(f"a DateTime is {error}", node) from None

@@ -158,15 +158,15 @@ def test_a_great_fight_stays_readable_and_its_numbers_are_whole(reader: Any, syn
     page = reader().go(f"/killmails/{FIGHT}")
     places = page.locator(".items .place").all_inner_texts()
     assert places == [
-        "High slots", "Mid slots", "Low slots", "Rigs", "Subsystems", "Services", "Drone bay", "Fighter bay", "Cargo",
-        "Fleet hangar", "Implants", "Place 250",
+        "High slots", "Mid slots", "Low slots", "Rigs", "Subsystems", "Service slots", "Drone bay", "Fighter bay", "Cargo",
+        "Fleet hangar", "Implants", "Flag 250",
     ]  # fmt: skip
     guns = page.locator(".items tr", has_text="800mm Repeating Cannon II")
     assert [cell.strip() for cell in guns.locator("td").all_inner_texts()] == ["800mm Repeating Cannon II", "1", "1"]
     expect(page.locator(".items tr", has_text="PLEX")).to_contain_text(f"{STACK:,}")
     inside = page.locator(".items tr.inside")
     assert inside.count() == 3 and "Tritanium" in inside.first.inner_text() and "1,200,000" in inside.first.inner_text()
-    expect(inside.nth(1)).to_contain_text("copy")
+    expect(inside.nth(1)).to_contain_text("BPC")
     cards = page.locator(".card")
     assert cards.locator("h3").all_inner_texts() == ["Final blow", "Top damage"]
     expect(cards.nth(0)).to_contain_text("77")

@@ -64,15 +64,19 @@ def _load(data: StaticData) -> int:
     return changed
 
 
+#: What a table of names holds beside what a build says.
+_ASKING = ("updated_at", "retry_at", "refusals")
+
+
 def _merge(model: Any, rows: list[tuple[Any, ...]], *, is_whole: bool) -> int:
     """Make a table say what *rows* say; the number of rows that this changed.
 
     Args:
         model: the table.
-        rows: values by its columns, but for when a name was asked for.
+        rows: values by its columns, but for those that say when and how often a name was asked for.
         is_whole: rows that the build does not have are deleted.
     """
-    fields = [field for field in model._meta.sorted_fields if field.name not in ("updated_at", "retry_at")]
+    fields = [field for field in model._meta.sorted_fields if field.name not in _ASKING]
     keys = list(model._meta.get_primary_keys())
     # By name: a field that is compared with another makes an expression, which counts as true.
     is_key = {key.name for key in keys}
@@ -80,7 +84,8 @@ def _merge(model: Any, rows: list[tuple[Any, ...]], *, is_whole: bool) -> int:
     staged = _stage(model, fields, rows)
     values, into = [getattr(staged, field.name) for field in fields], list(fields)
     if not is_whole:
-        values, into = [*values, now(), peewee.Value(None)], [*into, model.updated_at, model.retry_at]
+        values += [now(), peewee.Value(None), peewee.Value(0)]
+        into += [model.updated_at, model.retry_at, model.refusals]
     insert = model.insert_from(staged.select(*values).where(peewee.SQL("true")), into)
     if others:
         # A build changes some hundred of fifty thousand types: rows that say the same are not written anew.

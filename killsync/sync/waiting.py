@@ -25,8 +25,10 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
 
 
 def words(error: Exception, seconds: float, now: datetime) -> str:
-    """Why a sync waits that *error* interrupted, and when it goes on: *seconds* after *now*."""
+    """Why a sync waits that *error* interrupted, with ESI's own words, and when it goes on: *seconds* after *now*."""
     reason = next((text for kind, text in _WORDS if isinstance(error, kind)), "ESI cannot be asked now")
+    if isinstance(error, errors.EsiError) and not isinstance(error, errors.NoToken):
+        reason = f"{reason} ({error.reason})"
     return f"{reason}; it {_GOES_ON.format((now + timedelta(seconds=seconds)).astimezone(UTC))}"
 
 

@@ -17,7 +17,8 @@ import pytest_asyncio
 from graphql_api.tartiflette import engine
 from killsync.killmails import queries
 from killsync.killmails.killmail import Attacker, Entity, Killmail, Victim
-from models.sql import fetch, rows
+from models.prepared import Prepared
+from models.sql import rows
 from models.threads import Busy, _Pool, read_db
 from models.users import User
 from models.work import CALLER, CURRENT, Lane, OutOfTime, Work
@@ -46,6 +47,10 @@ async def client(settings: Any) -> AsyncIterator[Client]:
         yield Client(url, http)
 
 
+#: Every user, by a query that was written down.
+ALL_USERS = Prepared(lambda: User.select(), lists=0)
+
+
 def _slow(postgres: bool) -> Any:
     if postgres:
         return rows("SELECT pg_sleep(10)")
@@ -62,11 +67,11 @@ async def test_a_statement_ends_with_the_time_of_its_operation(client: Client, s
             await read_db(_slow, settings.database_url.startswith("postgres"))
         assert 0.2 < time.monotonic() - began < 3
         with pytest.raises(OutOfTime):
-            await read_db(fetch, User.select())
+            await read_db(ALL_USERS.fetch)
     finally:
         CURRENT.reset(token)
     # The connection serves the next one as if nothing had been.
-    assert await read_db(fetch, User.select()) == []
+    assert await read_db(ALL_USERS.fetch) == []
 
 
 async def test_an_operation_that_reads_too_many_rows_is_stopped_and_told_how_many(

@@ -33,6 +33,12 @@ class Simulator:
         self.faults: list[Fault] = []
         self.forced_pages: int | None = None
         self.is_down = False
+        #: Categories that `POST /universe/names` refuses: a list that holds one of them is answered 404.
+        self.unnamed_categories: set[str] = set()
+        #: Ids that `POST /universe/names` does not know yet, as of characters that were just born.
+        self.newborn: set[int] = set()
+        #: Ids that no route names.
+        self.unnamed_ids: set[int] = set()
         self.url = ""
         self._rng = random.Random(self.config.seed)
         self._runner: web.AppRunner | None = None

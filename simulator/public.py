@@ -68,7 +68,8 @@ class Public:
     async def _names(self, request: web.Request, now: float) -> web.Response:
         ids = await self._ids(request)
         found = [(number, self._simulator.universe.name_of(number)) for number in ids]
-        if any(known is None for _, known in found):
+        refused, unnamed = self._simulator.unnamed_categories, self._simulator.unnamed_ids | self._simulator.newborn
+        if any(known is None or known[0] in refused or number in unnamed for number, known in found):
             raise Refused(404, "Ensure all IDs are valid before resolving")
         return web.json_response(
             [{"category": known[0], "id": number, "name": known[1]} for number, known in found if known]
@@ -86,6 +87,8 @@ class Public:
 
     async def _character(self, request: web.Request, now: float) -> web.Response:
         character = self._known(self._simulator.universe.characters, request, "Character not found")
+        if character.character_id in self._simulator.unnamed_ids:
+            raise Refused(404, "Character not found")
         body: dict[str, Any] = {
             "achievement_score": 100, "birthday": "2015-03-24T11:37:00Z", "bloodline_id": 3,
             "corporation_id": character.corporation_id, "gender": "female", "name": character.name, "race_id": 2,

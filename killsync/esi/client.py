@@ -163,30 +163,16 @@ class EsiClient:
         return Detail(number, body, answer.cost)
 
     def names(self, ids: Iterable[int]) -> NamesAnswer:
-        """Names of up to 1,000 distinct ids. One id that ESI does not know fails the call, so such a call is halved."""
-        result = NamesAnswer()
-        self._names(sorted(set(ids)), result)
-        return result
+        """Names of up to 1,000 distinct ids in one request. One id that ESI does not know fails it.
 
-    def _names(self, ids: list[int], result: NamesAnswer) -> None:
-        if not ids:
-            return
-        path = "/universe/names"
-        try:
-            answer = self._calls.call(routes.NAMES, None, "POST", path, {}, {}, json=ids)
-        except errors.NotFound as error:
-            result.cost += error.cost
-            if len(ids) == 1:
-                result.unknown.update(ids)
-                return
-            middle = len(ids) // 2
-            self._names(ids[:middle], result)
-            self._names(ids[middle:], result)
-            return
+        Raises:
+            NotFound: ESI refuses at least one of them.
+            EsiError: by meaning, see `esi.errors`.
+        """
+        path, asked = "/universe/names", sorted(set(ids))
+        answer = self._calls.call(routes.NAMES, None, "POST", path, {}, {}, json=asked)
         found = self._decoded(answer, path, schemas.names)
-        result.cost += answer.cost
-        result.names.update(found)
-        result.unknown.update(set(ids) - set(found))
+        return NamesAnswer(found, set(asked) - set(found), answer.cost)
 
     def affiliations(self, character_ids: Sequence[int]) -> dict[int, int]:
         """The corporation of each of up to 1,000 distinct characters. One that ESI does not know fails the call."""

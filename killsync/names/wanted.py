@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from peewee import Node, fn
+from peewee import Case, Node, fn
 
 from models.db import in_transaction
 from models.expressions import locked, now
 from models.fields import utcnow
+from models.killmails import Attacker, Killmail, Victim
 from models.names import NAMED, Alliance, Character, Corporation
 
-#: An id that ESI does not know is not asked for again for a day.
-UNKNOWN_SECONDS = 86_400.0
+#: An id that ESI refuses to name is asked for again after so many seconds: the first time, the second, and from then on.
+#: A character is not named for an hour after it is born, and now and then one is refused for no reason.
+REFUSED_SECONDS = (3_600.0, 21_600.0, 86_400.0)
+#: The killmails whose victims and final blows are the most wanted names: those that people look at.
+NEWEST_KILLMAILS = 200
 #: How long asked-for names are left alone, so that two workers never ask for the same one.
 ASKED_SECONDS = 120.0
 #: Names that change are asked for again when they are this old, seconds. Types, systems and factions never.
@@ -25,23 +29,72 @@ STALE_SECONDS: dict[Any, float] = {
 #: Rows of one statement.
 _BATCH = 500
 
+#: Ids by the table that they are of.
+Claimed = dict[Any, list[int]]
+
 _MODELS: dict[str, Any] = {model._meta.table_name: model for model in NAMED}
 
 
-def claim_unnamed(limit: int) -> list[int]:
-    """Up to *limit* distinct ids without a name, due to be asked for; they are left to the caller for ASKED_SECONDS."""
-    return _claim(limit, [(model, _is_unnamed(model)) for model in NAMED])
+def model_of(name: str) -> Any:
+    """The table called *name*."""
+    return _MODELS[name]
 
 
-def claim_stale(limit: int) -> list[int]:
+def name_of(model: Any) -> str:
+    """How a table is called."""
+    return str(model._meta.table_name)
+
+
+def claim_unnamed(limit: int, *, without: Iterable[str] = ()) -> Claimed:
+    """Up to *limit* ids without a name, due to be asked for, by table; they are left to the caller for ASKED_SECONDS.
+
+    What ESI refused before comes by itself, when nothing else is due: one such id may fail a whole request.
+    """
+    kinds = _without(without)
+    return _claim(limit, [(model, _is_unnamed(model) & (model.refusals == 0)) for model in kinds]) or _claim(
+        limit, [(model, _is_unnamed(model)) for model in kinds]
+    )
+
+
+def claim_stale(limit: int, *, without: Iterable[str] = ()) -> Claimed:
     """Up to *limit* ids whose name is old enough to be asked for again."""
     return _claim(
         limit,
         [
-            (model, model.name.is_null(False) & (model.updated_at <= now(-age)) & _is_due(model))
-            for model, age in STALE_SECONDS.items()
+            (model, model.name.is_null(False) & (model.updated_at <= now(-STALE_SECONDS[model])) & _is_due(model))
+            for model in _without(without)
+            if model in STALE_SECONDS
         ],
     )
+
+
+def claim_most_wanted(model: Any, limit: int) -> list[int]:
+    """Up to *limit* ids of one table to be asked for one by one: those on the newest killmails first, then the newest."""
+    key = model._meta.primary_key
+    newest = Killmail.select(Killmail.killmail_id).order_by(Killmail.killmail_id.desc()).limit(NEWEST_KILLMAILS)
+    numbers = [row.killmail_id for row in newest]
+    shown: list[int] = []
+    for side in (Victim, Attacker):
+        field = getattr(side, key.name)
+        of_newest = side.select(side.killmail_id, field.alias("number")).where(
+            side.killmail_id.in_(numbers) & field.is_null(False)
+        )
+        if side is Attacker:
+            of_newest = of_newest.where(Attacker.final_blow)
+        found: list[Any] = sorted(of_newest.namedtuples(), key=lambda row: -row.killmail_id)
+        shown += [row.number for row in found]
+    first = _claim(limit, [(model, _is_unnamed(model) & key.in_(list(dict.fromkeys(shown))[:_BATCH]))]).get(model, [])
+    if len(first) < limit:
+        rest = _claim(limit - len(first), [(model, _is_unnamed(model) & (model.refusals == 0))], newest_first=True)
+        first += rest.get(model, [])
+    if len(first) < limit:
+        first += _claim(limit - len(first), [(model, _is_unnamed(model))]).get(model, [])
+    return first
+
+
+def _without(names: Iterable[str]) -> list[Any]:
+    left_out = set(names)
+    return [model for model in NAMED if name_of(model) not in left_out]
 
 
 def _is_due(model: Any, offset_seconds: float = 0.0) -> Any:
@@ -52,30 +105,32 @@ def _is_unnamed(model: Any, offset_seconds: float = 0.0) -> Any:
     return model.name.is_null() & _is_due(model, offset_seconds)
 
 
-def _claim(limit: int, conditions: list[tuple[Any, Node]]) -> list[int]:
-    def work() -> list[int]:
-        ids: set[int] = set()
+def _claim(limit: int, conditions: list[tuple[Any, Node]], *, newest_first: bool = False) -> Claimed:
+    def work() -> Claimed:
+        claimed: Claimed = {}
+        left = limit
         for model, condition in conditions:
-            if len(ids) >= limit:
+            if left <= 0:
                 break
             key = model._meta.primary_key
-            chosen = model.select(key).where(condition).order_by(key).limit(limit - len(ids))
+            chosen = model.select(key).where(condition).order_by(key.desc() if newest_first else key).limit(left)
             claiming = model.update(retry_at=now(ASKED_SECONDS)).where(key.in_(locked(chosen, skip=True)))
-            ids.update(getattr(row, key.name) for row in claiming.returning(key).namedtuples().execute())
-        return sorted(ids)
+            ids = sorted(getattr(row, key.name) for row in claiming.returning(key).namedtuples().execute())
+            if ids:
+                claimed[model] = ids
+                left -= len(ids)
+        return claimed
 
     return in_transaction(work)
 
 
-def store_names(names: Mapping[int, str], unknown: Iterable[int]) -> None:
-    """Store what ESI answered: names by id, and the ids it does not know. Only rows that exist are touched."""
-    known, not_known = sorted(names), sorted(unknown)
+def store_names(names: Mapping[int, str]) -> None:
+    """Store what ESI answered, names by id. Only rows that exist are touched."""
+    known = sorted(names)
 
     def work() -> None:
         for model in NAMED:
             _store(model, known, names)
-        for model in NAMED:
-            _set_retry(model, not_known, UNKNOWN_SECONDS)
 
     in_transaction(work)
 
@@ -86,33 +141,71 @@ def _store(model: Any, ids: list[int], names: Mapping[int, str]) -> None:
         present = sorted(getattr(row, key.name) for row in model.select(key).where(key.in_(part)).namedtuples())
         if present:
             model.insert_many(
-                [(number, names[number], moment, None) for number in present],
-                [key, model.name, model.updated_at, model.retry_at],
+                [(number, names[number], moment, None, 0) for number in present],
+                [key, model.name, model.updated_at, model.retry_at, model.refusals],
             ).on_conflict(
-                conflict_target=[key], preserve=[model.name, model.updated_at, model.retry_at]
+                conflict_target=[key], preserve=[model.name, model.updated_at, model.retry_at, model.refusals]
             ).as_rowcount().execute()
 
 
-def _set_retry(model: Any, ids: list[int], seconds: float, *conditions: Node) -> None:
-    key = model._meta.primary_key
-    for part in _parts(ids):
-        model.update(retry_at=now(seconds)).where(key.in_(part), *conditions).execute()
-
-
-def release(ids: Iterable[int], seconds: float) -> None:
-    """ESI could not be asked: these names are due again in *seconds*."""
-    asked_for = sorted(ids)
+def refuse(model: Any, ids: Iterable[int]) -> None:
+    """ESI refused to name these, each by itself: they are asked for again after an hour, six hours, then once a day."""
+    key, refused = model._meta.primary_key, sorted(ids)
+    *early, last = REFUSED_SECONDS
+    due = Case(model.refusals, [(number, now(seconds)) for number, seconds in enumerate(early)], now(last))
 
     def work() -> None:
-        for model in NAMED:
-            _set_retry(model, asked_for, seconds, model.retry_at.is_null(False))
+        for part in _parts(refused):
+            model.update(refusals=model.refusals + 1, retry_at=due).where(key.in_(part)).execute()
 
     in_transaction(work)
 
 
-def is_wanted() -> bool:
+def _set_retry(model: Any, ids: list[int], seconds: float) -> None:
+    key = model._meta.primary_key
+    for part in _parts(ids):
+        model.update(retry_at=now(seconds)).where(key.in_(part), model.retry_at.is_null(False)).execute()
+
+
+def release(claimed: Claimed, seconds: float) -> None:
+    """ESI could not be asked: these names are due again in *seconds*."""
+
+    def work() -> None:
+        for model in NAMED:
+            _set_retry(model, sorted(claimed.get(model, ())), seconds)
+
+    in_transaction(work)
+
+
+def ask_again(model: Any) -> None:
+    """ESI names this kind again: all that it refused meanwhile is due at once."""
+    waits: Any = model.name.is_null() & (model.retry_at > now())
+    in_transaction(model.update(retry_at=now()).where(waits).execute)
+
+
+def known_id(model: Any, besides: Sequence[int]) -> int | None:
+    """An id that ESI has named, the oldest of its kind: a new one may not be named in bulk yet."""
+    key = model._meta.primary_key
+    named = model.select(key).where(model.name.is_null(False)).order_by(key).limit(len(besides) + 1)
+    found = [getattr(row, key.name) for row in named.namedtuples()]
+    return next((number for number in found if number not in set(besides)), None)
+
+
+def any_id(model: Any) -> int | None:
+    """An id of this kind, whatever is known of it."""
+    key = model._meta.primary_key
+    found: int | None = model.select(key).order_by(key).limit(1).scalar()
+    return found
+
+
+def is_wanted(*, without: Iterable[str] = ()) -> bool:
     """Whether any name is due to be asked for."""
-    return any(model.select().where(_is_unnamed(model)).exists() for model in NAMED)
+    return any(model.select().where(_is_unnamed(model)).exists() for model in _without(without))
+
+
+def count_unnamed() -> int:
+    """Names that are not known."""
+    return sum(model.select().where(model.name.is_null()).count() for model in NAMED)
 
 
 def is_unnamed() -> bool:

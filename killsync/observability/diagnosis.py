@@ -176,7 +176,7 @@ def _sso(overview: Overview) -> list[Problem]:
                 "It is EVE's trouble: tokens are kept, and one is tried about once a minute. It goes on by itself.",
             )
         )
-    known, doubted = overview.users.active, overview.users.doubted
+    known, doubted = overview.users.active, overview.sso.doubted
     if not found and doubted >= NEEDS_LOGIN_LEAST and doubted / known > NEEDS_LOGIN_SHARE:
         found.append(
             Problem(

@@ -17,8 +17,6 @@ class Users(Struct):
     active: int = 0
     needs_login: int = 0
     disabled: int = 0
-    #: Of the active: those whose token the SSO refused, maybe for good.
-    doubted: int = 0
 
 
 class DueUsers(Struct):
@@ -69,6 +67,8 @@ class Gate(Struct):
 class Sso(Struct):
     """How long EVE SSO has refused everybody, and when it is tried again, seconds; None while it does not."""
 
+    #: Active users whose token it refused, maybe for good.
+    doubted: int = 0
     trouble_seconds: int | None = None
     next_probe_seconds: int | None = None
 

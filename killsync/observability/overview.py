@@ -80,6 +80,7 @@ def gather(*, exact: bool = True) -> Overview:
             character_budgets=queries.character_budgets(),
             gate=queries.gate(),
             sso=queries.sso(),
+            names=queries.names(),
             esi_spent=queries.esi_spent(),
             rates=rates(counters.since(utcnow() - timedelta(minutes=61)), utcnow()),
             last_runs=queries.last_runs(),

@@ -13,6 +13,7 @@ from killsync.esi import clock
 from killsync.esi.rate_limit.circuit_breaker import CircuitBreaker
 from killsync.esi.rate_limit.token_bucket import TokenBucket
 from killsync.killmails import ledger
+from killsync.names import trouble, wanted
 from killsync.observability.counters import LATE_SECONDS
 from killsync.observability.figures import (
     Budget,
@@ -20,6 +21,7 @@ from killsync.observability.figures import (
     Corporation,
     DueUsers,
     Gate,
+    Names,
     OldestPending,
     Run,
     Spent,
@@ -72,14 +74,22 @@ def _by_status(model: Any) -> dict[str, int]:
 def users() -> Users:
     """Users by token health."""
     known = _by_status(User)
-    doubted = User.select().where(User.status == ACTIVE, User.refusals > 0).count()
-    return Users(doubted=doubted, **{name: known.get(name, 0) for name in ("active", "needs_login", "disabled")})
+    return Users(**{name: known.get(name, 0) for name in ("active", "needs_login", "disabled")})
+
+
+def names() -> Names:
+    """The kinds of names that ESI refuses in bulk."""
+    found = trouble.trouble()
+    if found is None:
+        return Names()
+    return Names([f"{name.replace('_', ' ')}s" for name in found.kinds], found.seconds, wanted.count_unnamed())
 
 
 def sso() -> Sso:
-    """Whether EVE SSO refuses everybody."""
-    trouble = health.trouble()
-    return Sso(trouble.seconds, trouble.next_probe_seconds) if trouble is not None else Sso()
+    """Whose tokens EVE SSO refuses, and whether it refuses everybody."""
+    doubted = User.select().where(User.status == ACTIVE, User.refusals > 0).count()
+    found = health.trouble()
+    return Sso(doubted, found.seconds, found.next_probe_seconds) if found is not None else Sso(doubted)
 
 
 def due_users() -> DueUsers:

@@ -8,7 +8,7 @@ from killsync import leases
 from killsync.events import store as events
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
-from killsync.names import lookup, wanted
+from killsync.names import lookup
 from killsync.observability import counters
 from killsync.observability.queries import roll_up_usage
 from killsync.sync import progress, runs
@@ -31,7 +31,7 @@ SAMPLE_SECONDS = 20.0
 def sweep() -> None:
     """Send due killmails again, ask for wanted names, end runs that only lack their end, notify webhooks, drop what is old."""
     sent = dispatch()
-    if wanted.is_wanted():
+    if lookup.is_wanted():
         lookup.schedule_lookup()
     progress.shared().settle(runs.unsettled_runs())
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):

@@ -66,6 +66,13 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"late_users": 1, "latest_seconds": 9_000}, "users late", "1 users wait"),
         ({"late_users": 7, "latest_seconds": 9_000}, "users late", "7 users wait for their sync, up to 2 hours"),
         ({"users": {"active": 5, "needs_login": 5, "disabled": 0}}, "logins needed", "5 of 10"),
+        ({"sso": {"doubted": 5}}, "tokens doubted", "tokens of 5 of 9"),
+        ({"sso": {"doubted": 9, "trouble_seconds": 90}}, "SSO refuses", "for 90 s"),
+        (
+            {"names": {"trouble": ["characters"], "trouble_seconds": 9000, "unnamed": 12}},
+            "names in trouble",
+            "characters for 2 hours",
+        ),
         ({"rates": {**WELL["rates"], "failures_last_quarter": 60}}, "ESI failing", "60 of 100"),
         ({"rates": {**WELL["rates"], "errors_last_hour": {"429": 2, "420": 1}}}, "rate limited", "3 requests"),
         ({"webhooks": {"oldest_seconds": 1000, "waiting": 4, "failing": 0, "active": 2}}, "webhooks late", "4 webhook"),

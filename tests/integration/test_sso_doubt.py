@@ -153,7 +153,7 @@ def test_a_few_refusals_among_many_who_are_served_are_theirs_alone(place: Place)
                 access_token(user_id)
         else:
             assert access_token(user_id)
-    assert gather().sso.trouble_seconds is None and gather().users.doubted == len(gone)
+    assert gather().sso.trouble_seconds is None and gather().sso.doubted == len(gone)
 
 
 def test_a_refusal_of_our_application_is_nobodys_doubt_and_says_why(place: Place) -> None:

@@ -51,7 +51,7 @@ def name_all(universe: Universe) -> None:
 
     ids = {number for table, key in NAME_KEYS.items() for (number,) in rows(f"SELECT {key} FROM {table}")}
     known = {number: universe.name_of(number) for number in ids}
-    store_names({number: found[1] for number, found in known.items() if found}, set())
+    store_names({number: found[1] for number, found in known.items() if found})
 
 
 def save_one(universe: Universe, killmail_id: int) -> None:

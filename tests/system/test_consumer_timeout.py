@@ -27,10 +27,10 @@ def rabbit(tmp_path: Path) -> Iterator[Rabbit]:
         rabbit = Rabbit(tmp_path)
     except Missing as error:
         pytest.skip(str(error))
-    with (rabbit.folder / "rabbitmq.conf").open("a") as conf:
-        conf.write(f"consumer_timeout = {TIMEOUT * 1000}\nchannel_tick_interval = 1000\n")
     try:
         rabbit.start()
+        for name, value in (("consumer_timeout", TIMEOUT * 1000), ("channel_tick_interval", 1000)):
+            rabbit.control("eval", f"application:set_env(rabbit, {name}, {value}).")
         rabbit.add_vhost("test")
         yield rabbit
     finally:

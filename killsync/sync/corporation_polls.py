@@ -12,6 +12,7 @@ from typing import Any
 from peewee import JOIN, Case, fn
 
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import at, locked, now
 from models.names import Corporation
 from models.sync import CorporationFeed, Membership
@@ -31,7 +32,7 @@ def claim_due(limit: int, claim_seconds: float) -> list[int]:
         CorporationFeed.corporation_id.in_(locked(due, skip=True))
     )
     taken = taken.returning(CorporationFeed.corporation_id)
-    return [row.corporation_id for row in in_transaction(lambda: [*taken.execute()])]
+    return [row.corporation_id for row in in_transaction_once(lambda: [*taken.execute()])]
 
 
 def record_sync(corporation_id: int, next_sync_at: datetime) -> None:

@@ -10,21 +10,22 @@ from killsync.broker.queues import ENQUEUE
 from killsync.killmails import dispatch
 from killsync.scheduling import enqueue as due
 from killsync.scheduling import sweep as leftovers
+from killsync.scheduling import turns
 
 
 @dramatiq.actor(queue_name=ENQUEUE, max_retries=0)
 def enqueue_due_users(**_newer: Any) -> None:
     """Send a message for each user and each corporation whose next sync is due."""
-    due.enqueue_due_users()
+    turns.take("enqueue", due.enqueue_due_users)
 
 
 @dramatiq.actor(queue_name=ENQUEUE, max_retries=0)
-def dispatch_killmails(**_newer: Any) -> None:
+def dispatch_killmails(scheduled_by: str | None = None, **_newer: Any) -> None:
     """Send the killmails of the ledger that have become due."""
-    dispatch.dispatch_again()
+    dispatch.dispatch_again(scheduled_by)
 
 
 @dramatiq.actor(queue_name=ENQUEUE, max_retries=0)
 def sweep(**_newer: Any) -> None:
     """Pick up whatever a crash, a wiped broker or a lost message left behind."""
-    leftovers.sweep()
+    turns.take("sweep", leftovers.sweep)

@@ -12,6 +12,9 @@ WAITING = "waiting"
 SUCCEEDED = "succeeded"
 FAILED = "failed"
 
+#: The `user_id` of a corporation's list whose Director deleted the account.
+NOBODY = 0
+
 CHARACTER_LIST = "character"
 CORPORATION_LIST = "corporation"
 

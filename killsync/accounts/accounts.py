@@ -14,10 +14,11 @@ from killsync.webhooks.queries import delete_all as delete_webhooks
 from killsync.webhooks.queries import rotate_secrets
 from models.db import in_transaction
 from models.events import Event
+from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
 from models.fields import utcnow
 from models.killmails import UserKillmail
-from models.sync import CorporationFeed, ListPage, MailList, Membership, SyncRun
+from models.sync import CHARACTER_LIST, NOBODY, CorporationFeed, ListPage, MailList, Membership, SyncRun
 from models.users import ACTIVE, DISABLED, NEEDS_LOGIN, Account, LoginAttempt, User, WebSession
 
 SESSION_LIFE = timedelta(days=30)
@@ -53,9 +54,15 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
 
     def work() -> tuple[int, int]:
         # The character before its account, as in `delete_account`: of the two, one waits for the other to end.
-        user: User | None = locked(User.select().where(User.character_id == login.character_id)).first()
+        found = User.select().where(User.character_id == login.character_id)
+        user: User = locked(found).first()
+        if user is None:
+            # Of two first logins of one character at once the second waits here, and finds what the first entered.
+            entered = User.insert(character_id=login.character_id, character_name=login.character_name)
+            entered.on_conflict_ignore().execute()
+            user = locked(found).get()
         target = account_id
-        if user is not None and user.account_id and user.character_owner_hash in ("", login.owner_hash):
+        if user.account_id and user.character_owner_hash in ("", login.owner_hash):
             target = user.account_id
         if target is None or locked(Account.select().where(Account.id == target)).first() is None:
             target = Account.create().id
@@ -68,19 +75,15 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
             "expires_at": login.expires_at,
             "scopes": login.scopes,
             "status": ACTIVE,
-            "next_sync_at": utcnow() + timedelta(minutes=5),
-            "logged_in_at": utcnow(),
+            "next_sync_at": now(300.0),
+            "logged_in_at": now(),
             "updated_at": utcnow(),
             **_NO_DOUBT,
         }
-        if user is None:
-            user_id = User.insert(character_id=login.character_id, **values).execute()
-        else:
-            user_id = user.id
-            if target != user.account_id:
-                SyncRun.delete().where(SyncRun.user_id == user_id).execute()
-            User.update(**values).where(User.id == user_id).execute()
-        return int(user_id), int(target)
+        if target != user.account_id:
+            SyncRun.delete().where(SyncRun.user_id == user.id).execute()
+        User.update(**values).where(User.id == user.id).execute()
+        return int(user.id), int(target)
 
     return in_transaction(work)
 
@@ -140,11 +143,14 @@ def delete_account(account_id: int) -> None:
         users = [
             user.id for user in locked(User.select(User.id).where(User.account_id == account_id).order_by(User.id))
         ]
-        lists = MailList.select(MailList.id).where(MailList.user_id.in_(users))
+        theirs = MailList.user_id.in_(users)
+        lists = MailList.select(MailList.id).where(theirs & (MailList.kind == CHARACTER_LIST))
         for model in (UserKillmail, SyncRun, Event, Membership):
             model.delete().where(model.user_id.in_(users)).execute()
         ListPage.delete().where(ListPage.list_id.in_(lists)).execute()
-        MailList.delete().where(MailList.user_id.in_(users)).execute()
+        MailList.delete().where(theirs & (MailList.kind == CHARACTER_LIST)).execute()
+        # A corporation's list belongs to no Director: the next one goes on where this one stopped.
+        MailList.update(user_id=NOBODY, leased_by=None, leased_until=None).where(theirs).execute()
         delete_webhooks(account_id)
         CorporationFeed.update(user_id=None).where(CorporationFeed.user_id.in_(users)).execute()
         WebSession.delete().where(WebSession.account_id == account_id).execute()
@@ -211,7 +217,7 @@ def end_attempt(state_hash: str, browser_hash: str) -> LoginAttempt | None:
         used: list[LoginAttempt] = list(LoginAttempt.delete().where(mine).returning(LoginAttempt).execute())
         return used[0] if used and used[0].expires_at > utcnow() else None
 
-    return in_transaction(work)
+    return in_transaction_once(work)
 
 
 def users_of(account_id: int) -> list[User]:

@@ -105,21 +105,23 @@ class EsiClient:
 
         They are sent without a token: with one they would draw on a second bucket of the same address. Tokens are
         reserved for all of them at once, and what has a token leaves in that moment, so that nothing is left to leave
-        when a 429 comes. What has none is in the first part, with NoToken.
+        when a 429 comes. What has none comes after the first answers, with NoToken: whatever becomes of it, what was paid
+        for was asked for.
         """
         bucket = self._calls.bucket(routes.KILLMAIL, self._egress)
         granted = self.rate_limit.take_some(bucket, routes.TOKENS[2], len(refs), backlog=backlog)
         reserved, wait = granted.reservations, granted.wait
-        if late := refs[len(reserved) :]:
-            yield [
-                Detail(number, self._calls.no_token(routes.KILLMAIL, _path(number, digest), wait))
-                for number, digest in late
-            ]
+        late = [
+            Detail(number, self._calls.no_token(routes.KILLMAIL, _path(number, digest), wait))
+            for number, digest in refs[len(reserved) :]
+        ]
         waiting: set[asyncio.Task[Any]] = set()
         if reserved:
             self._calls.is_failing |= reserved[0].failures > 0
             done, waiting = http_session.run(self._ask_for(list(zip(refs, reserved, strict=False))))
             yield [self._detail(*task.result()) for task in done]
+        if late:
+            yield late
         while waiting:
             done, waiting = http_session.run(_first(waiting))
             yield [self._detail(*task.result()) for task in done]

@@ -10,13 +10,18 @@ import threading
 import time
 import uuid
 
+from dramatiq.errors import ConnectionError as DramatiqConnectionError
+
 from killsync import leases
 from killsync import settings as settings_module
 from killsync.broker.messages import send
 from killsync.broker.queues import PRIORITY
 from killsync.esi.client import shared
 from killsync.killmails import ledger
+from killsync.logging import get_logger
 from killsync.process import OnePerProcess
+
+log = get_logger("dispatch")
 
 #: Most killmails that are with the workers at a time. Bounds how long a fresh one waits behind those before it.
 IN_FLIGHT = 480
@@ -34,18 +39,28 @@ class Dispatcher:
         self._scheduled_until = 0.0
 
     def dispatch(self) -> int:
-        """Send due killmails to the workers; the number sent. 0 while another thread is at it: nobody need wait."""
+        """Send due killmails to the workers; the number sent. 0 while another thread is at it: nobody need wait.
+
+        A broker that does not answer is no error of whoever recorded the killmails: they stay due, and the next tick sends
+        them.
+        """
         if not self._dispatching.acquire(blocking=False):
             return 0
         try:
             return self._dispatch()
+        except DramatiqConnectionError as error:
+            log.warning("killmails not sent: the broker does not answer", reason=type(error).__name__)
+            return 0
         finally:
             self._dispatching.release()
 
-    def dispatch_again(self) -> None:
+    def dispatch_again(self, scheduled_by: str | None) -> None:
         """Send what has become due: the delayed message has come."""
-        # It was the only one, so the next may be scheduled.
-        leases.expire(_LEASE)
+        if scheduled_by is None:
+            leases.expire(_LEASE)
+        else:
+            # It may be late, and another one under way by now: that one stays the only one.
+            leases.release(_LEASE, scheduled_by)
         self._scheduled_until = 0.0
         self.dispatch()
 
@@ -70,8 +85,16 @@ class Dispatcher:
         if now < self._scheduled_until:
             return
         self._scheduled_until = now + seconds
-        if leases.acquire(_LEASE, uuid.uuid4().hex, seconds + 5.0):
-            send("dispatch_killmails", delay_ms=int(seconds * 1000))
+        holder = uuid.uuid4().hex
+        if not leases.acquire(_LEASE, holder, seconds + 5.0):
+            return
+        try:
+            send("dispatch_killmails", scheduled_by=holder, delay_ms=int(seconds * 1000))
+        except DramatiqConnectionError:
+            # It is not under way, so another may be.
+            self._scheduled_until = 0.0
+            leases.release(_LEASE, holder)
+            raise
 
 
 _dispatcher = OnePerProcess(Dispatcher)
@@ -82,9 +105,13 @@ def dispatch() -> int:
     return _dispatcher().dispatch()
 
 
-def dispatch_again() -> None:
-    """Send what has become due: the delayed message that `dispatch` scheduled has come."""
-    _dispatcher().dispatch_again()
+def dispatch_again(scheduled_by: str | None = None) -> None:
+    """Send what has become due: the delayed message that `dispatch` scheduled has come.
+
+    Args:
+        scheduled_by: who scheduled it; None in a message of an earlier version.
+    """
+    _dispatcher().dispatch_again(scheduled_by)
 
 
 def _batches(killmail_ids: list[int], size: int) -> list[list[int]]:

@@ -11,7 +11,10 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from typing import Any
+
+from dramatiq.errors import ConnectionError as DramatiqConnectionError
 
 from killsync import settings as settings_module
 from killsync.esi import errors
@@ -56,19 +59,25 @@ def _fetch(refs: list[Pending], *, backlog: bool) -> None:
     client = shared(settings_module.current())
     parts = client.killmails([(ref.killmail_id, ref.killmail_hash) for ref in refs], backlog=backlog)
     with _backlog_slots() if backlog else nullcontext():
-        details = next(parts)
-    _handle(by_id, details)
-    for details in parts:
-        _handle(by_id, details)
+        first = next(parts)
+    problem: Exception | None = None
+    for details in chain([first], parts):
+        try:
+            _handle(by_id, details)
+        except Exception as error:
+            # What ESI was asked for in the other parts is answered and paid for: it is not thrown away with this one.
+            problem = problem or error
+    if problem is not None:
+        raise problem
 
 
 def _handle(refs: Mapping[int, Pending], details: list[Detail]) -> None:
     """Handle what ESI answered for some of the killmails."""
     bodies, refused = _sort(details)
     new, names_wanted = _save(refs, bodies)
-    _notify(new, names_wanted)
-    _record_refused(refused)
+    _record_refused(refs, refused)
     progress.shared().add(_costs(refs, details))
+    _notify(new, names_wanted)
 
 
 def _sort(details: list[Detail]) -> tuple[list[Mapping[str, Any]], dict[int, errors.EsiError]]:
@@ -97,7 +106,7 @@ def _save(refs: Mapping[int, Pending], bodies: list[Mapping[str, Any]]) -> tuple
                 new.append(body)
         else:
             log.error("killmail not storable", killmail_id=killmail_id, exc_info=outcome)
-            _record_failure(killmail_id, f"not storable: {type(outcome).__name__}")
+            _record_failure(refs[killmail_id], f"not storable: {type(outcome).__name__}")
     return new, names_wanted
 
 
@@ -105,37 +114,42 @@ def _notify(new: list[Mapping[str, Any]], names_wanted: bool) -> None:
     """Let everybody know who has something to do now."""
     for body in new:
         evidence.seen(body)
-    if names_wanted:
-        lookup.schedule_lookup()
-    if new:
-        matching.killmails_saved()
+    try:
+        if names_wanted:
+            lookup.schedule_lookup()
+        if new:
+            matching.killmails_saved()
+    except DramatiqConnectionError as error:
+        # The sweep finds both in the tables.
+        log.warning("nobody notified: the broker does not answer", reason=type(error).__name__)
 
 
-def _record_refused(refused: Mapping[int, errors.EsiError]) -> None:
+def _record_refused(refs: Mapping[int, Pending], refused: Mapping[int, errors.EsiError]) -> None:
     """Record in the ledger why killmails did not come, and when they are due again."""
-    released: dict[float, list[int]] = defaultdict(list)
+    released: dict[float, list[Pending]] = defaultdict(list)
     for killmail_id, error in refused.items():
+        ref = refs[killmail_id]
         if isinstance(error, errors.InvalidHash):
-            final = ledger.record_refusal(killmail_id, str(error))
+            final = ledger.record_refusal(ref, str(error))
             log.warning("hash refused", killmail_id=killmail_id, final=final)
         elif isinstance(error, errors.Downtime) and error.alone and (error.retry_after or 0.0) > OWN_TROUBLE_SECONDS:
-            ledger.record_failure(killmail_id, str(error), error.retry_after or 0.0)
+            ledger.record_failure(ref, str(error), error.retry_after or 0.0)
             log.warning(
                 "killmail not to be had", killmail_id=killmail_id, reason=str(error), retry_in=error.retry_after
             )
         elif error.transient:
-            released[error.retry_after or 5.0].append(killmail_id)
+            released[error.retry_after or 5.0].append(ref)
             log.debug("killmail released", killmail_id=killmail_id, reason=str(error))
         else:
-            _record_failure(killmail_id, str(error))
-    for seconds, killmail_ids in released.items():
-        ledger.release(killmail_ids, _spread(seconds))
+            _record_failure(ref, str(error))
+    for seconds, of_one_wait in released.items():
+        ledger.release(of_one_wait, _spread(seconds))
 
 
-def _record_failure(killmail_id: int, reason: str) -> None:
-    seconds = float(min(6 * 3600, 30 * 2 ** min(ledger.attempts_of(killmail_id), 12)))
-    ledger.record_failure(killmail_id, reason, seconds)
-    log.warning("killmail not usable", killmail_id=killmail_id, reason=reason, retry_in=round(seconds))
+def _record_failure(ref: Pending, reason: str) -> None:
+    seconds = float(min(6 * 3600, 30 * 2 ** min(ref.attempts, 12)))
+    ledger.record_failure(ref, reason, seconds)
+    log.warning("killmail not usable", killmail_id=ref.killmail_id, reason=reason, retry_in=round(seconds))
 
 
 def _spread(seconds: float) -> float:

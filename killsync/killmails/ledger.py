@@ -7,14 +7,15 @@ locked in order of id everywhere, so that two workers never wait for each other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 
 from peewee import EXCLUDED, fn
 
 from killsync.killmails.store import enter_new
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import locked, now, one_of
 from models.fields import LONG_AGO, to_text, utcnow
 from models.killmails import FETCHED, INVALID, PENDING, KillmailRef
@@ -116,9 +117,11 @@ def add_submitted(killmail_id: int, killmail_hash: str, *, proven: bool = False)
         proven: ESI answered for this hash, and the caller saves what it said.
     """
     # A caller that has the killmail in hand saves it in a moment; no worker shall fetch it meanwhile.
-    due = utcnow() + timedelta(seconds=60 if proven else 0)
     entering = KillmailRef.insert(
-        killmail_id=killmail_id, killmail_hash=killmail_hash, fetch_priority=FRESH_PRIORITY, due_at=due
+        killmail_id=killmail_id,
+        killmail_hash=killmail_hash,
+        fetch_priority=FRESH_PRIORITY,
+        due_at=now(60.0 if proven else 0.0),
     )
     if proven:
         entering = entering.on_conflict(
@@ -187,32 +190,54 @@ def has_due() -> bool:
 
 @dataclass(frozen=True)
 class Pending:
-    """A killmail still to be fetched."""
+    """A killmail still to be fetched, as it stood when a worker took it up.
+
+    Attributes:
+        killmail_hash: that ESI is asked with. A list may name another one meanwhile.
+        sent_at: when it was claimed to be sent. One that took too long is claimed again for another worker.
+        attempts: how many unusable answers ESI has given for it so far.
+    """
 
     killmail_id: int
     killmail_hash: str
     fetch_priority: int
     run_id: int | None
+    sent_at: datetime | None
+    attempts: int
 
 
 def pending(killmail_ids: Sequence[int]) -> list[Pending]:
     """Those of *killmail_ids* that are still to be fetched, in their order."""
-    refs: Any = KillmailRef.select(
-        KillmailRef.killmail_id, KillmailRef.killmail_hash, KillmailRef.fetch_priority, KillmailRef.run_id
-    ).where(one_of(KillmailRef.killmail_id, killmail_ids), _IS_PENDING)
+    refs: Any = KillmailRef.select(*(getattr(KillmailRef, field.name) for field in fields(Pending))).where(
+        one_of(KillmailRef.killmail_id, killmail_ids), _IS_PENDING
+    )
     found = {ref["killmail_id"]: Pending(**ref) for ref in refs.dicts()}
     return [found[number] for number in dict.fromkeys(killmail_ids) if number in found]
 
 
-def release(killmail_ids: Sequence[int], seconds: float) -> None:
-    """ESI could not be asked now, through no fault of these killmails: due again in *seconds*, no attempt counted."""
-    _update_pending(killmail_ids, sent_at=None, due_at=now(seconds))
+def release(refs: Sequence[Pending], seconds: float) -> None:
+    """ESI could not be asked now, through no fault of these killmails: due again in *seconds*, no attempt counted.
+
+    Those that were claimed for another worker since, or have another hash by now, are not this worker's to release.
+    """
+    for sent_at in dict.fromkeys(ref.sent_at for ref in refs):
+        theirs = [ref for ref in refs if ref.sent_at == sent_at]
+        _update_pending([ref.killmail_id for ref in theirs], *_as_taken(theirs), sent_at=None, due_at=now(seconds))
 
 
-def record_failure(killmail_id: int, reason: str, seconds: float) -> None:
-    """The answer for this killmail was unusable: note why, count the attempt, due again in *seconds*."""
+def _as_taken(refs: Sequence[Pending]) -> tuple[Any, ...]:
+    """That killmails, claimed at one moment, still stand as a worker took them up."""
+    return KillmailRef.sent_at == refs[0].sent_at, KillmailRef.killmail_hash.in_([ref.killmail_hash for ref in refs])
+
+
+def record_failure(ref: Pending, reason: str, seconds: float) -> None:
+    """The answer for this killmail was unusable: note why, count the attempt, due again in *seconds*.
+
+    Not where it was claimed for another worker since, or has another hash by now.
+    """
     _update_pending(
-        [killmail_id],
+        [ref.killmail_id],
+        *_as_taken([ref]),
         attempts=KillmailRef.attempts + 1,
         last_error=reason[:500],
         sent_at=None,
@@ -220,14 +245,14 @@ def record_failure(killmail_id: int, reason: str, seconds: float) -> None:
     )
 
 
-def record_refusal(killmail_id: int, reason: str) -> bool:
-    """ESI refused the hash (422). True when that was the second time, far enough apart: the id is now `invalid`."""
-    this = (KillmailRef.killmail_id == killmail_id) & _IS_PENDING
-    refused: dict[str, Any] = {
-        "attempts": KillmailRef.attempts + 1,
-        "last_error": reason[:500],
-        "sent_at": None,
-    }
+def record_refusal(ref: Pending, reason: str) -> bool:
+    """ESI refused the hash (422). True when that was the second time, far enough apart: the id is now `invalid`.
+
+    Nothing is changed where a list gave another hash meanwhile: that one was not refused.
+    """
+    same = (KillmailRef.killmail_id == ref.killmail_id) & (KillmailRef.killmail_hash == ref.killmail_hash)
+    this = same & _IS_PENDING
+    refused: dict[str, Any] = {"attempts": KillmailRef.attempts + 1, "last_error": reason[:500], "sent_at": None}
 
     def work() -> bool:
         is_second = KillmailRef.refused_at <= now(-REFUSAL_SECONDS * 0.95)
@@ -238,7 +263,7 @@ def record_refusal(killmail_id: int, reason: str) -> bool:
         ).where(this).execute()
         return False
 
-    return in_transaction(work)
+    return in_transaction_once(work)
 
 
 def counts() -> dict[str, int]:
@@ -266,8 +291,3 @@ def oldest_pending() -> OldestPending | None:
     ).where(_IS_PENDING)
     oldest = waiting.order_by(KillmailRef.discovered_at).dicts().first()
     return OldestPending(**oldest) if oldest else None
-
-
-def attempts_of(killmail_id: int) -> int:
-    """How many unusable answers ESI has given for a killmail so far."""
-    return int(KillmailRef.select(KillmailRef.attempts).where(KillmailRef.killmail_id == killmail_id).scalar() or 0)

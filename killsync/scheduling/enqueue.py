@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import time
 
+from dramatiq.errors import ConnectionError as DramatiqConnectionError
+
 from killsync import settings as settings_module
 from killsync.broker.connection import BrokerAway
 from killsync.broker.figures import queue_depth
 from killsync.broker.queues import PRIORITY, ROUTINE, USER_KILLMAILS
 from killsync.logging import get_logger
+from killsync.scheduling.turns import TICK_SECONDS, tick_seconds
 from killsync.sync import corporation_polls, corporations, user_polls
 from killsync.sync.characters import send_user
 from killsync.sync.list_sync import IN_FLIGHT_SECONDS
+from killsync.sync.user_polls import ClaimedUser
+from models import utcnow
 
 log = get_logger("enqueue")
 
-#: Seconds between two ticks. A tick is one small message; what is due is decided by whoever takes it.
-TICK_SECONDS = 5.0
 #: Users that may wait in the sync queue; beyond it a tick leaves the rest due, so that urgent ones never queue long.
 MOST_WAITING = 500
 #: Users that are claimed and sent together: what a crash in between costs is a claim's time for so many.
@@ -41,22 +44,40 @@ def enqueue_due_users() -> None:
     except BrokerAway as error:
         log.warning("queue depth unknown", reason=str(error))
         return
-    tick_seconds = min(TICK_SECONDS, settings_module.current().sync_interval_seconds)
+    seconds = tick_seconds(settings_module.current())
     corporation_ids = corporation_polls.claim_due(min(room, BATCH), IN_FLIGHT_SECONDS)
-    for corporation_id in corporation_ids:
-        corporations.send(corporation_id)
+    _send_corporations(corporation_ids)
     counted = user_polls.count_due(OVERDUE_SECONDS, MOST_COUNTED)
-    take = min(room - len(corporation_ids), share(counted.due, counted.late, tick_seconds=tick_seconds))
+    take = min(room - len(corporation_ids), share(counted.due, counted.late, tick_seconds=seconds))
     queued, began = 0, time.monotonic()
     while queued < take and time.monotonic() - began < MOST_SECONDS:
         claimed = user_polls.claim_due_users(min(BATCH, take - queued), IN_FLIGHT_SECONDS)
-        for user in claimed:
-            send_user(user.user_id, broker_priority=PRIORITY if user.priority > 0 else ROUTINE, is_routine=True)
+        _send(claimed)
         queued += len(claimed)
         if not claimed:
             break
     if queued or corporation_ids:
         log.info("users queued", users=queued, corporations=len(corporation_ids))
+
+
+def _send(claimed: list[ClaimedUser]) -> None:
+    """A message for each user; those that the broker did not take are due again."""
+    for position, user in enumerate(claimed):
+        try:
+            send_user(user.user_id, broker_priority=PRIORITY if user.priority > 0 else ROUTINE, is_routine=True)
+        except DramatiqConnectionError:
+            user_polls.unclaim([unsent.user_id for unsent in claimed[position:]])
+            raise
+
+
+def _send_corporations(corporation_ids: list[int]) -> None:
+    for position, corporation_id in enumerate(corporation_ids):
+        try:
+            corporations.send(corporation_id)
+        except DramatiqConnectionError:
+            for unsent in corporation_ids[position:]:
+                corporation_polls.schedule_next(unsent, utcnow())
+            raise
 
 
 def share(due: int, late: int, *, tick_seconds: float) -> int:

@@ -24,7 +24,7 @@ from killsync.broker.setup import make_broker
 from killsync.logging import get_logger
 from killsync.observability import metrics
 from killsync.scheduling import leader
-from killsync.scheduling.enqueue import TICK_SECONDS
+from killsync.scheduling.turns import tick_seconds
 from killsync.settings import Settings
 from models import connection
 from models.errors import DatabaseAway, is_away
@@ -40,8 +40,7 @@ class Scheduler:
         self._leads = False
         self._settings = settings
         self._jobs = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
-        seconds = min(TICK_SECONDS, settings.sync_interval_seconds)
-        self._jobs.add_job(self.tick, IntervalTrigger(seconds=seconds), id="tick")
+        self._jobs.add_job(self.tick, IntervalTrigger(seconds=tick_seconds(settings)), id="tick")
 
     def start(self) -> None:
         self._jobs.start()
@@ -96,7 +95,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     scheduler = Scheduler(settings)
     scheduler.start()
-    log.info("scheduler started", tick_seconds=TICK_SECONDS)
+    log.info("scheduler started", tick_seconds=tick_seconds(settings))
     stopped.wait()
     scheduler.stop()
     log.info("scheduler stopped")

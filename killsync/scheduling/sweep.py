@@ -34,6 +34,7 @@ def sweep() -> None:
     if lookup.is_wanted():
         lookup.schedule_lookup()
     progress.shared().settle(runs.unsettled_runs())
+    runs.fail_abandoned()
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
         counters.record_snapshot()
         in_transaction(_prune)

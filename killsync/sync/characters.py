@@ -9,22 +9,22 @@ from dramatiq.errors import BrokerConnectionError as DramatiqConnectionError
 from killsync import settings as settings_module
 from killsync.broker.messages import send
 from killsync.broker.queues import PERSON, ROUTINE
-from killsync.broker.running import running_message
+from killsync.broker.running import RunningMessage, running_message
 from killsync.esi import errors
 from killsync.killmails import ledger
 from killsync.logging import bind_context, get_logger
 from killsync.sso.refresh import usable_until
 from killsync.sync import corporation_polls, corporations, runs, schedule, user_polls
+from killsync.sync.held_list import lease_list, retry_when_free
 from killsync.sync.list_owner import ListOwner, ListRead
 from killsync.sync.list_sync import (
     IN_FLIGHT_SECONDS,
     Outcome,
-    lease_list,
-    retry_when_free,
     sync_list,
 )
+from killsync.sync.lists import LeaseAttempt
 from killsync.sync.schedule import RecentKillmail
-from models import connection, utcnow
+from models import connection, in_transaction, utcnow
 from models.killmails import CHARACTER
 from models.sync import CHARACTER_LIST
 from models.users import ACTIVE, User
@@ -45,24 +45,32 @@ def sync_user(user_id: int, run_id: int | None = None, *, is_routine: bool = Fal
     """
     user = User.get_or_none(User.id == user_id)
     if user is None or user.status != ACTIVE:
-        if run_id is not None:
-            runs.fail(run_id, user_id, "the character needs to log in again")
+        # Also the run of a routine sync that waited until now: its message names none.
+        runs.fail_open(user_id, CHARACTER_LIST, runs.NOT_ASKED)
         return
     if is_routine and not user_polls.is_claimed(user_id):
         return
     message = running_message()
-    attempt = lease_list(user_id, CHARACTER_LIST, user.character_id, message)
-    is_watched = run_id is not None and runs.is_open(run_id)
-    if attempt.leased is None:
-        if run_id is None or is_watched:
+    attempt, open_run = in_transaction(lambda: _lease(user, run_id, message))
+    if attempt.leased is None or open_run is None:
+        if run_id is None or open_run is not None:
             retry_when_free(attempt, message)
         return
-    run_id = run_id if run_id is not None and is_watched else runs.open_run(user_id)
+    run_id = open_run
     bind_context(run_id=run_id)
     log.info("processing user", character=user.character_name, character_id=user.character_id)
     outcome = sync_list(user, run_id, attempt.leased, _owner(user, run_id), message)
     if outcome is Outcome.COMPLETED:
         corporations.after_sync_of(user)
+
+
+def _lease(user: User, run_id: int | None, message: RunningMessage) -> tuple[LeaseAttempt, int | None]:
+    """Take the list and the run that counts its sync, both or none; of a list that is held, *run_id* if it is open."""
+    attempt = lease_list(user.id, CHARACTER_LIST, user.character_id, message)
+    watched = run_id if run_id is not None and runs.is_open(run_id) else None
+    if attempt.leased is None or watched is not None:
+        return attempt, watched
+    return attempt, runs.open_run(user.id)
 
 
 def send_user(

@@ -13,6 +13,7 @@ from peewee import JOIN, Case, fn
 
 from killsync.sync.directors import LAST_NPC_CORPORATION
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import at, locked, now
 from models.names import Corporation
 from models.sync import CorporationFeed, Membership
@@ -33,7 +34,7 @@ def claim_due(limit: int, claim_seconds: float) -> list[int]:
         CorporationFeed.corporation_id.in_(locked(due, skip=True))
     )
     taken = taken.returning(CorporationFeed.corporation_id)
-    return [row.corporation_id for row in in_transaction(lambda: [*taken.execute()])]
+    return [row.corporation_id for row in in_transaction_once(lambda: [*taken.execute()])]
 
 
 def record_sync(corporation_id: int, next_sync_at: datetime) -> None:

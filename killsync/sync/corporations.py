@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from dramatiq.errors import ConnectionError as DramatiqConnectionError
+
 from killsync import settings as settings_module
 from killsync.broker import messages
 from killsync.broker.queues import PERSON, ROUTINE
@@ -17,17 +19,17 @@ from killsync.killmails import ledger
 from killsync.logging import get_logger
 from killsync.sso.refresh import usable_until
 from killsync.sync import affiliations, corporation_polls, directors, run_queries, runs, schedule, user_polls
+from killsync.sync.held_list import lease_list, retry_when_free
 from killsync.sync.list_owner import ListOwner, ListRead
 from killsync.sync.list_sync import (
     FORBIDDEN_SECONDS,
     IN_FLIGHT_SECONDS,
     Outcome,
-    lease_list,
-    retry_when_free,
     sync_list,
 )
+from killsync.sync.lists import LeaseAttempt
 from killsync.sync.schedule import RecentKillmail
-from models import connection, utcnow
+from models import connection, in_transaction, utcnow
 from models.killmails import CORPORATION
 from models.sync import CORPORATION_LIST
 from models.users import User
@@ -52,12 +54,17 @@ def sync_corporation(corporation_id: int, run_id: int | None = None) -> None:
         log.info("no Director reads this list now", corporation_id=corporation_id)
         return
     message = running_message()
-    attempt = lease_list(user_id, CORPORATION_LIST, corporation_id, message)
-    if attempt.leased is None:
+
+    def lease() -> tuple[LeaseAttempt, int | None]:
+        attempt = lease_list(user_id, CORPORATION_LIST, corporation_id, message)
+        return attempt, runs.open_run(user_id, CORPORATION_LIST) if attempt.leased is not None else None
+
+    attempt, open_run = in_transaction(lease)
+    if attempt.leased is None or open_run is None:
         if run_id is not None and runs.is_open(run_id):
             retry_when_free(attempt, message)
         return
-    asked_run, run_id = run_id, runs.open_run(user_id, CORPORATION_LIST)
+    asked_run, run_id = run_id, open_run
     if asked_run is not None and asked_run != run_id:
         _give_up(asked_run)
     user = User.get_by_id(user_id)
@@ -70,15 +77,18 @@ def sync_corporation(corporation_id: int, run_id: int | None = None) -> None:
 def _give_up(run_id: int) -> None:
     row = run_queries.run_row(run_id)
     if row is not None:
-        runs.fail(run_id, row["user_id"], "this character's token does not read the corporation's list any more")
+        runs.fail(run_id, row["user_id"], runs.LOST_LIST)
 
 
 def after_sync_of(user: User) -> None:
     """After a user's own sync: learn their corporation, at most once a day and only where it may matter.
 
-    A user who granted the scope may be its Director; a list that nobody reads yet is tried at once.
+    A user who granted the scope may be its Director; a list that nobody reads yet is tried at once. After a login all that
+    is looked at anew: the user may have granted the scope, or have got the role, since.
     """
-    for corporation_id in affiliations.after_sync_of(user):
+    # As the row is now: the sync may have begun before the login.
+    found_user = User.get_or_none(User.id == user.id)
+    for corporation_id in affiliations.after_sync_of(found_user) if found_user is not None else ():
         send(corporation_id)
 
 
@@ -95,7 +105,14 @@ def send(corporation_id: int, *, broker_priority: int = ROUTINE, run_id: int | N
     """Send one corporation's sync message; it carries ids alone. Until it is heard of, no tick sends another."""
     with connection():
         _poll_in(corporation_id, IN_FLIGHT_SECONDS)
-    messages.send("sync_corporation_killmails", priority=broker_priority, corporation_id=corporation_id, run_id=run_id)
+    carried = {"corporation_id": corporation_id, "run_id": run_id}
+    try:
+        messages.send("sync_corporation_killmails", priority=broker_priority, **carried)
+    except DramatiqConnectionError:
+        # The first tick after the broker is back sends what could not be sent now.
+        with connection():
+            _poll_in(corporation_id, 0.0)
+        raise
 
 
 def _poll_in(corporation_id: int, seconds: float) -> None:

@@ -16,7 +16,6 @@ from peewee import Case
 from killsync.settings import CORPORATION_SCOPE
 from models.db import in_transaction
 from models.expressions import locked, now, within
-from models.fields import utcnow
 from models.killmails import CHARACTER, Attacker, Involvement, Victim
 from models.sync import CorporationFeed, Membership
 from models.users import ACTIVE, User
@@ -63,14 +62,21 @@ def claim_members(limit: int) -> list[Member]:
 
 
 def wants_affiliation(user_id: int, character_id: int, scopes: str) -> bool:
-    """Whether to ask ESI for the user's corporation: at most once a day, and only where it may matter.
+    """Whether to ask ESI for the user's corporation: at most once a day and after a login, and only where it may matter.
 
     It matters for who may be a Director, for members as far as known, and for who was last seen in a corporation whose
     list is read.
     """
-    checked_at = Membership.select(Membership.checked_at).where(Membership.user_id == user_id).scalar()
-    if checked_at is not None:
-        return bool(checked_at < utcnow() - RECHECK)
+    is_old = (Membership.checked_at <= now(-RECHECK.total_seconds())) | (Membership.checked_at <= User.logged_in_at)
+    known: Any = (
+        Membership.select(is_old.alias("is_old"))
+        .join(User, on=(User.id == Membership.user_id))
+        .where(Membership.user_id == user_id)
+        .namedtuples()
+        .first()
+    )
+    if known is not None:
+        return bool(known.is_old)
     return CORPORATION_SCOPE in scopes.split() or _seen_in_a_corporation_that_is_read(character_id)
 
 
@@ -106,7 +112,7 @@ def join(user_id: int, corporation_id: int, *, may_direct: bool) -> bool:
         may_direct: the user granted the scope of corporation killmails.
     """
     stays = Membership.corporation_id == corporation_id
-    noted = Membership.insert(user_id=user_id, corporation_id=corporation_id, checked_at=utcnow()).on_conflict(
+    noted = Membership.insert(user_id=user_id, corporation_id=corporation_id, checked_at=now()).on_conflict(
         conflict_target=(Membership.user_id,),
         preserve=(Membership.checked_at, Membership.corporation_id),
         # A refusal and a turn count in the corporation that they were about.
@@ -116,14 +122,19 @@ def join(user_id: int, corporation_id: int, *, may_direct: bool) -> bool:
         },
     )
     left = (CorporationFeed.user_id == user_id) & (CorporationFeed.corporation_id != corporation_id)
-    unread = (CorporationFeed.corporation_id == corporation_id) & CorporationFeed.user_id.is_null()
+    this = CorporationFeed.corporation_id == corporation_id
 
     def work() -> bool:
+        # Locked before anything is written for the user, as where an account is deleted.
+        if locked(User.select(User.id).where(User.id == user_id)).first() is None:
+            return False
         noted.execute()
         CorporationFeed.update(user_id=None, next_sync_at=now()).where(left).execute()
-        if not may_direct or corporation_id <= LAST_NPC_CORPORATION or user_id not in _candidates(corporation_id):
+        able = _candidates(corporation_id)
+        if not may_direct or corporation_id <= LAST_NPC_CORPORATION or user_id not in able:
             return False
-        CorporationFeed.insert(corporation_id=corporation_id, next_sync_at=utcnow()).on_conflict_ignore().execute()
+        CorporationFeed.insert(corporation_id=corporation_id, next_sync_at=now()).on_conflict_ignore().execute()
+        unread = this & (CorporationFeed.user_id.is_null() | CorporationFeed.user_id.not_in(able))
         return bool(CorporationFeed.update(user_id=user_id, next_sync_at=now()).where(unread).execute())
 
     return in_transaction(work)
@@ -132,9 +143,14 @@ def join(user_id: int, corporation_id: int, *, may_direct: bool) -> bool:
 def _candidates(corporation_id: int) -> list[int]:
     """Users whose token may read the corporation's list, whose turn it has been for longest first.
 
-    Those who were not refused within a day; those whose token the SSO doubts only where there is nobody else.
+    Those who were not refused within a day or since their last login; those whose token the SSO doubts only where there is
+    nobody else.
     """
-    was_not_refused = Membership.refused_at.is_null() | (Membership.refused_at <= utcnow() - RECHECK)
+    was_not_refused = (
+        Membership.refused_at.is_null()
+        | (Membership.refused_at <= now(-RECHECK.total_seconds()))
+        | (Membership.refused_at <= User.logged_in_at)
+    )
     found: Iterable[Any] = (
         Membership.select(User.id, User.scopes, User.refusals)
         .join(User, on=(User.id == Membership.user_id))

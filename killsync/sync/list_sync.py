@@ -8,12 +8,12 @@ in a `ListOwner`. Whose turn is when is not decided here.
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any
 
 from dramatiq.errors import Retry
 
@@ -30,17 +30,16 @@ from killsync.observability import metrics
 from killsync.sso.errors import Disabled, NeedsLogin, SsoAway, SsoDoubt, VaultError
 from killsync.sso.refresh import access_token
 from killsync.sync import lists, progress, runs, waiting
+from killsync.sync.held_list import HeldList, TakenOver
 from killsync.sync.list_owner import ListOwner, ListRead
-from killsync.sync.lists import LeaseAttempt, LeasedList, PageState
+from killsync.sync.lists import LeasedList, PageState
 from killsync.sync.pagination import Walk, begin
-from models import in_transaction, utcnow
+from models import utcnow
 from models.sync import CHARACTER_LIST, RUNNING, WAITING
 from models.users import User
 
 log = get_logger("sync")
 
-#: A list is held this long without a sign of life, seconds: longer than one page can take with its refresh.
-LEASE_SECONDS = 150.0
 #: Unusable answers for the same list in a row that are waited out; after one more the run fails, and the next poll tries anew.
 MOST_MALFORMED = 3
 #: How long a list that was sent is left alone when nothing is heard of its sync, seconds.
@@ -59,34 +58,6 @@ class Outcome(Enum):
     FAILED = "failed"
     TAKEN_OVER = "taken over"
     DEFERRED = "deferred"
-
-
-class TakenOver(Exception):
-    """Another worker reads this list now, and goes on where this one stands."""
-
-
-def lease_list(user_id: int, kind: str, subject_id: int, message: RunningMessage) -> LeaseAttempt:
-    """Take the list for the sync that *message* asked for, to be read by the token of *user_id*."""
-    return lists.lease(user_id, kind, subject_id, f"{message.id}:{uuid.uuid4().hex}", message.id, LEASE_SECONDS)
-
-
-def retry_delay(held_seconds: float, tries: int) -> float:
-    """When a message comes back whose list another worker holds: soon at first, since most syncs take a second or two.
-
-    Args:
-        held_seconds: how long the other worker's lease runs on.
-        tries: how often the message has come back already.
-    """
-    return min(held_seconds, 2.0 ** min(tries, 3))
-
-
-def retry_when_free(attempt: LeaseAttempt, message: RunningMessage) -> NoReturn:
-    """Send the message back, since another worker holds its list.
-
-    Raises:
-        Retry: always.
-    """
-    raise Retry(delay=int(1000 * retry_delay(attempt.held_seconds, message.tries)))
 
 
 def sync_list(user: User, run_id: int, leased: LeasedList, owner: ListOwner, message: RunningMessage) -> Outcome:
@@ -119,7 +90,7 @@ class _ListSync:
     """One sync under way: the token it asks with, and what it has brought so far."""
 
     def __init__(self, user: User, run_id: int, leased: LeasedList, owner: ListOwner, message: RunningMessage) -> None:
-        self._user, self._run_id, self._leased = user, run_id, leased
+        self._user, self._run_id, self._held = user, run_id, HeldList(leased)
         self._owner, self._message = owner, message
         self._settings = settings_module.current()
         self._client = shared(self._settings)
@@ -135,7 +106,7 @@ class _ListSync:
         """Read pages until the end, or until ESI or the SSO cannot be asked."""
         self._log.info("fetching killmails from ESI")
         runs.set_status(self._run_id, self._user.id, RUNNING)
-        walk = begin(self._leased.next_page, self._leased.walked_at, utcnow(), self._settings.max_pages)
+        walk = begin(self._held.leased.next_page, self._held.leased.walked_at, utcnow(), self._settings.max_pages)
         try:
             while walk.page is not None:
                 walk = self._read(walk, walk.page)
@@ -145,22 +116,23 @@ class _ListSync:
         except SsoAway as error:
             return self._wait(error.retry_after, error)
         except SsoDoubt as error:
-            self._owner.poll_in(error.retry_after)
-            return self._failed(str(error), self._log.warning, "sync stopped")
+            return self._failed(self._poll_later(error, error.retry_after), self._log.warning, "sync stopped")
         except (NeedsLogin, Disabled) as error:
-            return self._failed(str(error), self._log.warning, "sync stopped")
+            return self._failed(_reason(error), self._log.warning, "sync stopped")
         except VaultError as error:
             # Asking again is of no use before somebody puts the key back; the tokens stay as they are.
-            self._owner.poll_in(FAILED_SECONDS)
-            return self._failed(str(error), self._log.error, "sync stopped")
-        self._owner.schedule_next(ListRead(self._news, self._page_one_expires))
-        runs.mark_pages_read(self._run_id)
+            return self._failed(self._poll_later(error), self._log.error, "sync stopped")
+        self._held.change(self._complete)
         self._log.info("pages done", pages=walk.last_page, killmails_found=self._found)
         return Outcome.COMPLETED
 
+    def _complete(self) -> None:
+        self._owner.schedule_next(ListRead(self._news, self._page_one_expires))
+        runs.mark_pages_read(self._run_id)
+
     def _read(self, walk: Walk, page: int) -> Walk:
         """Read one page and remember what it said; where the pagination goes on."""
-        known = lists.page_state(self._leased.list_id, page)
+        known = lists.page_state(self._held.leased.list_id, page)
         if known.expires_at is not None and known.expires_at > utcnow():
             # ESI would serve the same answer from its cache: what we know is the answer.
             metrics.sync_page("cached")
@@ -188,15 +160,12 @@ class _ListSync:
         Raises:
             TakenOver: another worker has the list; nothing was remembered.
         """
-        leased = self._leased
+        leased = self._held.leased
         is_first_walk = leased.walked_at is None
 
         def remember() -> tuple[ledger.Recorded, Walk, datetime | None]:
-            # First, since it locks the list: whoever has lost it leaves everything as it is.
-            if not lists.renew(leased, LEASE_SECONDS):
-                raise TakenOver
             recorded = self._record(answer, is_first_walk) if answer is not None else ledger.Recorded(0, 0)
-            after = replace(walk)
+            after = copy(walk)
             if answer is None or answer.not_modified:
                 after.advance(new_ids=0, items=0, last_page=state.pages)
             else:
@@ -211,8 +180,8 @@ class _ListSync:
                 lists.move_cursor(leased, after.cursor, walked_at)
             return recorded, after, walked_at
 
-        recorded, after, walked_at = in_transaction(remember)
-        self._leased = replace(leased, next_page=after.cursor, walked_at=walked_at)
+        recorded, after, walked_at = self._held.change(remember)
+        self._held.leased = replace(leased, next_page=after.cursor, walked_at=walked_at)
         if page == 1:
             self._page_one_expires = state.expires_at
         if answer is not None and not answer.not_modified:
@@ -241,11 +210,14 @@ class _ListSync:
         """One page; a token that ESI rejects is refreshed once."""
         if not self._token:
             self._token = access_token(self._user.id)
+            self._held.keep()
         try:
             return self._ask_with_token(walk, page, known)
         except self._owner.cured_by_refresh as error:
             self._count(error.cost)
+            self._held.keep()
             self._token = access_token(self._user.id, rejected=self._token)
+            self._held.keep()
             return self._ask_with_token(walk, page, known)
 
     def _ask_with_token(self, walk: Walk, page: int, known: PageState) -> ListAnswer:
@@ -255,7 +227,9 @@ class _ListSync:
             "last_modified": known.last_modified,
             "backlog": walk.is_backlog,
         }
-        return self._client.killmail_list(self._leased.kind, self._leased.subject_id, self._token, page, **context)
+        return self._client.killmail_list(
+            self._held.leased.kind, self._held.leased.subject_id, self._token, page, **context
+        )
 
     def _count(self, cost: errors.Cost) -> None:
         if cost.requests:
@@ -266,8 +240,7 @@ class _ListSync:
         seconds = error.retry_after or 15.0
         if isinstance(error, errors.Downtime) and error.alone and seconds > queues.MOST_DELAY_SECONDS:
             # ESI answers everybody else: it may take hours until somebody mends this one list.
-            self._owner.poll_in(seconds)
-            return self._failed(str(error), self._log.warning, "sync failed")
+            return self._failed(self._poll_later(error, seconds), self._log.warning, "sync failed")
         if error.transient:
             return self._wait(seconds, error)
         if isinstance(error, errors.Malformed):
@@ -276,16 +249,32 @@ class _ListSync:
                 return self._wait(10.0 * number, error)
         if isinstance(error, errors.Forbidden):
             if self._owner.on_forbidden is not None:
-                return self._failed(self._owner.on_forbidden(error), self._log.info, "list refused")
+                # Before the transaction that ends the run, since it may ask ESI; whoever has lost the list concludes nothing.
+                self._held.change(lambda: None)
+                reason = self._owner.on_forbidden(error)
+                return self._failed(lambda: reason, self._log.info, "list refused")
             # The scope is there, since nobody can untick it: it is trouble of ESI or the SSO, and passes.
-            self._owner.poll_in(FORBIDDEN_SECONDS)
-            return self._failed(str(error), self._log.warning, "sync failed")
-        self._owner.poll_in(FAILED_SECONDS)
-        return self._failed(str(error), self._log.warning, "sync failed")
+            return self._failed(self._poll_later(error, FORBIDDEN_SECONDS), self._log.warning, "sync failed")
+        return self._failed(self._poll_later(error), self._log.warning, "sync failed")
 
-    def _failed(self, reason: str, write: Callable[..., None], event: str) -> Outcome:
-        """End the run for a reason that waiting does not cure."""
-        runs.fail(self._run_id, self._user.id, reason)
+    def _poll_later(self, error: Exception, seconds: float = FAILED_SECONDS) -> Callable[[], str]:
+        """Schedules the next poll after an error that waiting does not cure; gives the reason."""
+
+        def work() -> str:
+            self._owner.poll_in(seconds)
+            return str(error)
+
+        return work
+
+    def _failed(self, conclude: Callable[[], str], write: Callable[..., None], event: str) -> Outcome:
+        """End the run for a reason that waiting does not cure; *conclude* notes what follows from it and gives it."""
+
+        def work() -> str:
+            reason = conclude()
+            runs.fail(self._run_id, self._user.id, reason)
+            return reason
+
+        reason = self._held.change(work)
         metrics.sync_ended("failed")
         write(event, reason=reason)
         return Outcome.FAILED
@@ -294,16 +283,26 @@ class _ListSync:
         """Send the message back, since no thread sleeps out a missing token; a longer wait is left to the next poll.
 
         Raises:
-            Retry: unless the wait is longer than a message may take in the broker.
+            Retry: this worker has the list, so this message is the one that goes on with it; unless the wait is longer than
+                a message may take in the broker.
+            TakenOver: another has it, by the same message, which must not exist twice.
         """
         delay = seconds + random.uniform(0.0, min(3.0, 0.1 * seconds + 0.2))  # noqa: S311
-        runs.set_status(self._run_id, self._user.id, WAITING, waiting.words(error, delay, utcnow()))
         is_long = delay > queues.MOST_DELAY_SECONDS and not self._settings.uses_memory_broker
-        if is_long:
-            self._owner.poll_in(delay)
-        else:
-            self._owner.hold(delay + IN_FLIGHT_SECONDS)
-        self._log.info("sync waits", reason=str(error), retry_in=round(delay, 1), next_page=self._leased.next_page)
+
+        def work() -> None:
+            runs.set_status(self._run_id, self._user.id, WAITING, waiting.words(error, delay, utcnow()))
+            if is_long:
+                self._owner.poll_in(delay)
+            else:
+                self._owner.hold(delay + IN_FLIGHT_SECONDS)
+
+        self._held.change(work)
+        self._log.info("sync waits", reason=str(error), retry_in=round(delay, 1), next_page=self._held.leased.next_page)
         if is_long:
             return Outcome.DEFERRED
         raise Retry(delay=int(delay * 1000))
+
+
+def _reason(error: Exception) -> Callable[[], str]:
+    return lambda: str(error)

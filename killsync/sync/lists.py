@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from peewee import Alias, fn
 
 from models.db import in_transaction
-from models.expressions import at, now
+from models.expressions import at, locked, now
 from models.fields import from_any, utcnow
 from models.sync import ListPage, MailList
+from models.users import User
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class LeasedList:
         list_id: its row.
         kind, subject_id: whose killmails it names, as `models.sync` says.
         holder: of the lease.
+        user_id: by whose token it is read.
         next_page: where an unfinished pagination goes on; None when none is unfinished.
         walked_at: when it was last read to its end; None for never.
     """
@@ -32,6 +35,7 @@ class LeasedList:
     kind: str
     subject_id: int
     holder: str
+    user_id: int
     next_page: int | None
     walked_at: datetime | None
 
@@ -58,7 +62,7 @@ def lease(user_id: int, kind: str, subject_id: int, holder: str, message_id: str
     """Take the list for *seconds*, to be read by the token of *user_id*.
 
     *holder* begins with *message_id*. A message that comes again was taken from a worker that died or lost the broker:
-    whoever has it now takes the lease over at once.
+    whoever has it now takes the lease over at once. The list of a user who is gone is leased to nobody.
     """
     is_this_list = (MailList.kind == kind) & (MailList.subject_id == subject_id)
     mark = f"{message_id}:"
@@ -70,22 +74,39 @@ def lease(user_id: int, kind: str, subject_id: int, holder: str, message_id: str
     columns = (MailList.id, MailList.next_page, MailList.walked_at)
 
     def work() -> LeaseAttempt:
+        if not _lock_user(user_id):
+            return LeaseAttempt(None, 1.0)
         MailList.insert(user_id=user_id, kind=kind, subject_id=subject_id, next_page=1).on_conflict_ignore().execute()
         taken = MailList.update(leased_by=holder, leased_until=now(seconds), user_id=user_id).where(
             is_this_list & is_free
         )
         for row in taken.returning(*columns).execute():
-            return LeaseAttempt(LeasedList(row.id, kind, subject_id, holder, row.next_page, row.walked_at))
-        until = MailList.select(MailList.leased_until).where(is_this_list).scalar()
-        return LeaseAttempt(None, max(1.0, (until - utcnow()).total_seconds()) if until else 1.0)
+            return LeaseAttempt(LeasedList(row.id, kind, subject_id, holder, user_id, row.next_page, row.walked_at))
+        held: Any = MailList.select(MailList.leased_until, Alias(now(), "database_now")).where(is_this_list)
+        row = held.namedtuples().get()
+        database_now = from_any(row.database_now)
+        left = (row.leased_until - database_now).total_seconds() if row.leased_until and database_now else 0.0
+        return LeaseAttempt(None, max(1.0, left))
 
     return in_transaction(work)
 
 
+def _lock_user(user_id: int) -> bool:
+    """Keep the user from being deleted until the transaction ends; False when that has happened already.
+
+    Always before their lists are locked, in the order in which an account is deleted: of the two, one waits for the other.
+    """
+    return locked(User.select(User.id).where(User.id == user_id)).first() is not None
+
+
 def renew(leased: LeasedList, seconds: float) -> bool:
-    """Keep the list for *seconds* more; False when another worker has taken it over."""
+    """Keep the list for *seconds* more; False when another worker has taken it over, or the user was deleted.
+
+    In a transaction both stay as they are until it ends.
+    """
     held = (MailList.id == leased.list_id) & (MailList.leased_by == leased.holder)
-    return bool(in_transaction(MailList.update(leased_until=now(seconds)).where(held).execute))
+    renewing = MailList.update(leased_until=now(seconds)).where(held)
+    return in_transaction(lambda: _lock_user(leased.user_id) and bool(renewing.execute()))
 
 
 def release(leased: LeasedList) -> None:

@@ -2,7 +2,7 @@
 
 A list is newest first and at most 90 days long. A poll reads from page 1 while pages name ids this list did not have; a
 first walk (and a daily look at the deeper pages, where a late killmail can hide) goes to the end, over as many windows as
-the budget needs.
+the budget needs. So does whatever goes on after a cut: how far news have pushed down what was not read yet is unknown.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ class Walk:
     """The state of one walk over one list.
 
     Attributes:
-        cursor: first page still to be read, by a walk to the end or by a poll that was cut among the news; None for none.
-        is_history: walk to the end whatever the pages hold; else only while they hold news.
+        cursor: where a walk that is cut now goes on, after page 1: nothing behind this page counts as read; None for none.
+        tail: first page of those that are all still to be read, to the end; None for a poll, which stops where news end.
+        is_history: a first walk or the daily look at deeper pages.
         max_pages: never ask beyond this page.
         page: the page to ask for now; None at the end.
         last_page: ESI's X-Pages, as last heard.
@@ -28,6 +29,7 @@ class Walk:
 
     cursor: int | None
     max_pages: int
+    tail: int | None = None
     is_history: bool = False
     page: int | None = 1
     last_page: int | None = None
@@ -35,7 +37,7 @@ class Walk:
     @property
     def is_backlog(self) -> bool:
         """Whether the page to ask for is history rather than a look at what is new."""
-        return self.is_history and self.page is not None and self.page > 1 and self.cursor is not None
+        return self.is_history and self.page is not None and self.page > 1 and self.tail is not None
 
     def advance(self, *, new_ids: int, items: int, last_page: int | None, past_end: bool = False) -> None:
         """Take in the answer for `page` and choose the next one.
@@ -49,22 +51,18 @@ class Walk:
         assert self.page is not None
         if last_page is not None:
             self.last_page = last_page
-        here, cursor = self.page, self.cursor
-        if self.cursor is not None and here >= self.cursor:
-            self.cursor = here + 1
-        if past_end or self._is_last(here):
-            self.cursor, self.page = None, None
-        elif self.is_history and self.cursor is not None:
-            self.page = here + 1 if new_ids else max(self.cursor, here + 1)
-        elif new_ids:
-            # Noted before the next page is asked for: a poll that is cut there goes on there.
-            self.page, self.cursor = here + 1, max(self.cursor or 0, here + 1)
-        elif cursor is not None and here < cursor:
-            self.page = cursor
+        here, following = self.page, self.page + 1
+        if self.tail is not None and here >= self.tail:
+            self.tail = following
+        if self.tail is not None and not new_ids:
+            following = max(self.tail, following)
+        goes_on = bool(new_ids) or self.tail is not None
+        if past_end or not goes_on or self._is_last(here) or self._beyond(following):
+            self.page = self.cursor = self.tail = None
         else:
-            self.cursor, self.page = None, None
-        if self.page is not None and self._beyond(self.page):
-            self.cursor, self.page = None, None
+            # Noted before the next page is asked for: a walk that is cut there goes on there, also where it was further
+            # down before. Between the two may lie news that nobody has read.
+            self.page = self.cursor = following
 
     def _is_last(self, page: int) -> bool:
         return page >= self.max_pages or (self.last_page is not None and page >= self.last_page)
@@ -78,4 +76,4 @@ def begin(cursor: int | None, walked_at: datetime | None, now: datetime, max_pag
     is_history = walked_at is None or now - walked_at >= REWALK
     if is_history and cursor is None:
         cursor = 1 if walked_at is None else 2
-    return Walk(cursor=cursor, max_pages=max_pages, is_history=is_history)
+    return Walk(cursor=cursor, max_pages=max_pages, tail=cursor, is_history=is_history)

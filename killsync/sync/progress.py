@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cache
 
 from killsync.logging import get_logger
 from killsync.observability import metrics
 from killsync.sync import run_queries, runs, store
-from models import in_transaction
+from models.exactly_once import in_transaction_once
 
 log = get_logger("sync")
 
@@ -18,15 +19,26 @@ log = get_logger("sync")
 RECOUNT_SECONDS = 1.0
 #: The progress of a sync that takes long is logged this often by one process, seconds.
 LOG_SECONDS = 10.0
+#: A run of which a process has heard nothing for this long is forgotten there, seconds: another may have ended it.
+FORGET_SECONDS = 300.0
+
+
+@dataclass
+class _Watched:
+    """A run under way: when this process last recounted it, last logged its progress, and last heard of it."""
+
+    recounted: float
+    logged: float
+    heard: float
 
 
 class RunProgress:
-    """What one process knows of runs under way: when it last recounted each, and when it last logged its progress."""
+    """What one process knows of the runs under way that it has lately heard of."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._recounted: dict[int, float] = {}
-        self._logged: dict[int, float] = {}
+        self._watched: dict[int, _Watched] = {}
+        self._forgot = time.monotonic()
 
     def add(self, spent: Mapping[int, tuple[int, int]]) -> None:
         """Killmails of runs were answered: add the (requests, tokens) spent for each run, recount now and then, and end the
@@ -35,20 +47,33 @@ class RunProgress:
             return
         now = time.monotonic()
         with self._lock:
-            turns = {run_id for run_id in spent if now - self._recounted.get(run_id, 0.0) >= RECOUNT_SECONDS}
-            self._recounted.update(dict.fromkeys(turns, now))
+            self._forget(now)
+            turns = set()
+            for run_id in spent:
+                watched = self._watched.setdefault(run_id, _Watched(now - RECOUNT_SECONDS, now, now))
+                watched.heard = now
+                if now - watched.recounted >= RECOUNT_SECONDS:
+                    watched.recounted = now
+                    turns.add(run_id)
 
         def work() -> tuple[set[int], list[int]]:
             store.add_costs(spent)
             due = turns.union(store.settled([run_id for run_id in spent if run_id not in turns]))
             return due, runs.recount(list(due)) if due else []
 
-        self._report(*in_transaction(work))
+        self._report(*in_transaction_once(work))
 
     def settle(self, run_ids: Collection[int]) -> None:
         """Recount the runs; those that this ends are logged as completed."""
         if run_ids:
             self._report(set(run_ids), runs.recount(list(run_ids)))
+
+    def _forget(self, now: float) -> None:
+        if now - self._forgot >= FORGET_SECONDS:
+            self._forgot = now
+            self._watched = {
+                run_id: each for run_id, each in self._watched.items() if now - each.heard < FORGET_SECONDS
+            }
 
     def _report(self, recounted: set[int], ended: list[int]) -> None:
         for run_id in ended:
@@ -60,9 +85,10 @@ class RunProgress:
         """Log how far a long sync has come, now and then."""
         now = time.monotonic()
         with self._lock:
-            if now - self._logged.setdefault(run_id, now) < LOG_SECONDS:
+            watched = self._watched.get(run_id)
+            if watched is None or now - watched.logged < LOG_SECONDS:
                 return
-            self._logged[run_id] = now
+            watched.logged = now
         row = run_queries.run_row(run_id)
         if row and row["finished_at"] is None and row["found"]:
             done = row["saved"] + row["skipped"] + row["errors"]
@@ -71,8 +97,7 @@ class RunProgress:
 
     def _log_end(self, run_id: int) -> None:
         with self._lock:
-            self._recounted.pop(run_id, None)
-            self._logged.pop(run_id, None)
+            self._watched.pop(run_id, None)
         row = run_queries.run_row(run_id)
         if row:
             metrics.sync_ended(row["status"])

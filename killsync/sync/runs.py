@@ -5,18 +5,23 @@ Each change is written with an event, so that whoever watches a run sees it. How
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from peewee import Expression, Select, fn
 
 from killsync.events.store import emit, emit_each
 from models.db import in_transaction
 from models.events import SYNC_PROGRESS
+from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
 from models.killmails import FETCHED, INVALID, PENDING, KillmailRef
-from models.sync import CHARACTER_LIST, FAILED, QUEUED, SUCCEEDED, SyncRun
-from models.users import User
+from models.sync import CHARACTER_LIST, CORPORATION_LIST, FAILED, QUEUED, SUCCEEDED, CorporationFeed, SyncRun
+from models.users import ACTIVE, User
 
+#: Why runs end that nobody goes on with.
+NOT_ASKED = "the character needs to log in again"
+LOST_LIST = "this character's token does not read the corporation's list any more"
 #: The killmails that the run of the surrounding statement was the first to name.
 _OF_RUN = KillmailRef.run_id == SyncRun.id
 _IS_OPEN = (KillmailRef.state == PENDING) & KillmailRef.last_error.is_null()
@@ -35,13 +40,22 @@ def _counted() -> dict[str, Select]:
     return {"saved": _number_of(KillmailRef.state == FETCHED), "errors": _number_of(_HAS_FAILED)}
 
 
+class UserGone(LookupError):
+    """The account was deleted: nothing more is written for this user."""
+
+
 def open_run(user_id: int, kind: str = CHARACTER_LIST) -> int:
-    """The id of the user's unfinished run of *kind*, made if there is none."""
+    """The id of the user's unfinished run of *kind*, made if there is none.
+
+    Raises:
+        UserGone: there is no such user.
+    """
     unfinished = SyncRun.select(SyncRun.id).where((SyncRun.user_id == user_id) & (SyncRun.kind == kind) & _UNFINISHED)
 
     def work() -> int:
         # Of two who open a run of one user the second waits here, and finds the run of the first.
-        locked(User.select(User.id).where(User.id == user_id)).scalar()
+        if locked(User.select(User.id).where(User.id == user_id)).first() is None:
+            raise UserGone(f"there is no user {user_id}")
         found = unfinished.order_by(SyncRun.id.desc()).limit(1).scalar()
         if found is not None:
             return int(found)
@@ -61,7 +75,7 @@ def add_to_run(run_id: int, **amounts: int) -> None:
     """Add to a run's counters: pages, found, skipped, esi_requests, esi_tokens."""
     changes = {name: getattr(SyncRun, name) + amount for name, amount in amounts.items() if amount}
     if changes:
-        in_transaction(SyncRun.update(**changes).where(SyncRun.id == run_id).execute)
+        in_transaction_once(SyncRun.update(**changes).where(SyncRun.id == run_id).execute)
 
 
 def _lock(run_ids: Sequence[int]) -> None:
@@ -116,6 +130,33 @@ def fail(run_id: int, user_id: int, reason: str) -> None:
     in_transaction(work)
 
 
+def fail_open(user_id: int, kind: str, reason: str) -> None:
+    """End the runs of *kind* whose pages nobody reads any more for this user."""
+    unread = SyncRun.select(SyncRun.id).where(
+        (SyncRun.user_id == user_id) & (SyncRun.kind == kind) & _UNFINISHED & (SyncRun.walked == 0)
+    )
+    for run in list(unread.namedtuples()):
+        fail(run.id, user_id, reason)
+
+
+def fail_abandoned(limit: int = 200) -> None:
+    """End runs whose pages nobody will read: of users who are not asked any more, and of who reads no corporation's list.
+
+    The runs of everybody else are gone on with by the next sync of the same list.
+    """
+    is_asked = fn.EXISTS(User.select(User.id).where((User.id == SyncRun.user_id) & (User.status == ACTIVE)))
+    reads = fn.EXISTS(
+        CorporationFeed.select(CorporationFeed.corporation_id).where(CorporationFeed.user_id == SyncRun.user_id)
+    )
+    of_corporation = SyncRun.kind == CORPORATION_LIST
+    abandoned = SyncRun.select(SyncRun.id, SyncRun.user_id, is_asked.alias("is_asked")).where(
+        _UNFINISHED & (SyncRun.walked == 0) & (~is_asked | (of_corporation & ~reads))
+    )
+    found: Iterable[Any] = abandoned.order_by(SyncRun.id).limit(limit).namedtuples()
+    for run in list(found):
+        fail(run.id, run.user_id, LOST_LIST if run.is_asked else NOT_ASKED)
+
+
 def unsettled_runs(limit: int = 200) -> list[int]:
     """Unfinished runs that may only lack their end, for the sweep."""
     found = SyncRun.select(SyncRun.id).where(_UNFINISHED & _SETTLED).order_by(SyncRun.id).limit(limit)
@@ -123,7 +164,11 @@ def unsettled_runs(limit: int = 200) -> list[int]:
 
 
 def prune(keep_seconds: float, window: int = 5000) -> int:
-    """Delete runs that ended longer ago than that, at most *window* of the oldest at a time; the number deleted."""
-    oldest = SyncRun.select(SyncRun.id, SyncRun.finished_at).order_by(SyncRun.id).limit(window).alias("oldest")
+    """Delete runs that ended longer ago than that, at most *window* of the oldest at a time; the number deleted.
+
+    Only runs that ended count as the oldest: those that are open, however many, keep nothing from being deleted.
+    """
+    ended_ones = SyncRun.select(SyncRun.id, SyncRun.finished_at).where(SyncRun.finished_at.is_null(False))
+    oldest = ended_ones.order_by(SyncRun.id).limit(window).alias("oldest")
     ended = Select((oldest,), [oldest.c.id]).where(oldest.c.finished_at < now(-keep_seconds))
     return in_transaction(SyncRun.delete().where(SyncRun.id.in_(ended)).execute)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.sql import rows, run
 
 
@@ -21,7 +21,7 @@ def add_costs(costs: Mapping[int, tuple[int, int]]) -> None:
         for run_id, (requests, tokens) in sorted(costs.items()):
             run(add, (requests, tokens, run_id))
 
-    in_transaction(work)
+    in_transaction_once(work)
 
 
 def settled(run_ids: Sequence[int]) -> list[int]:

@@ -14,6 +14,7 @@ from typing import Any
 from peewee import JOIN, Case, Expression, Select, fn
 
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import at, locked, now
 from models.killmails import Involvement, UserKillmail
 from models.sync import CorporationFeed, Membership
@@ -110,7 +111,7 @@ def claim_due_users(limit: int, claim_seconds: float) -> list[ClaimedUser]:
     for priority in _priorities() if limit > 0 else ():
         due = locked(_due(priority).limit(limit - len(claimed)), skip=True)
         taken = User.update(next_sync_at=now(claim_seconds), claimed_until=now(claim_seconds)).where(User.id.in_(due))
-        users: list[User] = in_transaction(_all_of(taken.returning(User.id, User.priority)))
+        users: list[User] = in_transaction_once(_all_of(taken.returning(User.id, User.priority)))
         claimed += [ClaimedUser(user.id, user.priority) for user in users]
         if len(claimed) >= limit:
             break
@@ -133,12 +134,20 @@ def count_due(late_seconds: float, most: int = 1_000_000_000) -> DueUsers:
 def record_sync(user_id: int, next_sync_at: datetime) -> None:
     """A user's list was read; schedule the next poll."""
     read = User.update(last_killmail_sync_at=now(), next_sync_at=at(next_sync_at), claimed_until=None, updated_at=now())
-    in_transaction(read.where(User.id == user_id).execute)
+    in_transaction(read.where((User.id == user_id) & (User.status == ACTIVE)).execute)
 
 
 def schedule_next(user_id: int, next_sync_at: datetime) -> None:
     """Schedule the next poll of a user whose sync did not get through."""
-    in_transaction(User.update(next_sync_at=at(next_sync_at), claimed_until=None).where(User.id == user_id).execute)
+    scheduled = User.update(next_sync_at=at(next_sync_at), claimed_until=None)
+    in_transaction(scheduled.where((User.id == user_id) & (User.status == ACTIVE)).execute)
+
+
+def unclaim(user_ids: Sequence[int]) -> None:
+    """Users whom a tick has claimed, and could not send messages for: they are due."""
+    claimed = User.id.in_(list(user_ids)) & (User.status == ACTIVE) & User.claimed_until.is_null(False)
+    someone = locked(User.select(User.id).where(claimed).order_by(User.id))
+    in_transaction(User.update(next_sync_at=now(), claimed_until=None).where(User.id.in_(someone)).execute)
 
 
 def hold(user_id: int, seconds: float) -> None:

@@ -51,7 +51,7 @@ def test_handing_over_leaves_alone_what_a_worker_has_answered_meanwhile(settings
             ledger.add_submitted(number, "a" * 40)
         run(f"UPDATE killmail_ref SET due_at = {sql_now()}")
         claimed = ledger.claim(10, backlog=False)
-        ledger.release([1], 5.0)
+        ledger.release(ledger.pending([1]), 5.0)
         ledger.mark_sent(claimed)
         due = rows(f"SELECT killmail_id FROM killmail_ref WHERE due_at <= {sql_now(10)}")
         assert due == [(1,)]

@@ -16,6 +16,7 @@ from killsync.killmails.store import Saved, save_killmails
 from killsync.sync import run_queries, runs
 from models import connection
 from models.sql import rows
+from models.users import User
 from simulator import Handle
 from simulator.faults import Fault
 
@@ -29,8 +30,9 @@ def listed(against: Against, simulated: Callable[..., Handle]) -> tuple[Handle, 
     against(handle)
     refs = [(kill.killmail_id, kill.killmail_hash) for kill in list(handle.simulator.universe.kills.values())[:20]]
     with connection():
-        run_id = runs.open_run(1)
-        ledger.record_page(1, run_id, refs, ledger.BACKLOG)
+        user_id = User.create(character_id=9001, character_name="Pilot").id
+        run_id = runs.open_run(user_id)
+        ledger.record_page(user_id, run_id, refs, ledger.BACKLOG)
         assert len(ledger.claim(100, backlog=True)) == 20
     return handle, run_id, refs
 
@@ -164,7 +166,7 @@ def test_history_travels_in_bulk_and_what_is_fresh_in_small_messages_before_it(l
     from killsync.killmails import dispatch
 
     with connection():
-        ledger.release([number for number, _ in listed[2]], -1.0)
+        ledger.release(ledger.pending([number for number, _ in listed[2]]), -1.0)
         ledger.record_page(1, None, [(number, "a" * 40) for number in range(1000, 1080)], ledger.BACKLOG)
         ledger.record_page(1, None, [(number, "a" * 40) for number in range(2000, 2007)], ledger.FRESH)
         broker = dramatiq.get_broker()

@@ -12,7 +12,7 @@ from dramatiq.errors import Retry
 
 from killsync.sync import evidence, lists, runs, user_polls
 from killsync.sync.characters import request_sync, sync_user
-from killsync.sync.list_sync import retry_delay
+from killsync.sync.held_list import retry_delay
 from models import connection
 from models.db import database
 from models.fields import from_any, to_text, utcnow

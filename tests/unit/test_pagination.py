@@ -355,3 +355,45 @@ def test_a_poll_cut_among_the_news_reads_the_rest_of_them_in_the_next_window(
         reader.now += WINDOW
         assert reader.poll()
     assert reader.seen == set(listed.ids)
+
+
+news_and_cut_polls = st.lists(
+    st.one_of(st.tuples(st.just("happen"), st.integers(1, 30)), st.tuples(st.just("poll"), st.integers(0, 4))),
+    max_size=12,
+)
+
+
+@given(lists, st.integers(0, 30), news_and_cut_polls, st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_the_first_poll_that_is_not_cut_finds_all_that_the_cut_ones_left(
+    listed: Listed, length: int, happenings: list[tuple[str, int]], was_walked: bool
+) -> None:
+    listed.happen(length)
+    reader = Reader(listed, 1000)
+    if was_walked:
+        reader.finish()
+    for kind, number in happenings:
+        reader.now += WINDOW
+        if kind == "happen":
+            listed.happen(number)
+        else:
+            reader.poll(number)
+    reader.now += WINDOW
+    assert reader.poll()
+    assert reader.seen == set(listed.ids), "no daily look was needed"
+    assert reader.next_page is None
+
+
+def test_a_page_full_of_news_after_a_cut_poll_hides_nothing() -> None:
+    listed = Listed(5)
+    listed.happen(20)
+    reader = Reader(listed)
+    reader.finish()
+    listed.happen(10)
+    reader.now += WINDOW
+    assert not reader.poll(budget=1)
+    listed.happen(5)
+    reader.now += WINDOW
+    assert reader.poll()
+    assert reader.seen == set(listed.ids)
+    assert reader.walked_at == NOW, "that was no daily look"

@@ -17,10 +17,11 @@ import aiohttp
 import dramatiq
 import orjson
 
-from killsync.killmails.mapping import ATTACKER_COLUMNS, ITEM_COLUMNS, KILLMAIL_COLUMNS, VICTIM_COLUMNS, map_killmail
+from killsync.killmails.mapping import map_killmail
 from models import connect, connection, schema
 from models.db import transaction
 from models.fields import utcnow
+from models.killmails import AttackerRow, KillmailItemRow, KillmailRow, VictimRow
 from models.sql import insert_rows
 from tests.support.deployment import BIN, environment, wait_until
 from tests.support.esi_application import HEADERS
@@ -122,12 +123,12 @@ def _insert(batch: list[Any]) -> None:
     if not batch:
         return
     with connection(), transaction():
-        insert_rows("killmail", KILLMAIL_COLUMNS, [each.killmail for each in batch])
-        insert_rows("victim", VICTIM_COLUMNS, [each.victim for each in batch])
-        insert_rows("attacker", ATTACKER_COLUMNS, [row for each in batch for row in each.attackers])
-        items = [(each.killmail_id, None, *item.columns) for each in batch for item in each.items]
+        insert_rows("killmail", KillmailRow._fields, [each.killmail for each in batch])
+        insert_rows("victim", VictimRow._fields, [each.victim for each in batch])
+        insert_rows("attacker", AttackerRow._fields, [row for each in batch for row in each.attackers])
+        items = [(each.killmail_id, None, *item[:-1]) for each in batch for item in each.items]
         if items:
-            insert_rows("killmail_item", ITEM_COLUMNS, items)
+            insert_rows("killmail_item", KillmailItemRow._fields, items)
 
 
 def main() -> None:

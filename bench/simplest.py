@@ -14,10 +14,10 @@ import dramatiq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 from killsync import settings
-from killsync.killmails.mapping import ATTACKER_COLUMNS, ITEM_COLUMNS, KILLMAIL_COLUMNS, VICTIM_COLUMNS, map_killmail
+from killsync.killmails.mapping import map_killmail
 from models import connect, connection
 from models.fields import utcnow
-from models.killmails import Attacker, Killmail, KillmailItem, Victim
+from models.killmails import Attacker, Killmail, KillmailItem, KillmailItemRow, Victim
 from tests.support.esi_application import HEADERS
 
 PAUSE = 0.05
@@ -39,11 +39,10 @@ async def _sync(listed: list[tuple[int, str]]) -> None:
             async with http.get(f"{os.environ['SIMPLEST_ESI']}/killmails/{number}/{digest}") as answer:
                 mapped = map_killmail(await answer.json(), digest, utcnow())
             with connection():
-                Killmail.insert(dict(zip(KILLMAIL_COLUMNS, mapped.killmail, strict=True))).execute()
-                Victim.insert(dict(zip(VICTIM_COLUMNS, mapped.victim, strict=True))).execute()
+                Killmail.insert(mapped.killmail._asdict()).execute()
+                Victim.insert(mapped.victim._asdict()).execute()
                 for row in mapped.attackers:
-                    Attacker.insert(dict(zip(ATTACKER_COLUMNS, row, strict=True))).execute()
+                    Attacker.insert(row._asdict()).execute()
                 for item in mapped.items:
-                    row = (number, None, *item.columns)
-                    KillmailItem.insert(dict(zip(ITEM_COLUMNS, row, strict=True))).execute()
+                    KillmailItem.insert(KillmailItemRow(number, None, *item[:-1])._asdict()).execute()
             await asyncio.sleep(PAUSE)

@@ -37,7 +37,7 @@ def send(actor: str, *args: Any, delay_ms: int | None = None, priority: int | No
         priority: of `killsync.broker.queues`; messages of a higher one are taken first.
 
     Raises:
-        dramatiq.errors.ConnectionError: the broker does not answer.
+        dramatiq.errors.BrokerConnectionError: the broker does not answer.
     """
     if delay_ms is not None:
         delay_ms = min(delay_ms, int(queues.MOST_DELAY_SECONDS * 1000))

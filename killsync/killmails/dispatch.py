@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 
-from dramatiq.errors import ConnectionError as DramatiqConnectionError
+from dramatiq.errors import BrokerConnectionError
 
 from killsync import leases
 from killsync import settings as settings_module
@@ -48,7 +48,7 @@ class Dispatcher:
             return 0
         try:
             return self._dispatch()
-        except DramatiqConnectionError as error:
+        except BrokerConnectionError as error:
             log.warning("killmails not sent: the broker does not answer", reason=type(error).__name__)
             return 0
         finally:
@@ -90,7 +90,7 @@ class Dispatcher:
             return
         try:
             send("dispatch_killmails", scheduled_by=holder, delay_ms=int(seconds * 1000))
-        except DramatiqConnectionError:
+        except BrokerConnectionError:
             # It is not under way, so another may be.
             self._scheduled_until = 0.0
             leases.release(_LEASE, holder)

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from itertools import chain
 from typing import Any
 
-from dramatiq.errors import ConnectionError as DramatiqConnectionError
+from dramatiq.errors import BrokerConnectionError
 
 from killsync import settings as settings_module
 from killsync.esi import errors
@@ -119,7 +119,7 @@ def _notify(new: list[Mapping[str, Any]], names_wanted: bool) -> None:
             lookup.schedule_lookup()
         if new:
             matching.killmails_saved()
-    except DramatiqConnectionError as error:
+    except BrokerConnectionError as error:
         # The sweep finds both in the tables.
         log.warning("nobody notified: the broker does not answer", reason=type(error).__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from dramatiq.errors import ConnectionError as DramatiqConnectionError
+from dramatiq.errors import BrokerConnectionError
 
 from killsync import settings as settings_module
 from killsync.broker.connection import BrokerAway
@@ -65,7 +65,7 @@ def _send(claimed: list[ClaimedUser]) -> None:
     for position, user in enumerate(claimed):
         try:
             send_user(user.user_id, broker_priority=PRIORITY if user.priority > 0 else ROUTINE, is_routine=True)
-        except DramatiqConnectionError:
+        except BrokerConnectionError:
             user_polls.unclaim([unsent.user_id for unsent in claimed[position:]])
             raise
 
@@ -74,7 +74,7 @@ def _send_corporations(corporation_ids: list[int]) -> None:
     for position, corporation_id in enumerate(corporation_ids):
         try:
             corporations.send(corporation_id)
-        except DramatiqConnectionError:
+        except BrokerConnectionError:
             for unsent in corporation_ids[position:]:
                 corporation_polls.schedule_next(unsent, utcnow())
             raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from dramatiq.errors import ConnectionError as DramatiqConnectionError
+from dramatiq.errors import BrokerConnectionError
 
 from killsync import settings as settings_module
 from killsync.broker import messages
@@ -108,7 +108,7 @@ def send(corporation_id: int, *, broker_priority: int = ROUTINE, run_id: int | N
     carried = {"corporation_id": corporation_id, "run_id": run_id}
     try:
         messages.send("sync_corporation_killmails", priority=broker_priority, **carried)
-    except DramatiqConnectionError:
+    except BrokerConnectionError:
         # The first tick after the broker is back sends what could not be sent now.
         with connection():
             _poll_in(corporation_id, 0.0)

@@ -54,7 +54,7 @@ def send_due(limit: int, *, is_slow: bool = False) -> None:
     while claimed:
         try:
             send("deliver", claimed[0])
-        except dramatiq.errors.ConnectionError:
+        except dramatiq.errors.BrokerConnectionError:
             log.warning("webhooks not sent to workers: the broker does not answer", webhooks=len(claimed))
             for webhook_id in claimed:
                 deliveries.unclaim(webhook_id)
@@ -116,7 +116,7 @@ def _schedule(webhook_id: int, seconds: float) -> None:
         return
     try:
         send("deliver", webhook_id, delay_ms=int(seconds * 1000) + 50)
-    except dramatiq.errors.ConnectionError:
+    except dramatiq.errors.BrokerConnectionError:
         log.warning("webhook not scheduled: the broker does not answer", webhook_id=webhook_id)
 
 

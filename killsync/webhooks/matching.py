@@ -68,7 +68,7 @@ class Announcer:
 def _send_announce(delay_ms: int | None = None) -> None:
     try:
         send("announce", delay_ms=delay_ms)
-    except dramatiq.errors.ConnectionError:
+    except dramatiq.errors.BrokerConnectionError:
         log.warning("webhooks are notified late: the broker does not answer")
 
 

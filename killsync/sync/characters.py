@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from dramatiq.errors import BrokerConnectionError as DramatiqConnectionError
+from dramatiq.errors import BrokerConnectionError
 
 from killsync import settings as settings_module
 from killsync.broker.messages import send
@@ -92,7 +92,7 @@ def request_sync(user_id: int, reason: str) -> int:
     try:
         send_user(user_id, broker_priority=PERSON, run_id=run_id)
         corporations.request_sync(user_id)
-    except DramatiqConnectionError:
+    except BrokerConnectionError:
         # The first tick after the broker is back sends what could not be sent now.
         with connection():
             user_polls.schedule_next(user_id, utcnow())

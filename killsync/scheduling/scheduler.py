@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import uuid
 from types import FrameType
@@ -19,6 +20,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from dramatiq.errors import BrokerConnectionError
 
+from killsync import supervision
 from killsync.broker.messages import send
 from killsync.broker.setup import make_broker
 from killsync.logging import get_logger
@@ -26,6 +28,7 @@ from killsync.observability import metrics
 from killsync.scheduling import leader
 from killsync.scheduling.turns import tick_seconds
 from killsync.settings import Settings
+from killsync.version import is_told, version
 from models import connection
 from models.errors import DatabaseAway, is_away
 
@@ -79,10 +82,13 @@ class Scheduler:
 
 
 def main() -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT; `--version` alone is answered."""
     from killsync import startup
     from killsync.observability import metrics_server
 
+    if is_told(sys.argv[1:]):
+        return
+    supervision.end_with_manager()
     settings = startup.start("database", "broker")
     make_broker(settings)
     metrics_server.serve_scheduler(settings)
@@ -95,7 +101,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     scheduler = Scheduler(settings)
     scheduler.start()
-    log.info("scheduler started", tick_seconds=tick_seconds(settings))
+    log.info("scheduler started", version=version(), tick_seconds=tick_seconds(settings))
+    supervision.notify("READY=1")
     stopped.wait()
+    supervision.notify("STOPPING=1")
     scheduler.stop()
     log.info("scheduler stopped")

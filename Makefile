@@ -43,7 +43,7 @@ soak: install-dev
 	$(BIN)/python -m tests.chaos --soak 30
 
 container-test: install-dev
-	@bash scripts/container_test.sh
+	$(BIN)/python -m tests.container
 
 bench-polling: install-dev
 	$(BIN)/python -m bench polling

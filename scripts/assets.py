@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 ASSETS = PROJECT / "killsync" / "web" / "assets"
 LOCK = PROJECT / "requirements" / "assets.lock"
+#: Debian's list of the authorities that this machine trusts.
+TRUSTED = Path("/etc/ssl/certs/ca-certificates.crt")
 TARGET = ASSETS / "lib"
 
 
@@ -48,6 +51,8 @@ def _fetch(libraries: dict[str, dict[str, object]], folder: Path) -> None:
     subprocess.run(
         [*_npm(folder), "pack", "--ignore-scripts", "--loglevel=error", *names],
         cwd=folder, check=True, timeout=180, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        # Node.js brings its own list of authorities; a network may have one that only this system knows.
+        env={**({"NODE_EXTRA_CA_CERTS": str(TRUSTED)} if TRUSTED.exists() else {}), **os.environ},
     )  # fmt: skip
     for name, library in libraries.items():
         archive = folder / f"{name}-{library['version']}.tgz"

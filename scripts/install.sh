@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs Killsync into .venv. usage: install.sh tools PYTHON | runtime | dev | wheel
+# Installs Killsync into .venv. usage: install.sh tools PYTHON | parser | runtime | dev | wheel
 # What only builds (cmake, setuptools) has a virtual environment of its own, build/tools, and leaves nothing in .venv.
 # Tartiflette compiles a C++ parser with cmake below 4: its wheel is built once, into build/wheels.
 set -euo pipefail
@@ -59,6 +59,9 @@ tools)
   quietly "$tools/bin/python" "${pinned[@]}" -r requirements/build.lock
   touch "$tools/installed"
   ;;
+parser)
+  build_parser
+  ;;
 runtime | dev)
   build_parser
   echo "Installing Killsync"
@@ -80,7 +83,7 @@ wheel)
   ls dist
   ;;
 *)
-  echo "usage: $0 tools PYTHON | runtime | dev | wheel" >&2
+  echo "usage: $0 tools PYTHON | parser | runtime | dev | wheel" >&2
   exit 2
   ;;
 esac

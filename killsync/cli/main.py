@@ -24,6 +24,7 @@ from killsync.cli import (
     dead_letters,
     doctor,
     embedded,
+    init,
     keys,
     ledger,
     migrate,
@@ -32,6 +33,7 @@ from killsync.cli import (
     static_data,
     status,
     sync,
+    upgrade,
 )
 from killsync.cli.console import complain
 from killsync.logging import redact
@@ -70,6 +72,8 @@ def _options(
     """Fetches EVE Online killmails for logged-in players straight from ESI."""
 
 
+app.command("init")(init.init)
+app.command("upgrade")(upgrade.upgrade)
 app.command("migrate")(migrate.migrate)
 app.command("generate-key")(keys.generate_key)
 app.command("rotate-keys")(keys.rotate_keys)

@@ -23,6 +23,7 @@ from dramatiq.errors import BrokerConnectionError
 from killsync import supervision
 from killsync.broker.messages import send
 from killsync.broker.setup import make_broker
+from killsync.causes import cause
 from killsync.logging import get_logger
 from killsync.observability import metrics
 from killsync.scheduling import leader
@@ -73,7 +74,7 @@ class Scheduler:
             metrics.scheduler_tick("sent" if leads else "standby", leads)
         except BrokerConnectionError as error:
             metrics.scheduler_tick("skipped", self._leads)
-            log.warning("tick skipped: the broker does not answer", reason=type(error).__name__)
+            log.warning("tick skipped: the broker does not answer", reason=cause(error))
         except (peewee.PeeweeException, psycopg2.Error, DatabaseAway) as error:
             if not is_away(error):
                 raise

@@ -41,7 +41,9 @@ async def _problem(name: str, check: Callable[[], object]) -> str | None:
     except TimeoutError:
         return f"the {name} does not answer in {CHECK_SECONDS:.0f} s"
     except Exception as error:
-        return f"the {name} does not answer ({type(error).__name__})"
+        if getattr(error, "is_refusal", False):
+            return f"the {name} does not let us in: user, password or vhost are wrong"
+        return f"the {name} does not answer"
     return None
 
 

@@ -15,8 +15,8 @@ import msgspec
 from killsync import http_session
 from killsync.answers import answered, said, shown
 from killsync.causes import cause
+from killsync.process import OnePerSettings
 from killsync.settings import Settings
-from killsync.shared import objects
 from killsync.sso import schemas
 from killsync.sso.errors import SsoAway
 
@@ -168,6 +168,5 @@ class SsoAnswer(Exception):
         self.status, self.code = status, code
 
 
-def directory(settings: Settings) -> Directory:
-    """This process's directory for the SSO of *settings*."""
-    return objects.get(Directory, settings)
+#: This process's directory for the SSO of its settings.
+directory = OnePerSettings(Directory)

@@ -24,7 +24,7 @@ class EntityKind:
         word: how addresses and templates call it.
         plural: the first part of the path of its pages.
         table: its table of names.
-        field: the attribute of `killsync.killmails.filter.Filter` that chooses one.
+        field: the attribute of `killsync.killmails.filter.KillmailFilter` that chooses one.
         involvement: how the table `involvement` calls it; None for a system, which killmails name themselves.
         noun: how a page calls it.
     """

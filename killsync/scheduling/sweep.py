@@ -11,6 +11,7 @@ from killsync.logging import get_logger
 from killsync.names import lookup
 from killsync.observability import counters
 from killsync.observability.queries import roll_up_usage
+from killsync.static_data import schedule as static_data
 from killsync.sync import progress, runs
 from killsync.webhooks import deliveries, matching
 from models import in_transaction
@@ -29,7 +30,8 @@ SAMPLE_SECONDS = 20.0
 
 
 def sweep() -> None:
-    """Send due killmails again, ask for wanted names, end runs that only lack their end, notify webhooks, drop what is old."""
+    """Send due killmails again, ask for wanted names, end runs that only lack their end, notify webhooks, drop what is old,
+    look for new static data."""
     sent = dispatch()
     if lookup.is_wanted():
         lookup.schedule_lookup()
@@ -39,6 +41,7 @@ def sweep() -> None:
         counters.record_snapshot()
         in_transaction(_prune)
     matching.sweep()
+    static_data.send_due()
     if sent:
         log.info("killmails sent", killmails=sent)
 

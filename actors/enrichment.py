@@ -12,9 +12,9 @@ from killsync.static_data import schedule
 
 
 @dramatiq.actor(queue_name=ENRICHMENT, max_retries=0)
-def enrich_names(**_newer: Any) -> None:
-    """Ask ESI for the names that are wanted."""
-    lookup.look_up()
+def enrich_names(only_full: bool = False, **_newer: Any) -> None:
+    """Ask ESI for the names that are wanted, with *only_full* only if that is worth a request."""
+    lookup.look_up(only_full=only_full)
 
 
 @dramatiq.actor(queue_name=ENRICHMENT, max_retries=3)

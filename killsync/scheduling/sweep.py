@@ -8,7 +8,7 @@ from killsync import leases
 from killsync.events import store as events
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
-from killsync.names import lookup
+from killsync.names import batching
 from killsync.observability import counters
 from killsync.observability.queries import roll_up_usage
 from killsync.static_data import schedule as static_data
@@ -33,8 +33,7 @@ def sweep() -> None:
     """Send due killmails again, ask for wanted names, end runs that only lack their end, notify webhooks, drop what is old,
     look for new static data."""
     sent = dispatch()
-    if lookup.is_wanted():
-        lookup.schedule_lookup()
+    batching.schedule_history()
     progress.shared().settle(runs.unsettled_runs())
     runs.fail_abandoned()
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):

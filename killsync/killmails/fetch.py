@@ -113,8 +113,7 @@ def _save(refs: Mapping[int, Pending], bodies: list[Mapping[str, Any]]) -> tuple
 
 def _notify(new: list[Mapping[str, Any]], *, names_wanted: bool, is_history: bool) -> None:
     """Let everybody know who has something to do now."""
-    for body in new:
-        evidence.seen(body)
+    evidence.seen(new)
     try:
         if is_history:
             # Even when it brought no name: it may have been the last of those that others wait for.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 
 from killsync import leases
+from killsync.broker.messages import send
 from killsync.events import store as events
+from killsync.killmails import reclassification
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
 from killsync.names import batching
@@ -30,8 +32,9 @@ SAMPLE_SECONDS = 20.0
 
 
 def sweep() -> None:
-    """Send due killmails again, ask for wanted names, end runs that only lack their end, notify webhooks, drop what is old,
-    look for new static data."""
+    """Send due killmails again, ask for wanted names, end runs that only lack their end, have stored killmails classified,
+    notify webhooks, drop what is old, look for new static data.
+    """
     sent = dispatch()
     batching.schedule_history()
     progress.shared().settle(runs.unsettled_runs())
@@ -39,6 +42,8 @@ def sweep() -> None:
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
         counters.record_snapshot()
         in_transaction(_prune)
+    if reclassification.is_wanted():
+        send("classify_killmails")
     matching.sweep()
     static_data.send_due()
     if sent:

@@ -25,8 +25,8 @@ from killsync.cli.progress import DemoProgress
 from killsync.logging import setup_logging
 from killsync.settings import Settings
 from killsync.sso.vault import generate_key
-from killsync.static_data import update as static_data
 from killsync.startup import connect_models
+from killsync.static_data import update as static_data
 from models import EsiBucket, in_transaction, schema
 
 DATA = Path("data")

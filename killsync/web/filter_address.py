@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from killsync.killmails.filter import BOTH_SIDES, Filter
+from killsync.killmails.filter import BOTH_SIDES, KillmailFilter
 from killsync.killmails.summaries import Viewpoint
 from killsync.names.entities import ENTITY_KINDS
 from models.killmails import ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
@@ -53,11 +53,11 @@ class Chosen:
         """Whether a side means anything: somebody stands on it."""
         return self.is_mine or any(ENTITY_KINDS[word].involvement is not None for word in self.ids)
 
-    def filter(self, mine: tuple[int, ...] | None) -> Filter:
+    def filter(self, mine: tuple[int, ...] | None) -> KillmailFilter:
         """The same for the database; *mine* are the reader's characters, None for a visitor."""
         ids: dict[str, Any] = {ENTITY_KINDS[word].field: number for word, number in self.ids.items()}
         sides = SIDES[self.side][0] if self.side else BOTH_SIDES
-        return Filter(**ids, sides=sides, mine=(mine or ()) if self.is_mine else None)
+        return KillmailFilter(**ids, sides=sides, mine=(mine or ()) if self.is_mine else None)
 
     def variables(self) -> dict[str, Any]:
         """The same as GraphQL's KillmailFilter, for the page's subscription."""

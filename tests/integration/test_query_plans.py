@@ -14,7 +14,7 @@ from bench import generate
 from killsync.accounts import people
 from killsync.killmails import ledger, queries
 from killsync.killmails.cursors import cursor_of
-from killsync.killmails.filter import Filter
+from killsync.killmails.filter import KillmailFilter
 from killsync.settings import Settings
 from killsync.sync import run_queries, user_polls
 from models import connect, connection, schema
@@ -117,18 +117,18 @@ def moment(month: int, day: int) -> datetime:
 
 
 FILTERS = {
-    "newest": Filter(),
-    "character": Filter(character_id=2_100_000_003),
-    "rare character": Filter(character_id=2_100_190_003),
-    "corporation": Filter(corporation_id=98_000_002),
-    "corporation's losses": Filter(corporation_id=98_000_002, sides=VICTIM_SIDE),
-    "alliance's kills": Filter(alliance_id=99_000_001, sides=ATTACKER_SIDE),
-    "ship type": Filter(ship_type_id=501),
-    "system": Filter(system_id=30_000_001),
-    "system and dates": Filter(system_id=30_000_001, start=moment(7, 26), end=moment(7, 30)),
-    "character and dates": Filter(character_id=2_100_000_003, start=moment(7, 26), end=moment(7, 30)),
-    "dates": Filter(start=moment(7, 26), end=moment(7, 27)),
-    "mine": Filter(mine=(2_100_000_003, 2_100_000_004, 2_100_000_005)),
+    "newest": KillmailFilter(),
+    "character": KillmailFilter(character_id=2_100_000_003),
+    "rare character": KillmailFilter(character_id=2_100_190_003),
+    "corporation": KillmailFilter(corporation_id=98_000_002),
+    "corporation's losses": KillmailFilter(corporation_id=98_000_002, sides=VICTIM_SIDE),
+    "alliance's kills": KillmailFilter(alliance_id=99_000_001, sides=ATTACKER_SIDE),
+    "ship type": KillmailFilter(ship_type_id=501),
+    "system": KillmailFilter(system_id=30_000_001),
+    "system and dates": KillmailFilter(system_id=30_000_001, start=moment(7, 26), end=moment(7, 30)),
+    "character and dates": KillmailFilter(character_id=2_100_000_003, start=moment(7, 26), end=moment(7, 30)),
+    "dates": KillmailFilter(start=moment(7, 26), end=moment(7, 27)),
+    "mine": KillmailFilter(mine=(2_100_000_003, 2_100_000_004, 2_100_000_005)),
 }
 
 

@@ -14,8 +14,8 @@ import msgspec
 
 from killsync import http_session
 from killsync.answers import answered, said, shown
+from killsync.process import OnePerSettings
 from killsync.settings import Settings
-from killsync.shared import objects
 from killsync.sso import schemas
 from killsync.sso.errors import SsoAway
 
@@ -167,6 +167,5 @@ class SsoAnswer(Exception):
         self.status, self.code = status, code
 
 
-def directory(settings: Settings) -> Directory:
-    """This process's directory for the SSO of *settings*."""
-    return objects.get(Directory, settings)
+#: This process's directory for the SSO of its settings.
+directory = OnePerSettings(Directory)

@@ -58,7 +58,7 @@ class Chosen:
     @property
     def has_party(self) -> bool:
         """Whether a side means anything: somebody stands on it."""
-        return self.is_mine or any(word != "system" for word in self.ids)
+        return self.is_mine or any(ENTITY_KINDS[word].involvement is not None for word in self.ids)
 
     def filter(self, mine: tuple[int, ...] | None) -> KillmailFilter:
         """The same for the database; *mine* are the reader's characters, None for a visitor. May read which systems are near."""
@@ -70,7 +70,8 @@ class Chosen:
     def variables(self) -> dict[str, Any]:
         """The same as GraphQL's KillmailFilter, for the page's subscription."""
         names = {"character": "characterId", "corporation": "corporationId", "alliance": "allianceId",
-                 "ship": "shipTypeId", "system": "systemId"}  # fmt: skip
+                 "ship": "shipTypeId", "group": "shipGroupId", "system": "systemId", "constellation": "constellationId",
+                 "region": "regionId"}  # fmt: skip
         given: dict[str, Any] = {names[word]: str(number) for word, number in self.ids.items()}
         if self.side:
             given["side"] = SIDES[self.side][1]

@@ -222,10 +222,10 @@ async def test_a_slow_subscriber_misses_the_oldest_and_is_told_how_many(
 async def test_a_thousand_subscribers_hear_of_a_killmail_within_a_second(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from killsync.web import security
+    from killsync.web import rates
 
-    monkeypatch.setitem(security.RATES, "socket", security.Rate(5000, 5000))
-    monkeypatch.setitem(security.RATES, "graphql", security.Rate(5000, 5000))
+    monkeypatch.setitem(rates.RATES, "socket", rates.Rate(5000, 5000))
+    monkeypatch.setitem(rates.RATES, "graphql", rates.Rate(5000, 5000))
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as http:
         place.http = http

@@ -94,10 +94,10 @@ class Limiter:
         now = time.monotonic() if now is None else now
         return self._account(kind, who, scale, now).take(cost, now)
 
-    def charge(self, kind: str, who: str, cost: float, now: float | None = None) -> None:
+    def charge(self, kind: str, who: str, cost: float, now: float | None = None, *, scale: float = 1.0) -> None:
         """Count *cost* that was not known before it arose; a negative one gives back what was counted too much."""
         now = time.monotonic() if now is None else now
-        account = self._account(kind, who, 1.0, now)
+        account = self._account(kind, who, scale, now)
         account.refill(now)
         account.left = min(account.rate.burst * account.scale, account.left - cost)
 

@@ -18,11 +18,13 @@ from simulator.universe import Universe
 
 
 @contextlib.asynccontextmanager
-async def served(settings: Settings) -> AsyncIterator[str]:
-    """The address of a web server on *settings*."""
+async def served(settings: Settings, made: list[Any] | None = None) -> AsyncIterator[str]:
+    """The address of a web server on *settings*; its application is put into *made*."""
     from graphql_api.app import create_app
 
     runner = await listen(await create_app(settings), "127.0.0.1", settings.web_port)
+    if made is not None:
+        made.append(runner.app)
     try:
         yield f"http://127.0.0.1:{settings.web_port}"
     finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from killsync import process
+from killsync import http_session, process
 from killsync.settings import Settings
 from simulator import Handle, SimulatorConfig, run_in_thread
 from tests.support.deployment import Deployment, deployed
@@ -19,6 +20,20 @@ from tests.support.resources import postgres_database
 # Code under test in this process uses the in-memory broker; processes of their own get RabbitMQ.
 process.begin(NOTHING)
 import actors  # noqa: E402, F401 - makes the broker of the settings and declares the actors
+
+
+@pytest.fixture
+async def sessions_closed() -> AsyncIterator[None]:
+    """Closes what the test's own loop has asked ESI or the SSO with, as a process does at its end."""
+    yield
+    await http_session.close_session()
+
+
+@pytest.fixture(autouse=True)
+def sessions_closed_after_tests_with_a_loop(request: pytest.FixtureRequest) -> None:
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("sessions_closed")
+
 
 Simulated = Callable[..., Handle]
 

@@ -17,6 +17,7 @@ from typing import Any
 from dramatiq.errors import BrokerConnectionError
 
 from killsync import settings as settings_module
+from killsync.broker.running import running_message
 from killsync.esi import errors
 from killsync.esi.client import shared
 from killsync.esi.errors import Cost
@@ -47,7 +48,7 @@ class KillmailRefused(Exception):
 
 def fetch(killmail_ids: Sequence[int]) -> None:
     """Fetch those that are pending and save them. ESI's faults are noted in the ledger, not raised."""
-    pending = ledger.pending(killmail_ids)
+    pending = ledger.pending(killmail_ids, taken_over=running_message().redelivered)
     _fetch([ref for ref in pending if ref.fetch_priority < ledger.BACKLOG_PRIORITY], backlog=False)
     _fetch([ref for ref in pending if ref.fetch_priority >= ledger.BACKLOG_PRIORITY], backlog=True)
 

@@ -37,8 +37,9 @@ log = get_logger("killmails")
 #: Messages of a backlog whose killmails this process asks for at a time. What is fresh never waits for these.
 BACKLOG_MESSAGES = 3
 #: ESI may answer 5xx for one killmail for ever, while it answers all others. One that has to wait for longer than this
-#: because of that counts as failed, so that nobody's sync waits for it; it is asked for again all the same.
-OWN_TROUBLE_SECONDS = 60.0
+#: because of that counts as failed, so that nobody's sync waits for it; it is asked for again all the same. That is its sixth
+#: failure in a row while others were answered, half a minute after the first.
+OWN_TROUBLE_SECONDS = 15.0
 _backlog_slots = OnePerProcess(lambda: threading.BoundedSemaphore(BACKLOG_MESSAGES))
 
 

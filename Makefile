@@ -2,10 +2,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests mostly wait for processes; those marked slow measure time and run alone, after the others. A test that failed
-# beside others, on a machine they kept busy, is run once more by itself: what fails then has failed.
+# Tests mostly wait for processes; those marked slow measure time and run alone, after the others. Each runs once.
 TESTS_AT_A_TIME ?= 4
-AGAIN := --last-failed --last-failed-no-failures none
+# `make test SHUFFLE=--shuffle` runs them in a random order; the seed it prints repeats that: SHUFFLE="--shuffle SEED".
+SHUFFLE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run demo test fuzz bench bench-polling chaos soak lint format lock install install-dev wheel container-test services clean help
@@ -27,8 +27,8 @@ demo: install
 	@$(BIN)/killsync demo
 
 test: lint services
-	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow" || $(BIN)/python -m pytest $(AGAIN) -m "not slow"
-	$(BIN)/python -m pytest -m slow || $(BIN)/python -m pytest $(AGAIN) -m slow
+	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow" $(SHUFFLE)
+	$(BIN)/python -m pytest -m slow $(SHUFFLE)
 
 fuzz: install-dev services
 	$(BIN)/python -m tests.support.fuzz

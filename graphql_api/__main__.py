@@ -8,8 +8,6 @@ import gc
 import signal
 import sys
 
-from aiohttp import web
-
 from graphql_api.app import create_app
 from killsync import startup, supervision
 from killsync.broker.connection import BrokerAway, ping
@@ -17,6 +15,7 @@ from killsync.broker.setup import make_broker
 from killsync.logging import get_logger
 from killsync.settings import Settings, refuse
 from killsync.version import is_told, version
+from killsync.web.connections import listen
 
 log = get_logger("web")
 
@@ -26,12 +25,9 @@ SHUTDOWN_SECONDS = 2.0
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    runner = web.AppRunner(await create_app(settings), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
-    await runner.setup()
     try:
-        await web.TCPSite(runner, settings.web_host, settings.web_port).start()
+        runner = await listen(await create_app(settings), settings.web_host, settings.web_port)
     except OSError as error:
-        await runner.cleanup()
         holder = supervision.listener(settings.web_port) if error.errno == errno.EADDRINUSE else None
         what = f"{holder} listens there: end it, or choose" if holder else f"{error.strerror}: choose"
         refuse(f"WEB_HOST:WEB_PORT {settings.web_host}:{settings.web_port} cannot be bound, {what} another")

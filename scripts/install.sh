@@ -53,9 +53,8 @@ tools)
   fi
   echo "Making .venv, and build/tools for what only builds"
   mkdir -p build
-  for place in .venv "$tools"; do
-    "$python" -m venv --upgrade-deps "$place" >/dev/null 2>&1 || "$python" -m venv "$place"
-  done
+  # With the pip that came with this Python: a newer one comes from the lock, by its hash, like everything else.
+  for place in .venv "$tools"; do "$python" -m venv "$place"; done
   quietly "$tools/bin/python" "${pinned[@]}" -r requirements/build.lock
   touch "$tools/installed"
   ;;

@@ -1,4 +1,4 @@
-"""`killsync doctor`: checks settings and services one by one and says what to do about each."""
+"""`killsync doctor`: checks settings, services and static data one by one and says what to do about each."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from killsync.sso.errors import SsoAway, VaultError
 from killsync.sso.metadata import Directory, SsoAnswer
 from killsync.sso.vault import Vault
 from killsync.startup import broker_away, connect_models, database_away
+from killsync.static_data import download, store
 from models import User, connection, database, schema
 
 
@@ -55,6 +56,8 @@ def _examine() -> int:
         problems += problem is not None
         if name == "database" and problem:
             break
+    else:
+        say(_static_data(settings))
     http_session.close()
     return 1 if problems else 0
 
@@ -133,3 +136,24 @@ def _sso(settings: Settings) -> str | None:
     except (SsoAway, SsoAnswer) as error:
         return f"{settings.sso_url} does not answer as EVE SSO does ({error}): check SSO_URL and the network"
     return None
+
+
+def _static_data(settings: Settings) -> str:
+    """A line about CCP's static data. Killsync works without it, so what it lacks is no fault of the installation."""
+    try:
+        with connection():
+            found = store.status()
+    except peewee.PeeweeException:
+        return "! static data: cannot be read before `killsync migrate`"
+    newest, unknown = found.newest, ""
+    try:
+        newest = http_session.run(download.newest(settings)).number
+    except download.DownloadFailed as error:
+        unknown = f", the newest build is not known ({error}: check STATIC_DATA_URL and the network)"
+    update = "run `killsync static-data update`, or leave it to the scheduler, which looks once a day"
+    if found.build is None:
+        return f"! static data: none is loaded{unknown}: {update}"
+    said = f"static data: build {found.build.number} is loaded"
+    if newest is not None and newest > found.build.number:
+        return f"! {said}, build {newest} is out{unknown}: {update}"
+    return f"! {said}{unknown}" if unknown else f"✓ {said}, the newest"

@@ -47,6 +47,8 @@ def run(words: list[str], *, short: bool) -> list[tuple[Attack, Outcome]]:
                 continue
             outcome = play(attack, target)
             results.append((attack, outcome))
+            if not short:
+                write(results[-1:])
             print(
                 f"{'BAD' if outcome.problems else 'ok '} {attack.name}: {outcome.text}",
                 *outcome.problems,
@@ -79,8 +81,6 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="less of each, and nothing is written")
     arguments = parser.parse_args()
     results = run(arguments.words, short=arguments.short)
-    if not arguments.short:
-        write(results)
     return int(any(outcome.problems for _, outcome in results))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import peewee
 import typer
 
-from killsync import http_session
+from killsync import env_file, http_session
 from killsync import settings as settings_module
 from killsync.broker.connection import BrokerAway, ping
 from killsync.broker.setup import make_broker
+from killsync.cli import init_checks
 from killsync.cli.console import say
 from killsync.esi.client import EsiClient
 from killsync.esi.errors import EsiError
@@ -38,12 +40,14 @@ def _examine() -> int:
     settings_module.use(settings)
     checks: list[tuple[str, Callable[[Settings], str | None]]] = [
         ("settings", lambda settings: settings.missing("esi", "sso", "secrets", "broker")),
+        (".env", _env_file),
         ("database", _database),
         ("schema", _schema),
         ("stored tokens", _vault),
         ("broker", _broker),
         ("ESI", _esi),
         ("EVE SSO", _sso),
+        ("SSO client", lambda settings: init_checks.client(settings, lambda _text: False)),
     ]
     problems = 0
     for name, check in checks:
@@ -56,6 +60,20 @@ def _examine() -> int:
         say(_static_data(settings))
     http_session.close()
     return 1 if problems else 0
+
+
+def _env_file(_settings: Settings) -> str | None:
+    path = env_file.PATH
+    if path.exists() and os.name == "posix" and path.stat().st_mode & 0o077:
+        return "others on this host can read it: `chmod 600 .env`"
+    lines = env_file.differing(env_file.text_of(path))
+    if not lines:
+        return None
+    number, name = lines[0]
+    return (
+        f"line {number}{f' ({name})' if name else ''} means something else to systemd, compose or honcho: "
+        f"write {name or 'NAME'}='the value', without spaces around = and without a remark behind it"
+    )
 
 
 def _database(settings: Settings) -> str | None:
@@ -107,8 +125,8 @@ def _esi(settings: Settings) -> str | None:
             EsiClient(settings).status()
     except EsiError as error:
         return f"{settings.esi_url} does not answer as ESI does ({error}): check ESI_URL and the network"
-    except Exception as error:
-        return f"could not be asked ({type(error).__name__}): mend what is named above first"
+    except Exception:
+        return "could not be asked: mend what is named above first"
     return None
 
 

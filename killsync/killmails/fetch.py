@@ -17,6 +17,7 @@ from typing import Any
 from dramatiq.errors import BrokerConnectionError
 
 from killsync import settings as settings_module
+from killsync.broker.running import running_message
 from killsync.esi import errors
 from killsync.esi.client import shared
 from killsync.esi.errors import Cost
@@ -36,8 +37,9 @@ log = get_logger("killmails")
 #: Messages of a backlog whose killmails this process asks for at a time. What is fresh never waits for these.
 BACKLOG_MESSAGES = 3
 #: ESI may answer 5xx for one killmail for ever, while it answers all others. One that has to wait for longer than this
-#: because of that counts as failed, so that nobody's sync waits for it; it is asked for again all the same.
-OWN_TROUBLE_SECONDS = 60.0
+#: because of that counts as failed, so that nobody's sync waits for it; it is asked for again all the same. That is its sixth
+#: failure in a row while others were answered, half a minute after the first.
+OWN_TROUBLE_SECONDS = 15.0
 _backlog_slots = OnePerProcess(lambda: threading.BoundedSemaphore(BACKLOG_MESSAGES))
 
 
@@ -47,7 +49,7 @@ class KillmailRefused(Exception):
 
 def fetch(killmail_ids: Sequence[int]) -> None:
     """Fetch those that are pending and save them. ESI's faults are noted in the ledger, not raised."""
-    pending = ledger.pending(killmail_ids)
+    pending = ledger.pending(killmail_ids, taken_over=running_message().redelivered)
     _fetch([ref for ref in pending if ref.fetch_priority < ledger.BACKLOG_PRIORITY], backlog=False)
     _fetch([ref for ref in pending if ref.fetch_priority >= ledger.BACKLOG_PRIORITY], backlog=True)
 

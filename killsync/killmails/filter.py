@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from killsync.killmails.classification import SecurityBand
+from killsync.killmails.classification import DRIFTER_REGION, SecurityBand
 from killsync.killmails.killmail import Killmail, Party
 from killsync.killmails.labels import BITS, category_of
 from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, CORPORATION, SHIP_GROUP, SHIP_TYPE, VICTIM_SIDE
@@ -218,6 +218,10 @@ def _labelled(label: str) -> Clause:
         return OneOf("victim_category_id", frozenset([category_id]))
     if label in ("npc", "solo", "awox"):
         return Flag(label, wanted=True)
+    if label == "loc:abyssal":
+        return OneOf("security", frozenset([SecurityBand.ABYSSAL]))
+    if label == "loc:drifter":
+        return OneOf("region_id", frozenset([DRIFTER_REGION]))
     if label.startswith("#:"):
         least = int(label.removeprefix("#:").removesuffix("+"))
         return Between("attacker_count", least, None if label.endswith("+") else least)

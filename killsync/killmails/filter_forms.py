@@ -207,8 +207,12 @@ def to_graphql(chosen: KillmailFilter) -> dict[str, Any]:
     )
 
 
-def from_address(query: Mapping[str, str], mine: tuple[int, ...] | None = None) -> KillmailFilter:
+def from_address(
+    query: Mapping[str, str], mine: tuple[int, ...] | None = None, *, located: bool = True
+) -> KillmailFilter:
     """The filter of a query string; lists are separated by commas, other words are passed over.
+
+    Without *located* nothing is read to find out which systems are near: enough to see that it makes sense, and to write it.
 
     Raises:
         BadFilter: a value is none, or two clauses contradict each other.
@@ -219,7 +223,7 @@ def from_address(query: Mapping[str, str], mine: tuple[int, ...] | None = None) 
         if text:
             given = text.split(",") if clause.form.is_list else text
             values[clause.attribute] = _read(clause.form.read_text, given, clause.word, clause.form.is_list)
-    return _filter(values, mine, {clause.attribute: clause.word for clause in CLAUSES})
+    return _filter(values, mine, {clause.attribute: clause.word for clause in CLAUSES}, located=located)
 
 
 def to_address(chosen: KillmailFilter) -> list[tuple[str, str]]:
@@ -258,10 +262,12 @@ def _read(read: Callable[[Any], Any], given: Any, name: str, is_list: bool) -> A
         raise BadFilter(f"{name} {error}", name) from None
 
 
-def _filter(values: dict[str, Any], mine: tuple[int, ...] | None, names: Mapping[str, str]) -> KillmailFilter:
+def _filter(
+    values: dict[str, Any], mine: tuple[int, ...] | None, names: Mapping[str, str], *, located: bool = True
+) -> KillmailFilter:
     """The filter of these values by attribute; *names* is how the reader calls each."""
     near = {name.removeprefix("near."): values.pop(name) for name in tuple(values) if name.startswith("near.")}
-    chosen = KillmailFilter(**values, mine=mine, near=_near(near, names) if near else None)
+    chosen = KillmailFilter(**values, mine=mine, near=_near(near, names, located) if near else None)
     for least, most in (("min_attackers", "max_attackers"), ("start", "end")):
         low, high = getattr(chosen, least), getattr(chosen, most)
         if low is not None and high is not None and low > high:
@@ -273,7 +279,7 @@ def _filter(values: dict[str, Any], mine: tuple[int, ...] | None, names: Mapping
     return chosen
 
 
-def _near(given: dict[str, Any], names: Mapping[str, str]) -> Near:
+def _near(given: dict[str, Any], names: Mapping[str, str], located: bool) -> Near:
     origin = given.get("system_id")
     jumps, light_years = given.get("max_jumps"), given.get("max_light_years")
     if origin is None:
@@ -282,6 +288,8 @@ def _near(given: dict[str, Any], names: Mapping[str, str]) -> Near:
     if jumps is None and light_years is None:
         name = names["near.system_id"]
         raise BadFilter(f"{name} needs {names['near.max_jumps']} or {names['near.max_light_years']}", name)
+    if not located:
+        return Near(origin, jumps, light_years)
     known = geography.current().get()
     found = [set(known.within(origin, jumps))] if jumps is not None else []
     found += [known.around(origin, light_years)] if light_years is not None else []

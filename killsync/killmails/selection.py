@@ -23,6 +23,7 @@ from killsync.killmails.filter import (
 from models import Attacker, Involvement, ItemGroup, ItemType, Killmail
 from models.expressions import one_of
 from models.fields import to_text
+from models.killmails import SHIP_GROUP
 
 #: Parties of one clause whose newest killmails are read each by itself and put together.
 MOST_MERGED = 30
@@ -31,7 +32,7 @@ MOST_MERGED = 30
 def page_ids(chosen: KillmailFilter, limit: int, after: Place | None) -> list[int]:
     """The ids of a page of at most *limit* killmails behind the place *after*, newest first."""
     clauses = chosen.clauses
-    lead = next((clause for clause in clauses if isinstance(clause, Involves)), None)
+    lead = next((clause for clause in clauses if isinstance(clause, Involves) and _may_lead(clause)), None)
     rest = [clause for clause in clauses if clause is not lead]
     if lead is None:
         query = _newest(Killmail, rest, limit, after)
@@ -42,6 +43,11 @@ def page_ids(chosen: KillmailFilter, limit: int, after: Place | None) -> list[in
     else:
         query = _led(lead, rest, limit, after).distinct()
     return [row["killmail_id"] for row in query.dicts()]
+
+
+def _may_lead(clause: Involves) -> bool:
+    """Whether to begin with the parties of the clause. Many groups are on most killmails: the newest of all are looked at."""
+    return clause.kind != SHIP_GROUP or len(clause.ids) <= MOST_MERGED
 
 
 def _newest(source: Any, clauses: list[Clause], limit: int, after: Place | None) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from peewee import Value
 
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import now
 from models.killmails import ALLIANCE, CHARACTER, CORPORATION, SHIP_GROUP, SHIP_TYPE
 from models.names import Alliance, Character, Corporation, ItemType, SolarSystem
@@ -119,7 +120,7 @@ def claim_ticker(entity: KnownEntity) -> bool:
     table = kind.table
     is_due = table.ticker_asked_at.is_null() | (table.ticker_asked_at <= now(-TICKER_SECONDS))
     claimed = table.update(ticker_asked_at=now()).where((kind.key == entity.id) & table.ticker.is_null() & is_due)
-    return bool(in_transaction(claimed.execute))
+    return bool(in_transaction_once(claimed.execute))
 
 
 def needs_ticker(kind: EntityKind, entity_id: int) -> bool:

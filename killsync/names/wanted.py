@@ -8,6 +8,7 @@ from typing import Any
 from peewee import Case, Node, Value, fn
 
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
 from models.fields import utcnow
 from models.killmails import Attacker, Killmail, Victim
@@ -130,7 +131,7 @@ def _claim(limit: int, conditions: list[tuple[Any, Node]], *, newest_first: bool
                 left -= len(ids)
         return claimed
 
-    return in_transaction(work)
+    return in_transaction_once(work)
 
 
 def store_names(names: Mapping[int, str]) -> None:
@@ -167,7 +168,7 @@ def refuse(model: Any, ids: Iterable[int]) -> None:
         for part in _parts(refused):
             model.update(refusals=model.refusals + 1, retry_at=due).where(key.in_(part)).execute()
 
-    in_transaction(work)
+    in_transaction_once(work)
 
 
 def _set_retry(model: Any, ids: list[int], seconds: float) -> None:

@@ -183,7 +183,7 @@ class _ListSync:
             ended = after.is_history and after.cursor is None and leased.next_page is not None
             walked_at = utcnow() if ended else leased.walked_at
             if ended or after.cursor != leased.next_page:
-                lists.move_cursor(leased, after.cursor, walked_at)
+                lists.move_cursor(leased, after.cursor, ended=ended)
             return recorded, after, walked_at
 
         recorded, after, walked_at = self._held.change(remember)
@@ -303,7 +303,10 @@ class _ListSync:
             else:
                 self._owner.hold(delay + IN_FLIGHT_SECONDS)
 
-        self._held.change(work)
+        if is_long:
+            self._held.change(work)
+        else:
+            self._held.wait(work, self._message)
         self._log.info("sync waits", reason=str(error), retry_in=round(delay, 1), next_page=self._held.leased.next_page)
         if is_long:
             return Outcome.DEFERRED

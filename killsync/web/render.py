@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,18 @@ IMAGE_FALLBACKS = {"ship": "icon bp", "type": "bp relic render", "bpc": "bp icon
 async def page(request: web.Request, template: str, status: int = 200, **context: Any) -> web.Response:
     """The page of *template* for whoever asks. It shows what is theirs, so nobody but their browser may keep it."""
     context.setdefault("viewer", await sessions.viewer_of(request))
-    response = aiohttp_jinja2.render_template(template, request, context, status=status)
+    response = rendered(request, template, context, status)
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Vary"] = "Cookie, Accept"
     if isinstance(response.body, bytes) and len(response.body) >= LEAST_PACKED:
         response.enable_compression()
     return response
+
+
+def rendered(request: web.Request, template: str, context: Mapping[str, Any], status: int = 200) -> web.Response:
+    """*template* with *context* and what every template may use."""
+    # Not by the library's context processors: aiohttp warns of the key under which those keep what they bring.
+    return aiohttp_jinja2.render_template(template, request, {**_common(request), **context}, status=status)
 
 
 def json(data: Any) -> web.Response:
@@ -56,8 +63,7 @@ def wants_page(request: web.Request) -> bool:
     return "text/html" in request.headers.get("Accept", "")
 
 
-async def common(request: web.Request) -> dict[str, Any]:
-    """What every template may use."""
+def _common(request: web.Request) -> dict[str, Any]:
     next_page = "" if request.path == "/" else "?next=" + quote(request.path_qs, safe="")
     return {
         "eve_images": request.app[SETTINGS].eve_images,
@@ -97,7 +103,6 @@ def setup(app: web.Application) -> None:
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.FileSystemLoader(str(HERE / "templates")),
-        context_processors=[common],
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

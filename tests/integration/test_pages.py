@@ -233,7 +233,7 @@ def test_postgresql_finds_beginnings_and_parts_by_index(named: None) -> None:
 async def test_the_search_answers_pages_and_scripts_and_is_rate_limited(
     settings: Any, named: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from killsync.web import security
+    from killsync.web import rates
 
     async with served(settings) as url:
         async with aiohttp.ClientSession() as http, http.get(f"{url}/search?q=korr+i") as answer:
@@ -245,7 +245,7 @@ async def test_the_search_answers_pages_and_scripts_and_is_rate_limited(
             }
         status, text = await fetched(f"{url}/search?q=korr+i&for=feed&system=30000142&mine=1")
         assert status == 200 and "/?system=30000142&amp;corporation=70&amp;mine=1" in text
-        monkeypatch.setitem(security.RATES, "search", security.Rate(2, 1))
+        monkeypatch.setitem(rates.RATES, "search", rates.Rate(2, 1))
         statuses = [(await fetched(f"{url}/search?q=a"))[0] for _ in range(4)]
         assert statuses[-1] == 429
         assert "Too many requests" in (await fetched(f"{url}/search?q=a"))[1]
@@ -699,3 +699,51 @@ def test_a_filter_survives_its_address() -> None:
     assert about.rows_query() == "?about=alliance&alliance=99000001&side=kills"
     again = filter_address.read(dict(pair.split("=") for pair in about.rows_query()[1:].split("&")))
     assert again == about
+
+
+def test_other_clauses_of_an_address_survive_it_and_reach_the_query_and_the_subscription(settings: Any) -> None:
+    static_data.load()
+    text = {
+        "near": "30000142",
+        "jumps": "2",
+        "security": "low,null",
+        "npc": "0",
+        "attackers-from": "3",
+        "system": "30000142",
+    }
+    chosen = filter_address.read(text)
+    assert not chosen.is_everything and filter_address.read(dict(chosen.pairs())) == chosen
+    assert dict(chosen.pairs()) == text
+    assert chosen.variables() == {
+        "systemId": "30000142", "nearSystemId": "30000142", "maxJumps": 2, "security": ["LOW", "NULL"], "npc": False,
+        "minAttackers": 3,
+    }  # fmt: skip
+    with connection():
+        made = chosen.filter(None)
+    assert (made.system_id, made.npc, made.min_attackers) == (30000142, False, 3)
+    assert made.near is not None and 30000144 in made.near.systems
+    assert dict(chosen.without("jumps").pairs()).keys() == text.keys() - {"near", "jumps"}
+    for wrong in ({"security": "lowish"}, {"jumps": "3"}, {"npc": "maybe"}):
+        with pytest.raises(filter_address.BadAddress):
+            filter_address.read(wrong)
+
+
+@ON_SQLITE
+async def test_a_page_shows_what_its_clauses_let_through_and_how_to_take_each_away(settings: Any) -> None:
+    known = static_data.load()
+    universe = new_universe(kills=(60,))
+    newest = fill(universe)
+    wanted = {
+        number
+        for number in newest[:50]
+        if classify(body := universe.body(number), parse_time(body["killmail_time"]), known).security == "low"
+    }
+    async with served(settings) as url:
+        status, text = await fetched(f"{url}/?security=low")
+        assert status == 200
+        shown = {int(number) for number in re.findall(r'href="/killmails/(\d+)"', text)}
+        assert wanted and wanted <= shown
+        assert not shown & (set(newest[:50]) - wanted)
+        assert 'aria-label="Remove the filter low"' in text
+        assert (await fetched(f"{url}/?security=lowish"))[0] == 400
+        assert (await fetched(f"{url}/killmails/rows?near=30000142&jumps=1"))[0] == 200

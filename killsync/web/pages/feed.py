@@ -53,7 +53,8 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
         "chips": [
             (word, names.get((_TABLES[word], number)) or f"{ENTITY_KINDS[word].noun} {number}", chosen.without(word))
             for word, number in chips
-        ],
+        ]
+        + [(word, value.replace(",", ", "), chosen.without(word)) for word, value in chosen.more],
         # `mine` without a login is no subscription: the server would refuse it.
         "is_live": after is None and not needs_login,
     }
@@ -85,9 +86,13 @@ async def rows(request: web.Request) -> web.Response:
 
 async def _page(chosen: Chosen, mine: tuple[int, ...] | None, after: str | None) -> SummaryPage:
     try:
-        return await read_db(summaries.page, chosen.filter(mine), ROWS, after, chosen.viewpoint(mine))
+        return await read_db(_read_page, chosen, mine, after)
     except BadCursor:
         raise BadAddress("This address is not whole.") from None
+
+
+def _read_page(chosen: Chosen, mine: tuple[int, ...] | None, after: str | None) -> SummaryPage:
+    return summaries.page(chosen.filter(mine), ROWS, after, chosen.viewpoint(mine))
 
 
 async def names(request: web.Request) -> web.Response:

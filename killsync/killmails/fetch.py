@@ -26,7 +26,7 @@ from killsync.killmails import ledger
 from killsync.killmails.ledger import Pending
 from killsync.killmails.store import Saved, save_killmail, save_killmails
 from killsync.logging import get_logger
-from killsync.names import lookup
+from killsync.names import batching
 from killsync.process import OnePerProcess
 from killsync.sync import evidence, progress
 from killsync.webhooks import matching
@@ -79,7 +79,8 @@ def _handle(refs: Mapping[int, Pending], details: list[Detail]) -> None:
     new, names_wanted = _save(refs, bodies)
     _record_refused(refs, refused)
     progress.shared().add(_costs(refs, details))
-    _notify(new, names_wanted)
+    is_history = all(ref.fetch_priority >= ledger.BACKLOG_PRIORITY for ref in refs.values())
+    _notify(new, names_wanted=names_wanted, is_history=is_history)
 
 
 def _sort(details: list[Detail]) -> tuple[list[Mapping[str, Any]], dict[int, errors.EsiError]]:
@@ -112,13 +113,15 @@ def _save(refs: Mapping[int, Pending], bodies: list[Mapping[str, Any]]) -> tuple
     return new, names_wanted
 
 
-def _notify(new: list[Mapping[str, Any]], names_wanted: bool) -> None:
+def _notify(new: list[Mapping[str, Any]], *, names_wanted: bool, is_history: bool) -> None:
     """Let everybody know who has something to do now."""
-    for body in new:
-        evidence.seen(body)
+    evidence.seen(new)
     try:
-        if names_wanted:
-            lookup.schedule_lookup()
+        if is_history:
+            # Even when it brought no name: it may have been the last of those that others wait for.
+            batching.schedule_history()
+        elif names_wanted:
+            batching.schedule_lookup()
         if new:
             matching.killmails_saved()
     except BrokerConnectionError as error:
@@ -196,4 +199,4 @@ def submit(killmail_id: int, killmail_hash: str) -> None:
         ledger.add_submitted(killmail_id, killmail_hash, proven=True)
         saved = save_killmail(body, killmail_hash)
     if saved.names_wanted:
-        lookup.schedule_lookup()
+        batching.schedule_lookup()

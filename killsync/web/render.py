@@ -15,7 +15,7 @@ from aiohttp import web
 
 from killsync.killmails.cursors import cursor_of
 from killsync.names.entities import ENTITY_KINDS
-from killsync.web import sessions
+from killsync.web import sessions, space
 from killsync.web.security import SETTINGS
 
 HERE = Path(__file__).resolve().parent
@@ -24,7 +24,7 @@ LEAST_PACKED = 4096
 
 #: Words of templates and addresses: how an id without a name is called, and where its page is, if it has one.
 NOUNS = {word: kind.noun for word, kind in ENTITY_KINDS.items()} | {"type": "Type", "faction": "Faction"}
-PATHS = {word: f"/{kind.plural}/" for word, kind in ENTITY_KINDS.items()}
+PATHS = {word: f"/{kind.plural}/" for word, kind in ENTITY_KINDS.items()} | {"type": f"/{ENTITY_KINDS['ship'].plural}/"}
 #: CCP's image server: path and variation by word (https://developers.eveonline.com/docs/services/image-server/).
 IMAGES = {
     "character": ("characters", "portrait"), "corporation": ("corporations", "logo"), "alliance": ("alliances", "logo"),
@@ -82,6 +82,11 @@ def number(value: float) -> str:
     return f"{value:,}"
 
 
+def amount(value: float) -> str:
+    """A measured amount: thousands apart, and two places after the point where there are any."""
+    return f"{value:,.2f}".rstrip("0").rstrip(".") if abs(value) < 1e15 else f"{value:.3g}"
+
+
 def json_text(value: Any) -> str:
     """JSON for an attribute; the template escapes it."""
     return msgspec.json.encode(value).decode()
@@ -103,8 +108,10 @@ def setup(app: web.Application) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(moment=moment, number=number, json_text=json_text, cursor=cursor_of)
-    environment.globals.update(image=image, NOUNS=NOUNS, PATHS=PATHS, IMAGE_FALLBACKS=IMAGE_FALLBACKS)
+    environment.filters.update(moment=moment, number=number, json_text=json_text, cursor=cursor_of, amount=amount)
+    environment.globals.update(
+        image=image, NOUNS=NOUNS, PATHS=PATHS, IMAGE_FALLBACKS=IMAGE_FALLBACKS, shown=space.shown
+    )
     app.router.add_static("/static", HERE / "static")
     libraries = HERE / "assets" / "lib"
     libraries.mkdir(parents=True, exist_ok=True)

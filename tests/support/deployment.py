@@ -44,6 +44,7 @@ class Deployment:
         self.settings = {
             "ESI_URL": simulated.url,
             "SSO_URL": simulated.url,
+            "STATIC_DATA_URL": f"{simulated.url}/static-data",
             "SSO_CLIENT_ID": CLIENT[0],
             "SSO_CLIENT_SECRET": CLIENT[1],
             "SSO_CALLBACK_URL": f"{self.url}/auth/callback",

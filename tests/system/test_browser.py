@@ -221,7 +221,7 @@ def test_the_search_suggests_by_keyboard_and_works_without_scripts(reader: Any, 
     page.keyboard.press("Enter")
     page.wait_for_url("**/characters/*")
     plain = reader(java_script_enabled=False).go("/")
-    box = plain.get_by_role("searchbox", name="Pilot, corporation, alliance, ship or system", exact=True)
+    box = plain.get_by_role("searchbox", name="Pilot, corporation, alliance, ship, class, system or region", exact=True)
     box.fill(place.pilots[0].name)
     box.press("Enter")
     plain.get_by_role("link", name=place.pilots[0].name, exact=True).click()

@@ -99,6 +99,8 @@ class World:
         self._trouble: Trouble | None = None
         self._steps = 0
         self._is_dead = False
+        #: Pages that ESI was asked for.
+        self.asked = 0
         #: The monotonic clock of the dispatcher.
         self.clock = 0.0
         self._ids = itertools.count(1)
@@ -128,6 +130,7 @@ class World:
         return self.step(lambda: self._list(subject_id, page, context.get("etag")))
 
     def _list(self, subject_id: int, page: int, etag: str | None) -> ListAnswer:
+        self.asked += 1
         if self.meanwhile is not None and self.meanwhile[0] == page:
             _, happen = self.meanwhile
             self.meanwhile = None
@@ -240,8 +243,10 @@ class SyncModel(RuleBasedStateMachine):
         run("DELETE FROM lease")
         run("DELETE FROM event")
         dispatch._dispatcher().__init__()  # type: ignore[misc]
-        progress.shared.cache_clear()
+        progress.shared().__init__()  # type: ignore[misc]
         self.characters = itertools.count(9001)
+        #: What another worker had decided when it gave the list back that it had taken over from the one that works now.
+        self.taken_over: list[Any] | None = None
 
     def users(self) -> list[User]:
         return list(User.select().order_by(User.id))
@@ -249,6 +254,8 @@ class SyncModel(RuleBasedStateMachine):
     @initialize(kills=st.integers(0, 10))
     def begin(self, kills: int) -> None:
         self.log_in(kills)
+        enqueue.enqueue_due_users()
+        self._drain()
 
     @precondition(lambda self: len(self.users()) < 2)
     @rule(kills=st.integers(0, 10))
@@ -259,8 +266,22 @@ class SyncModel(RuleBasedStateMachine):
         account = Account.create()
         User.create(character_id=number, character_name="Pilot", account_id=account.id, next_sync_at=utcnow())
 
+    @rule(
+        trouble=TROUBLES,
+        meanwhile=MEANWHILE,
+        page=st.integers(1, 3),
+        away=st.booleans(),
+        ack_lost=st.booleans(),
+        data=st.data(),
+    )
+    def poll(self, trouble: Trouble | None, meanwhile: str, page: int, away: bool, ack_lost: bool, data: Any) -> None:
+        """A tick without any fault, and a delivery with them."""
+        self.tick(None, False, True)
+        if self.world.queue:
+            self.deliver(trouble, meanwhile, page, away, ack_lost, data)
+
     @precondition(lambda self: self.users())
-    @rule(number=st.integers(1, 5), data=st.data())
+    @rule(number=st.sampled_from([1, 2, PAGE, 2 * PAGE]), data=st.data())
     def kills(self, number: int, data: Any) -> None:
         self.world.new_kills(data.draw(st.sampled_from(self.users())).character_id, number)
 
@@ -304,9 +325,22 @@ class SyncModel(RuleBasedStateMachine):
         sent = self.world.queue.pop(data.draw(st.integers(0, len(self.world.queue) - 1)))
         self.world.meanwhile = (page, lambda: self._happen(meanwhile, sent))
         self.world.is_broker_away = away
+        self.taken_over = None
         self.world.deliver(sent, trouble, ack_lost=ack_lost)
+        if self.taken_over is not None:
+            assert self.taken_over == self._decided(), "a worker that was taken over changed what the other had done"
         self.world.meanwhile = None
         self.world.is_broker_away = False
+
+    def _decided(self) -> list[Any]:
+        """What workers decide of lists, runs and turns."""
+        return [
+            list(MailList.select(MailList.id, MailList.next_page, MailList.walked_at, MailList.leased_by).tuples()),
+            list(ListPage.select().order_by(ListPage.list_id, ListPage.page).tuples()),
+            list(User.select(User.id, User.next_sync_at, User.claimed_until).order_by(User.id).tuples()),
+            list(SyncRun.select(SyncRun.id, SyncRun.status, SyncRun.walked, SyncRun.pages, SyncRun.found).tuples()),
+            sorted(UserKillmail.select(UserKillmail.user_id, UserKillmail.killmail_id).tuples()),
+        ]
 
     def _happen(self, what: str, sent: Sent) -> None:
         user = User.get_or_none(User.id == sent.user_id)
@@ -316,7 +350,10 @@ class SyncModel(RuleBasedStateMachine):
             raise errors.Downtime("/path", "away", retry_after=60.0)
         if what == "copy":
             # The worker has lost the broker, which gives the message to another.
+            before = self.world.asked
             self.world.deliver(sent.copy(redelivered=True))
+            if self.world.asked > before:
+                self.taken_over = self._decided()
         elif what == "delete" and user is not None:
             accounts.delete_account(user.account_id)
         elif what == "disconnect":

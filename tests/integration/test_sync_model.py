@@ -83,8 +83,23 @@ TROUBLES = st.one_of(
 )
 #: What happens while a page is on its way to a worker.
 MEANWHILE = st.sampled_from(
-    ["nothing"] * 4 + ["cut", "cut", "copy", "copy", "delete", "disconnect", "kills", "lease runs out", "away"]
+    ["nothing"] * 2 + ["cut"] * 3 + ["copy"] * 2 + ["delete", "disconnect", "kills", "lease runs out", "away"]
 )
+
+
+@dataclass
+class Delivery:
+    """How the delivery of a message goes: what happens while *page* is on its way, and what fails."""
+
+    trouble: Trouble | None
+    meanwhile: str
+    page: int
+    broker_away: bool
+    ack_lost: bool
+
+
+SELDOM = st.sampled_from([False, False, False, True])
+DELIVERIES = st.builds(Delivery, TROUBLES, MEANWHILE, st.sampled_from([1, 2, 2, 3]), SELDOM, SELDOM)
 
 
 class World:
@@ -266,19 +281,19 @@ class SyncModel(RuleBasedStateMachine):
         account = Account.create()
         User.create(character_id=number, character_name="Pilot", account_id=account.id, next_sync_at=utcnow())
 
-    @rule(
-        trouble=TROUBLES,
-        meanwhile=MEANWHILE,
-        page=st.integers(1, 3),
-        away=st.booleans(),
-        ack_lost=st.booleans(),
-        data=st.data(),
-    )
-    def poll(self, trouble: Trouble | None, meanwhile: str, page: int, away: bool, ack_lost: bool, data: Any) -> None:
-        """A tick without any fault, and a delivery with them."""
+    @rule(kills=st.sampled_from([0, 0, 1, PAGE, 2 * PAGE]), ended=DELIVERIES, data=st.data())
+    def poll(self, kills: int, ended: Delivery, data: Any) -> None:
+        """News for somebody, a tick without any fault, and a delivery."""
+        if kills and self.users():
+            self.kills(kills, data)
         self.tick(None, False, True)
         if self.world.queue:
-            self.deliver(trouble, meanwhile, page, away, ack_lost, data)
+            self.deliver(ended, data)
+
+    # Twice, since this is what happens most.
+    poll_again = rule(kills=st.sampled_from([0, 0, 1, PAGE, 2 * PAGE]), ended=DELIVERIES, data=st.data())(
+        lambda self, kills, ended, data: self.poll(kills, ended, data)
+    )
 
     @precondition(lambda self: self.users())
     @rule(number=st.sampled_from([1, 2, PAGE, 2 * PAGE]), data=st.data())
@@ -311,22 +326,13 @@ class SyncModel(RuleBasedStateMachine):
         self.world.is_broker_away = False
 
     @precondition(lambda self: self.world.queue)
-    @rule(
-        trouble=TROUBLES,
-        meanwhile=MEANWHILE,
-        page=st.integers(1, 3),
-        away=st.booleans(),
-        ack_lost=st.booleans(),
-        data=st.data(),
-    )
-    def deliver(
-        self, trouble: Trouble | None, meanwhile: str, page: int, away: bool, ack_lost: bool, data: Any
-    ) -> None:
+    @rule(ended=DELIVERIES, data=st.data())
+    def deliver(self, ended: Delivery, data: Any) -> None:
         sent = self.world.queue.pop(data.draw(st.integers(0, len(self.world.queue) - 1)))
-        self.world.meanwhile = (page, lambda: self._happen(meanwhile, sent))
-        self.world.is_broker_away = away
+        self.world.meanwhile = (ended.page, lambda: self._happen(ended.meanwhile, sent))
+        self.world.is_broker_away = ended.broker_away
         self.taken_over = None
-        self.world.deliver(sent, trouble, ack_lost=ack_lost)
+        self.world.deliver(sent, ended.trouble, ack_lost=ended.ack_lost)
         if self.taken_over is not None:
             assert self.taken_over == self._decided(), "a worker that was taken over changed what the other had done"
         self.world.meanwhile = None

@@ -3,6 +3,7 @@ played again and cut down to the fewest faults that still break it."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import tempfile
@@ -25,6 +26,7 @@ from tests.chaos.report import is_kept
 from tests.chaos.services import Postgres, Rabbit
 from tests.chaos.witnesses import WITNESSES
 from tests.chaos.world import Verdict, World
+from tests.support.deployment import wait_until
 
 #: Seconds of one schedule, and the mean time between two of its faults.
 SECONDS, BETWEEN = 60.0, 4.0
@@ -93,6 +95,7 @@ def play(seed: int, steps: Sequence[Step], postgres: Postgres | None = None, rab
                 stack.callback(stage.witnesses[-1].end)
             verdict.problems += _make(stage, steps)
             handle.call(lambda simulator: simulator.faults.clear())
+            played.seen.append(f"{_log_in_again(world)} had to log in again")
             verdict.seconds = world.recover(time.monotonic(), RECOVERY_SECONDS)
             told_all = not any(MIX[step.name].hides for step in steps)
             dead = sum(MIX[step.name].dead for step in steps)
@@ -105,6 +108,17 @@ def play(seed: int, steps: Sequence[Step], postgres: Postgres | None = None, rab
         if not played.kept:
             keep_logs(f"random {seed}", folder)
     return played
+
+
+def _log_in_again(world: World) -> int:
+    """Who has lost a token logs in, as players do; how many. An answer of the SSO's that was cut short takes with it the
+    refresh token that it replaced, which docs/reliability.md says."""
+    lost = "SELECT character_id FROM \"user\" WHERE status <> 'active' OR doubted_until IS NOT NULL"
+    wait_until(lambda: world.get("/readyz")[0] == 200, "readyz is true again", 90)
+    found = [number for (number,) in world.sql(lost)]
+    for character_id in found:
+        asyncio.run(world.log_in(character_id))
+    return len(found)
 
 
 def _make(stage: Stage, steps: Sequence[Step]) -> list[str]:

@@ -8,11 +8,7 @@ TESTS_AT_A_TIME ?= 4
 SHUFFLE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-<<<<<<< HEAD
-.PHONY: run demo test fuzz bench bench-polling chaos chaos-random soak lint format lock install install-dev wheel container-test services clean help
-=======
-.PHONY: run demo test fuzz bench bench-polling chaos attack soak lint format lock install install-dev wheel container-test services clean help
->>>>>>> main
+.PHONY: run demo test fuzz bench bench-polling chaos chaos-random attack soak lint format lock install install-dev wheel container-test services clean help
 
 help:
 	@echo "make run    everything in one process, on a simulated EVE; web page on http://127.0.0.1:8080"
@@ -20,11 +16,8 @@ help:
 	@echo "make test   lint, types and all tests (needs or starts PostgreSQL and RabbitMQ)"
 	@echo "make bench  the benchmarks"
 	@echo "make chaos  every fault on real processes; writes the table of docs/reliability.md"
-<<<<<<< HEAD
 	@echo "make chaos-random  several faults at once at random moments (MINUTES=10, SEED=...)"
-=======
 	@echo "make attack every attack on real processes; writes the table of docs/security.md"
->>>>>>> main
 	@echo "make wheel  Killsync as wheels in dist/, web assets included"
 	@echo "make container-test  builds the image, runs compose.yaml and logs in (needs a Docker engine)"
 	@echo "make soak   half an hour without faults: memory, connections, queues"
@@ -48,14 +41,11 @@ bench: install-dev services
 chaos: install-dev
 	$(BIN)/python -m tests.chaos
 
-<<<<<<< HEAD
 MINUTES ?= 10
 chaos-random: install-dev
 	$(BIN)/python -m tests.chaos --random --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
-=======
 attack: install-dev services
 	$(BIN)/python -m tests.attack
->>>>>>> main
 
 soak: install-dev
 	$(BIN)/python -m tests.chaos --soak 30

@@ -187,9 +187,6 @@ class _Conversation:
         async with contextlib.aclosing(self._api.subscribe(operation, variables, context)) as results:  # type: ignore[type-var]
             async for result in results:
                 self._check(result)
-                if context.missed:
-                    result = {**result, "extensions": {"dropped": context.missed}}
-                    context.missed = 0
                 await self._next(number, result)
 
     @staticmethod

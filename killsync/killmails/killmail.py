@@ -87,6 +87,8 @@ class Killmail(msgspec.Struct, kw_only=True):
     #: No attacker had a pilot.
     npc: bool = False
     created_at: datetime
+    #: Its number in the log.
+    sequence: int = 0
 
 
 class KillmailSummary(msgspec.Struct, kw_only=True):

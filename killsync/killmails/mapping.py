@@ -79,6 +79,7 @@ def map_killmail(body: Mapping[str, Any], killmail_hash: str, created_at: dateti
             war_id=body.get("war_id"),
             attacker_count=len(attackers),
             created_at=to_text(created_at),
+            sequence=None,
         ),
         victim=VictimRow(
             killmail_id=killmail_id,

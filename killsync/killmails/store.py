@@ -1,4 +1,4 @@
-"""Saving a killmail: whole or not at all, once, with the event that announces it in the same transaction.
+"""Saving a killmail: whole or not at all, once, with its number in the log in the same transaction.
 
 Multi-row inserts are SQL text here: of a message of 40 killmails, Peewee builds them in 1.1 ms each and text in 0.1 ms. Items
 and attackers go by COPY, which Peewee does not know.
@@ -15,12 +15,11 @@ from typing import Any
 
 from peewee import Table
 
-from killsync.events.store import emit_each
+from killsync.events.store import append
 from killsync.killmails.mapping import Item, KillmailRows, map_killmail
 from killsync.process import OnePerProcess
 from models.db import database, in_transaction, is_postgres
 from models.errors import is_away
-from models.events import KILLMAIL_SAVED
 from models.expressions import either
 from models.fields import utcnow
 from models.killmails import (
@@ -149,7 +148,7 @@ def _save(batch: list[KillmailRows], unknown: dict[str, list[int]]) -> tuple[set
     ):
         add_rows(table, columns, values)
     names_wanted = _enter_names(unknown)
-    emit_each(KILLMAIL_SAVED, [(each.killmail_id, None) for each in new])
+    append([each.killmail_id for each in new])
     return saved, names_wanted
 
 

@@ -63,7 +63,7 @@ def test_a_message_of_many_killmails_saves_each_and_counts_each_in_its_run(liste
         runs.mark_pages_read(run_id)
         runs.recount([run_id])
         row = run_queries.run_row(run_id) or {}
-        told = rows("SELECT subject_id FROM event WHERE kind = 'killmail' ORDER BY id")
+        told = rows("SELECT killmail_id FROM killmail_log ORDER BY sequence")
     assert (row["saved"], row["errors"], row["esi_requests"], row["esi_tokens"]) == (20, 0, 20, 40)
     assert row["finished_at"] is not None
     assert sorted(number for (number,) in told) == sorted(number for number, _ in refs), "each is told of once"
@@ -90,7 +90,7 @@ def test_a_killmail_that_cannot_be_stored_harms_no_other(listed: Any) -> None:
         assert [position for position, outcome in enumerate(outcomes) if isinstance(outcome, Exception)] == [3, 7]
         assert all(isinstance(outcome, Saved) and outcome.is_new for position, outcome in enumerate(outcomes)
                    if position not in (3, 7))  # fmt: skip
-        for table in ("killmail", "victim", "event WHERE kind = 'killmail'"):
+        for table in ("killmail", "victim", "killmail_log"):
             assert rows(f"SELECT count(*) FROM {table}") == [(18,)], table
     assert states() == {"fetched": 18, "pending": 2}
 

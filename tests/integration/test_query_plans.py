@@ -34,7 +34,7 @@ BIG = {
     "killmail_ref",
     "user",
     "user_killmail",
-    "event",
+    "killmail_log",
 }
 
 

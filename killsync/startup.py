@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 import time
@@ -22,6 +23,9 @@ from models.errors import is_away
 
 log = get_logger("startup")
 
+#: New objects that outnumber those freed before the cycle collector looks at the young ones, and of how many looks each older
+#: generation takes part in one.
+COLLECT_AFTER = (20_000, 20, 20)
 #: Seconds that a question to a server about its own state may take.
 PROBE_SECONDS = 3.0
 #: Where PostgreSQL's local socket lies on Debian and where it was built from source.
@@ -50,6 +54,7 @@ def start(*needs: Need, wait: bool = True) -> Settings:
         try:
             with connection():
                 schema.check()
+            _tune_garbage_collection()
             return settings
         except schema.SchemaError as error:
             settings_module.refuse(str(error))
@@ -62,6 +67,17 @@ def start(*needs: Need, wait: bool = True) -> Settings:
             log.warning("waiting for the database", reason=problem.text, retry_in=pause)
             time.sleep(pause)
             pause = min(pause * 2, 15.0)
+
+
+def _tune_garbage_collection() -> None:
+    """Keep Python's cycle collector off what lives as long as the process, and let it look at the rest less often.
+
+    What the modules hold is some 80,000 objects. Each full look over them takes 0.04 s, and the thousands of small objects of a
+    page of killmails ask for one every second or two: it was a fifth of a busy worker's CPU time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def connect_models(settings: Settings) -> None:

@@ -112,8 +112,7 @@ def _save(refs: Mapping[int, Pending], bodies: list[Mapping[str, Any]]) -> tuple
 
 def _notify(new: list[Mapping[str, Any]], names_wanted: bool) -> None:
     """Let everybody know who has something to do now."""
-    for body in new:
-        evidence.seen(body)
+    evidence.seen(new)
     try:
         if names_wanted:
             lookup.schedule_lookup()

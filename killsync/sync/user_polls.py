@@ -54,12 +54,14 @@ class UserOnKillmail:
 
     Attributes:
         user_id: whose.
+        character_id: who they are on it.
         polled_at: when their list was last read.
         next_sync_at: when it is read next.
         is_free: no message is under way for them, and no corporation's list brings their killmails.
     """
 
     user_id: int
+    character_id: int
     polled_at: datetime | None
     next_sync_at: datetime | None
     is_free: bool
@@ -177,11 +179,12 @@ def recent_killmails(kind: int, entity_id: int, user_id: int = 0) -> list[Stored
 
 
 def users_on(character_ids: Sequence[int]) -> list[UserOnKillmail]:
-    """Our active users among the characters of a killmail. One look-up in the index of character ids."""
+    """Our active users among the characters of killmails. One look-up in the index of character ids."""
     is_read = (CorporationFeed.corporation_id == Membership.corporation_id) & (CorporationFeed.works_until > now())
     found: Iterable[Any] = (
         User.select(
             User.id,
+            User.character_id,
             User.last_killmail_sync_at,
             User.next_sync_at,
             (_is_unclaimed() & _is_not_doubted() & CorporationFeed.corporation_id.is_null()).alias("is_free"),
@@ -191,7 +194,10 @@ def users_on(character_ids: Sequence[int]) -> list[UserOnKillmail]:
         .where(User.character_id.in_(list(character_ids)) & (User.status == ACTIVE))
         .namedtuples()
     )
-    return [UserOnKillmail(row.id, row.last_killmail_sync_at, row.next_sync_at, bool(row.is_free)) for row in found]
+    return [
+        UserOnKillmail(row.id, row.character_id, row.last_killmail_sync_at, row.next_sync_at, bool(row.is_free))
+        for row in found
+    ]
 
 
 def move_forward(polls: Sequence[tuple[int, datetime]]) -> int:

@@ -96,10 +96,10 @@ def test_a_character_on_anothers_fresh_killmail_is_polled_sooner(settings: Any) 
             enter(3, due=5 * 3600),
         )
         fresh = killmail(60, 9001, 9002, 777)
-        assert evidence.seen(fresh) == 1
+        assert evidence.seen([fresh]) == 1
         assert planned(quiet) < 900 and planned(soon) < 2 and planned(elsewhere) > 4 * 3600
         before = planned(quiet)
-        assert evidence.seen(fresh) == 0, "the same evidence again moves nothing"
+        assert evidence.seen([fresh]) == 0, "the same evidence again moves nothing"
         assert planned(quiet) == pytest.approx(before, abs=2)
 
 
@@ -107,7 +107,7 @@ def test_evidence_leaves_alone_who_was_just_asked_or_is_being_asked(settings: An
     with connection():
         just, under_way = enter(1, due=5 * 3600, polled=0), enter(2, due=5 * 3600)
         user_polls.hold(under_way, 900)
-        evidence.seen(killmail(5, 9001, 9002))
+        evidence.seen([killmail(5, 9001, 9002)])
         assert planned(just) >= settings.sync_interval_seconds - 2, "ESI would answer the same from its cache"
         assert 880 < planned(under_way) <= 900
 
@@ -120,8 +120,8 @@ def test_history_and_strangers_cost_nothing(settings: Any, monkeypatch: pytest.M
         monkeypatch.setattr(
             database.obj, "execute_sql", lambda *given, **more: (statements.append(given), execute(*given, **more))[1]
         )
-        assert evidence.seen(killmail(3 * 86_400, 9001)) == 0 and statements == []
-        assert evidence.seen(killmail(60, 555, 556)) == 0 and len(statements) == 1, "one look-up when nobody is ours"
+        assert evidence.seen([killmail(3 * 86_400, 9001)]) == 0 and statements == []
+        assert evidence.seen([killmail(60, 555, 556)]) == 0 and len(statements) == 1, "one look-up when nobody is ours"
     with connection():
         assert planned(quiet) > 4 * 3600
 
@@ -136,7 +136,7 @@ def test_saves_of_one_fight_at_once_neither_wait_nor_fail(settings: Any) -> None
         try:
             with connection():
                 for _ in range(5):
-                    evidence.seen(killmail(10, *(pilots if order % 2 else reversed(pilots))))
+                    evidence.seen([killmail(10, *(pilots if order % 2 else reversed(pilots)))])
         except BaseException as error:
             problems.append(error)
 

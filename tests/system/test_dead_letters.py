@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pika
+import pika.exceptions
 
 from tests.support.deployment import BIN, environment, wait_until
 
@@ -34,7 +35,19 @@ def message(queue: str = DETAILS, actor: str = "fetch_killmail", **fields: Any) 
             "message_id": str(uuid.uuid4()), "message_timestamp": 0, **fields}  # fmt: skip
 
 
+def exists(place: Any, queue: str) -> bool:
+    """Whether somebody has declared *queue*; RabbitMQ drops what is sent to one that nobody has."""
+    with channel(place) as to:
+        try:
+            to.queue_declare(queue, passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+    return True
+
+
 def put(place: Any, queue: str, *bodies: Any) -> None:
+    """Send *bodies* to *queue*, once the worker that was just started has declared it."""
+    wait_until(lambda: exists(place, queue), f"{queue} is declared", 30)
     with channel(place) as to:
         for body in bodies:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -53,7 +66,8 @@ def waiting(place: Any, queue: str) -> int:
 
 
 def dead_count(place: Any, queue: str) -> int:
-    return waiting(place, f"{queue}.XQ")
+    dead = f"{queue}.XQ"
+    return waiting(place, dead) if exists(place, dead) else 0
 
 
 #: Bodies that no worker can take, and what is said of each.

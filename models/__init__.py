@@ -27,6 +27,7 @@ from models.static_data import (
     Region,
     Stargate,
     StaticDataBuild,
+    StaticDataChange,
 )
 from models.sync import CorporationFeed, Lease, ListPage, MailList, Membership, SyncRun
 from models.users import Account, LoginAttempt, User, WebSession
@@ -38,7 +39,7 @@ TABLES = (
     KillmailCounter, KillmailLog, LogReader,
     *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage,
     Health, Lease, Webhook, WebhookDelivery, Tally,
-    ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild,
+    ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild, StaticDataChange,
 )  # fmt: skip
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "SolarSystem",
     "Stargate",
     "StaticDataBuild",
+    "StaticDataChange",
     "SyncRun",
     "Tally",
     "User",

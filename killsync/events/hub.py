@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 
 from aiohttp import web
@@ -28,6 +29,8 @@ log = get_logger("events")
 
 #: How long a reader waits before it asks a database again that could not be asked, seconds.
 RETRY_SECONDS = 0.5
+#: A look at the log is as good as a new one for so long, seconds.
+FRESH_SECONDS = 0.2
 
 
 class CannotEvaluate(Exception):
@@ -55,6 +58,8 @@ class Hub:
         self._watchers = RunWatchers()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._readers = 0
+        self._looking = asyncio.Lock()
+        self._looked_at = float("-inf")
 
     async def start(self) -> None:
         """Begin to follow."""
@@ -105,7 +110,7 @@ class Hub:
 
     def _set(self, span: Span) -> None:
         before, self._span = self._span, span
-        if before is None or span.newest > before.newest:
+        if before is None or span.newest != before.newest:
             moved, self._moved = self._moved, asyncio.Event()
             moved.set()
 
@@ -137,12 +142,21 @@ class Hub:
         span = await self.known_span()
         if after is None:
             return span.newest
-        if after > span.newest:
-            # Another process may have seen more of it already.
-            span = await read_db(store.span)
+        if after != span.newest:
+            # Another process may have seen more of it already, and its end may have been cut off.
+            span = await self._look()
         if not span.oldest - 1 <= after <= span.newest:
             raise NotInLog(after, span)
         return after
+
+    async def _look(self) -> Span:
+        """What the log holds now; many who ask at once share a look."""
+        async with self._looking:
+            if self._span is None or time.monotonic() - self._looked_at > FRESH_SECONDS:
+                self._set(await read_db(store.span))
+                self._looked_at = time.monotonic()
+            assert self._span is not None
+            return self._span
 
     async def batches(self, after: int) -> AsyncGenerator[list[Numbered], None]:
         """All killmails with a number above *after*, as they come, some at a time, without a gap or a double.
@@ -163,7 +177,7 @@ class Hub:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 if not found:
-                    raise NotInLog(after, await read_db(store.span))
+                    raise NotInLog(after, await self._look())
                 after = found[-1][0]
                 yield found
         finally:

@@ -164,6 +164,9 @@ RATES = {
     "webhooks": Rate(60, 30),
     "webhook_test": Rate(10, 6),
     "metrics": Rate(30, 60),
+    "feed": Rate(600, 1200),
+    "api": Rate(60, 120),
+    "stream": Rate(1200, 120),
 }
 
 

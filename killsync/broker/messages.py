@@ -23,6 +23,7 @@ QUEUE_OF = {
     "fetch_killmails": KILLMAIL_DETAILS,
     "enrich_names": ENRICHMENT,
     "fetch_ticker": ENRICHMENT,
+    "update_static_data": ENRICHMENT,
     "announce": NOTIFICATIONS,
     "deliver": NOTIFICATIONS,
 }

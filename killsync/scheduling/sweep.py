@@ -11,9 +11,10 @@ from killsync.events import store as killmail_log
 from killsync.killmails import reclassification
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
-from killsync.names import lookup
+from killsync.names import batching
 from killsync.observability import counters
 from killsync.observability.queries import roll_up_usage
+from killsync.static_data import schedule as static_data
 from killsync.sync import progress, runs
 from killsync.webhooks import deliveries, matching
 from models import in_transaction
@@ -31,11 +32,10 @@ SAMPLE_SECONDS = 20.0
 
 def sweep() -> None:
     """Send due killmails again, ask for wanted names, end runs that only lack their end, have stored killmails classified,
-    notify webhooks, drop what is old.
+    notify webhooks, drop what is old, look for new static data.
     """
     sent = dispatch()
-    if lookup.is_wanted():
-        lookup.schedule_lookup()
+    batching.schedule_history()
     progress.shared().settle(runs.unsettled_runs())
     runs.fail_abandoned()
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
@@ -44,6 +44,7 @@ def sweep() -> None:
     if reclassification.is_wanted():
         send("classify_killmails")
     matching.sweep()
+    static_data.send_due()
     if sent:
         log.info("killmails sent", killmails=sent)
 

@@ -115,7 +115,7 @@ def recount(run_ids: Sequence[int]) -> list[int]:
             runs_changed([(run.id, run.user_id) for run in (*ended, *changed)])
         return [run.id for run in ended]
 
-    return in_transaction(work)
+    return in_transaction_once(work)
 
 
 def fail(run_id: int, user_id: int, reason: str) -> None:

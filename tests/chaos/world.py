@@ -24,6 +24,7 @@ from simulator import Handle
 from tests.support.comparison import served_killmail, stored_killmail
 from tests.support.deployment import Deployment, wait_until
 from tests.support.player import Player
+from tests.support.r2z2 import R2Z2
 from tests.support.resources import PROJECT
 
 QUEUES = (
@@ -104,6 +105,8 @@ class World(Deployment):
         self.mark = folder / "killed"
         self.restarts = 0
         self.subscriber: Subscriber | None = None
+        self.reader: R2Z2 | None = None
+        self._reading = contextlib.ExitStack()
         self._commands: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
         self._stopped = threading.Event()
         self._lock = threading.RLock()
@@ -147,6 +150,8 @@ class World(Deployment):
         self.run_procfile("web")
         wait_until(lambda: self.get("/healthz")[0] == 200, "the web server answers", 60)
         self.subscriber = Subscriber(self.url)
+        self.reader = R2Z2(self.url, pause=0.5, begin=1)
+        self._reading.enter_context(self.reader.in_a_thread())
         assert self.subscriber.is_open.wait(30)
         self.run_procfile("worker", **hooks)
         self.run_procfile("scheduler")
@@ -287,6 +292,13 @@ class World(Deployment):
             verdict.problems.append("the log has gaps")
         with contextlib.suppress(AssertionError):
             wait_until(lambda: set(heard) >= set(expected), "the subscriber has heard of all", 15)
+        assert self.reader is not None
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: len(self.reader.entries) >= len(log), "the feed's reader has all", 15)
+        if [(entry["sequence_id"], entry["killmail_id"]) for entry in self.reader.entries] != log:
+            verdict.problems.append(
+                f"the feed's reader has {len(self.reader.entries)} entries that are not the log's {len(log)}"
+            )
         if self.subscriber.jumps:
             verdict.problems.append(f"the subscriber was told out of order: {self.subscriber.jumps[:5]}")
         verdict.doubled = sum(count - 1 for count in written.values()) + sum(count - 1 for count in heard.values())
@@ -303,6 +315,7 @@ class World(Deployment):
             self._commands.clear()
         if self.subscriber is not None:
             self.subscriber.stop()
+        self._reading.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.stop_all()
         if self._database is not None:

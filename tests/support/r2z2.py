@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
@@ -50,6 +53,20 @@ class R2Z2:
                     return
                 assert answer.status in (404, 503), answer.status
         await asyncio.sleep(self.pause)
+
+    @contextlib.contextmanager
+    def in_a_thread(self) -> Iterator[None]:
+        """Poll in a thread of its own while the block runs."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        polling = asyncio.run_coroutine_threadsafe(self.run(10**9), loop)
+        try:
+            yield
+        finally:
+            polling.cancel()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(5)
 
     def check(self) -> None:
         """Every number once, in order, and no killmail twice."""

@@ -29,7 +29,6 @@ class Mixed:
         own: it stops or wipes a service, which only the suite's own ones allow.
         dead: dead letters it may leave.
         most: how often a schedule may hold it.
-        hides: a subscriber may miss killmails because of it.
     """
 
     make: Callable[[Stage], object]
@@ -37,7 +36,6 @@ class Mixed:
     own: bool = False
     dead: int = 0
     most: int = 100
-    hides: bool = False
 
 
 def _esi(seconds: float, *troubles: Callable[[], Trouble]) -> Callable[[Stage], None]:
@@ -139,7 +137,7 @@ MIX: dict[str, Mixed] = {
     "worker told to stop": Mixed(_worker_told_to_stop, "worker"),
     "scheduler killed": Mixed(processes.scheduler_killed, "scheduler"),
     "two schedulers": Mixed(lambda stage: _for_a_while(stage, "scheduler", "second-scheduler", 8.0), "scheduler"),
-    "web killed": Mixed(lambda stage: stage.world.kill("web"), "web", hides=True),
+    "web killed": Mixed(lambda stage: stage.world.kill("web"), "web"),
     "a worker two minutes ahead": Mixed(
         lambda stage: _for_a_while(stage, "worker", "another-worker", 15.0, CHAOS_SKEW="120"), "another worker"
     ),

@@ -24,6 +24,9 @@ PENDING = "pending"
 FETCHED = "fetched"
 INVALID = "invalid"
 
+#: Values of `Killmail.classified_by` that are no number of a load.
+UNCLASSIFIED, NO_STATIC_DATA = -1, 0
+
 _OF_KILLMAIL: list[Node] = [SQL("REFERENCES killmail (killmail_id) ON DELETE CASCADE")]
 
 
@@ -81,6 +84,17 @@ class Killmail(BaseModel):
     war_id = BigIntegerField(null=True)
     attacker_count = IntegerField()
     created_at = UtcDateTimeField(default=utcnow)
+    #: What it is about (`killsync.killmails.classification`). Nothing where the static data does not know it.
+    npc = BooleanField(default=False)
+    solo = BooleanField(default=False)
+    awox = BooleanField(default=False)
+    victim_category_id = BigIntegerField(null=True)
+    constellation_id = BigIntegerField(null=True)
+    region_id = BigIntegerField(null=True)
+    security = TextField(null=True)
+    label_bits = BigIntegerField(default=0)
+    #: By which load of the static data; NO_STATIC_DATA without any, UNCLASSIFIED not yet.
+    classified_by = BigIntegerField(default=-1)
 
     class Meta:
         table_name = "killmail"
@@ -153,7 +167,7 @@ class Involvement(BaseModel):
         primary_key = CompositeKey("kind", "entity_id", "killmail_time", "killmail_id")
 
 
-CHARACTER, CORPORATION, ALLIANCE, SHIP_TYPE = 1, 2, 3, 4
+CHARACTER, CORPORATION, ALLIANCE, SHIP_TYPE, SHIP_GROUP = 1, 2, 3, 4, 5
 VICTIM_SIDE, ATTACKER_SIDE = 1, 2
 
 

@@ -17,6 +17,7 @@ QUEUE_OF = {
     "enqueue_due_users": ENQUEUE,
     "sweep": ENQUEUE,
     "dispatch_killmails": ENQUEUE,
+    "classify_killmails": ENQUEUE,
     "sync_user_killmails": USER_KILLMAILS,
     "sync_corporation_killmails": USER_KILLMAILS,
     "fetch_killmails": KILLMAIL_DETAILS,

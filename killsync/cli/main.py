@@ -96,6 +96,7 @@ letters_app.command("drop")(dead_letters.drop_dead_letters)
 app.add_typer(static_data_app, name="static-data")
 static_data_app.command("update")(static_data.update)
 static_data_app.command("status")(static_data.status)
+static_data_app.command("classify")(static_data.classify)
 
 
 def main() -> Any:

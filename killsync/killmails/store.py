@@ -18,6 +18,7 @@ from peewee import Table
 from killsync.events.store import emit_each
 from killsync.killmails.mapping import Item, KillmailRows, map_killmail
 from killsync.process import OnePerProcess
+from killsync.static_data import catalog
 from models.db import database, in_transaction, is_postgres
 from models.errors import is_away
 from models.events import KILLMAIL_SAVED
@@ -78,7 +79,7 @@ def save_killmail(body: Mapping[str, Any], killmail_hash: str) -> Saved:
     Raises:
         peewee.OperationalError: the database is away; nothing was stored.
     """
-    return _save_all([map_killmail(body, killmail_hash, utcnow())])[0]
+    return _save_all([map_killmail(body, killmail_hash, utcnow(), catalog.current().get())])[0]
 
 
 def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
@@ -89,12 +90,12 @@ def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
     Raises:
         peewee.OperationalError: the database is away; nothing, or not everything, was stored.
     """
-    now = utcnow()
+    now, known = utcnow(), catalog.current().get()
     outcomes: list[Saved | Exception | None] = []
     mapped = []
     for body, killmail_hash in given:
         try:
-            mapped.append(map_killmail(body, killmail_hash, now))
+            mapped.append(map_killmail(body, killmail_hash, now, known))
             outcomes.append(None)
         except Exception as error:
             outcomes.append(error)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 
 from killsync import leases
+from killsync.broker.messages import send
 from killsync.events import store as events
+from killsync.killmails import reclassification
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
 from killsync.names import lookup
@@ -29,7 +31,9 @@ SAMPLE_SECONDS = 20.0
 
 
 def sweep() -> None:
-    """Send due killmails again, ask for wanted names, end runs that only lack their end, notify webhooks, drop what is old."""
+    """Send due killmails again, ask for wanted names, end runs that only lack their end, have stored killmails classified,
+    notify webhooks, drop what is old.
+    """
     sent = dispatch()
     if lookup.is_wanted():
         lookup.schedule_lookup()
@@ -38,6 +42,8 @@ def sweep() -> None:
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
         counters.record_snapshot()
         in_transaction(_prune)
+    if reclassification.is_wanted():
+        send("classify_killmails")
     matching.sweep()
     if sent:
         log.info("killmails sent", killmails=sent)

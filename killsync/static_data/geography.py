@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from killsync.process import OnePerProcess
+from killsync.static_data.catalog import Current
 from models import SolarSystem, Stargate
 
 #: Metres in a light year, as the game counts.
@@ -73,6 +75,14 @@ class Geography:
             return None
         return math.dist(origin, destination) / LIGHT_YEAR
 
+    def around(self, origin_id: int, light_years: float) -> set[int]:
+        """The systems that are at most *light_years* away, the origin among them; empty where its position is unknown."""
+        origin = self._positions.get(origin_id)
+        if origin is None:
+            return set()
+        most = light_years * LIGHT_YEAR
+        return {system_id for system_id, position in self._positions.items() if math.dist(origin, position) <= most}
+
 
 def load() -> Geography:
     """The map of the build that is loaded; empty before the first."""
@@ -82,3 +92,6 @@ def load() -> Geography:
         [(gate.system_id, gate.destination_id) for gate in gates],
         {each.system_id: (each.position_x, each.position_y, each.position_z) for each in systems},
     )
+
+
+current = OnePerProcess(lambda: Current(load))

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from killsync.static_data import archive, download, geography, store
-from killsync.static_data.catalog import CurrentCatalog
+from killsync.static_data.catalog import Current, read
 from killsync.static_data.update import UpdateFailed, update
 from models import ItemGroup, ItemType, Region, SolarSystem, Stargate, connection
 from simulator import catalog
@@ -202,7 +202,7 @@ def test_a_download_that_never_ends_well_changes_nothing(mirror: Any) -> None:
 
 
 def test_a_process_sees_a_new_build_in_its_catalog(settings: Any, simulated_archive: Path) -> None:
-    current = CurrentCatalog()
+    current = Current(read)
     assert len(current.get()) == 0 and current.get().type(587) is None
     update(settings, simulated_archive)
     assert current.get().type(587) is None, "looked a moment ago"

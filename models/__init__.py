@@ -17,6 +17,7 @@ from models.killmails import (
 )
 from models.names import NAMED, Alliance, Character, Corporation, Faction, ItemType, SolarSystem
 from models.observability import Tally
+from models.prices import ItemPrice, PriceDay
 from models.static_data import (
     Constellation,
     ItemCategory,
@@ -38,6 +39,7 @@ TABLES = (
     *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage, Event,
     Health, Lease, Webhook, WebhookDelivery, EventReader, EventGap, Tally,
     ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild, StaticDataChange,
+    ItemPrice, PriceDay,
 )  # fmt: skip
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "Involvement",
     "ItemCategory",
     "ItemGroup",
+    "ItemPrice",
     "ItemType",
     "Killmail",
     "KillmailItem",
@@ -71,6 +74,7 @@ __all__ = [
     "MarketGroup",
     "Membership",
     "MetaGroup",
+    "PriceDay",
     "Region",
     "SolarSystem",
     "Stargate",

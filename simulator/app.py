@@ -39,6 +39,8 @@ class Simulator:
         self.newborn: set[int] = set()
         #: Ids that no route names.
         self.unnamed_ids: set[int] = set()
+        #: The body of `GET /markets/prices` in place of the usual one.
+        self.prices: bytes | None = None
         self.url = ""
         self._rng = random.Random(self.config.seed)
         self._runner: web.AppRunner | None = None

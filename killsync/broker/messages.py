@@ -18,11 +18,13 @@ QUEUE_OF = {
     "sweep": ENQUEUE,
     "dispatch_killmails": ENQUEUE,
     "classify_killmails": ENQUEUE,
+    "value_killmails": ENQUEUE,
     "sync_user_killmails": USER_KILLMAILS,
     "sync_corporation_killmails": USER_KILLMAILS,
     "fetch_killmails": KILLMAIL_DETAILS,
     "enrich_names": ENRICHMENT,
     "fetch_ticker": ENRICHMENT,
+    "fetch_prices": ENRICHMENT,
     "announce": NOTIFICATIONS,
     "deliver": NOTIFICATIONS,
 }

@@ -13,6 +13,8 @@ from killsync.logging import get_logger
 from killsync.names import lookup
 from killsync.observability import counters
 from killsync.observability.queries import roll_up_usage
+from killsync.prices import fetch as prices
+from killsync.prices import revaluation
 from killsync.sync import progress, runs
 from killsync.webhooks import deliveries, matching
 from models import in_transaction
@@ -31,8 +33,8 @@ SAMPLE_SECONDS = 20.0
 
 
 def sweep() -> None:
-    """Send due killmails again, ask for wanted names, end runs that only lack their end, have stored killmails classified,
-    notify webhooks, drop what is old.
+    """Send due killmails again, ask for wanted names, end runs that only lack their end, have stored killmails classified
+    and valued, notify webhooks, drop what is old, have prices asked for.
     """
     sent = dispatch()
     if lookup.is_wanted():
@@ -44,6 +46,9 @@ def sweep() -> None:
         in_transaction(_prune)
     if reclassification.is_wanted():
         send("classify_killmails")
+    prices.send_due()
+    if revaluation.is_wanted():
+        send("value_killmails")
     matching.sweep()
     if sent:
         log.info("killmails sent", killmails=sent)

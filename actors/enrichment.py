@@ -1,4 +1,4 @@
-"""`esi_enrichment_queue`: names and tickers for ids, after the killmails that mention them."""
+"""`esi_enrichment_queue`: names and tickers for ids, after the killmails that mention them, and what CCP publishes of both."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import dramatiq
 from killsync.broker.queues import ENRICHMENT
 from killsync.names import lookup, tickers
 from killsync.prices import fetch
+from killsync.static_data import schedule
 
 
 @dramatiq.actor(queue_name=ENRICHMENT, max_retries=0)
-def enrich_names(**_newer: Any) -> None:
-    """Ask ESI for the names that are wanted."""
-    lookup.look_up()
+def enrich_names(only_full: bool = False, **_newer: Any) -> None:
+    """Ask ESI for the names that are wanted, with *only_full* only if that is worth a request."""
+    lookup.look_up(only_full=only_full)
 
 
 @dramatiq.actor(queue_name=ENRICHMENT, max_retries=3)
@@ -27,3 +28,9 @@ def fetch_ticker(kind: str, subject_id: int, **_newer: Any) -> None:
 def fetch_prices(**_newer: Any) -> None:
     """Ask ESI what things cost, if it is time to."""
     fetch.fetch()
+
+
+@dramatiq.actor(queue_name=ENRICHMENT, max_retries=0, time_limit=1_500_000, notify_shutdown=True)
+def update_static_data(**_newer: Any) -> None:
+    """Look for a new build of CCP's static data, and load it."""
+    schedule.look()

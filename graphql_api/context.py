@@ -10,17 +10,17 @@ from aiohttp import web
 from graphql_api.errors import BadInput, NeedsLogin, RateLimited, Unauthenticated
 from graphql_api.queue_status import QUEUE_STATUS, QueueStatus
 from killsync.events.hub import HUB, Hub
-from killsync.killmails.filter import BOTH_SIDES, Filter
+from killsync.killmails.filter import KillmailFilter
+from killsync.killmails.filter_forms import BadFilter, from_graphql
 from killsync.settings import Settings
 from killsync.web import sessions
-from killsync.web.security import SETTINGS, check_rate
+from killsync.web.security import LIMITER, SETTINGS, check_rate
 from killsync.web.sessions import Viewer
-from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
+from models.threads import read_db
 from models.users import ACTIVE, User
 
-_SIDES = {"VICTIM": VICTIM_SIDE, "ATTACKER": ATTACKER_SIDE, None: BOTH_SIDES}
 #: A WebSocket stays open for long: who is behind it is read anew this often, seconds.
-KEEP_SECONDS = 10.0
+KEEP_SECONDS = 2.0
 _MOST_ID = 2**63 - 1
 
 
@@ -66,12 +66,33 @@ class Context:
             Unauthenticated: a visitor.
             RateLimited: too often; says when to come back.
         """
+        # As of now: on a WebSocket it was perhaps found out before a logout.
+        await sessions.viewer_within(self.request, 0.0)
         viewer = await self.person()
         try:
             check_rate(self.request, "mutation", viewer.account_id)
         except web.HTTPTooManyRequests as error:
             raise RateLimited(int(error.headers["Retry-After"])) from None
         return viewer
+
+    def spend_tokens(self, viewer: Viewer, tokens: int) -> None:
+        """Take tokens of ESI from what people may spend by asking for killmails: each account, and all together.
+
+        Raises:
+            RateLimited: that is spent; says when to come back.
+        """
+        limiter = self.request.app[LIMITER]
+        wait = limiter.wait("submit", f"account {viewer.account_id}", cost=tokens)
+        if not wait:
+            wait = limiter.wait("submit_in_all", "all", cost=tokens)
+        if wait:
+            raise RateLimited(int(wait) + 1)
+
+    def give_tokens_back(self, viewer: Viewer, tokens: int) -> None:
+        """Give back what was taken and not needed."""
+        limiter = self.request.app[LIMITER]
+        limiter.charge("submit", f"account {viewer.account_id}", -tokens)
+        limiter.charge("submit_in_all", "all", -tokens)
 
 
 def number(value: str, name: str) -> int:
@@ -98,25 +119,20 @@ def first(arguments: dict[str, Any], default: int) -> int:
     return int(value)
 
 
-async def killmail_filter(given: dict[str, Any] | None, context: Context) -> Filter:
+async def killmail_filter(given: dict[str, Any] | None, context: Context) -> KillmailFilter:
     """The filter that a client gave.
 
     Raises:
-        BadInput: an id is none.
+        BadInput: a clause has no sensible value, or two contradict each other.
         Unauthenticated: `mine` without a login.
     """
     given = given or {}
-    ids = {}
-    for name, key in (
-        ("characterId", "character_id"), ("corporationId", "corporation_id"), ("allianceId", "alliance_id"),
-        ("shipTypeId", "ship_type_id"), ("systemId", "system_id"),
-    ):  # fmt: skip
-        if given.get(name) is not None:
-            ids[key] = number(given[name], name)
     mine = (await context.person()).character_ids if given.get("mine") else None
-    return Filter(
-        **ids, sides=_SIDES[given.get("side")], start=given.get("startDate"), end=given.get("endDate"), mine=mine
-    )
+    try:
+        # In a thread: which systems are near may have to be read.
+        return await read_db(from_graphql, given, mine) if "nearSystemId" in given else from_graphql(given, mine)
+    except BadFilter as error:
+        raise BadInput(str(error), argument=error.clause) from None
 
 
 def one_user(viewer: Viewer, character_id: str | None) -> User:

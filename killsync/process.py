@@ -51,3 +51,30 @@ class OnePerProcess(Generic[T]):
         """Have the next call make another one."""
         with self._lock:
             self._made = None
+
+
+class OnePerSettings(Generic[T]):
+    """An object that the process makes of its settings at the first call, and anew when they are others than the last time.
+
+    For clients that know more with each answer, and for their clock.
+    """
+
+    def __init__(self, make: Callable[[Settings], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: tuple[Settings, T] | None = None
+        self._given: list[T] = []
+
+    def __call__(self, settings: Settings) -> T:
+        """The object of this process for *settings*."""
+        with self._lock:
+            if self._given:
+                return self._given[-1]
+            if self._made is None or self._made[0] is not settings:
+                self._made = (settings, self._make(settings))
+            return self._made[1]
+
+    def use(self, given: T) -> None:
+        """From now on give *given* for any settings, as a process with a fast clock does."""
+        with self._lock:
+            self._given.append(given)

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from pydantic import Field, FilePath, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from killsync import addresses, env_file
 from killsync.hints import runnable
 
 REAL_ESI = "https://esi.evetech.net"
@@ -31,20 +32,16 @@ class SettingsError(Exception):
     """A setting is missing or wrong; the text names it and says what to do. Never carries the value of a secret."""
 
 
-def _check_port(url: str) -> None:
-    """Raise ValueError for an address whose port is no number from 1 to 65535."""
-    try:
-        port = urlsplit(url).port
-    except ValueError:
-        port = 0
-    if port == 0:
-        raise ValueError("its port has to be a number from 1 to 65535")
-
-
 class Settings(BaseSettings):
     """The settings of one process. Field descriptions are the text of docs/configuration.md."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_others: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_file.Source(settings_cls)
 
     database_url: str = Field(
         "sqlite:///data/killsync.db",
@@ -130,6 +127,10 @@ class Settings(BaseSettings):
         False, description="1: webhooks may lead to private addresses and over plain http. For tests only."
     )
     metrics_host: str = Field("127.0.0.1", description="Address on which workers and scheduler serve their metrics.")
+    metrics_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks, comma separated, that may read the web server's `/metrics` beside this host.",
+    )
     worker_metrics_port: int = Field(
         0, ge=0, le=65535, description="Port on which the workers of this host serve `/metrics`; 0: they do not."
     )
@@ -139,46 +140,10 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
     log_format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for machines.")
 
-    @field_validator("database_url", "database_listen_url")
-    @classmethod
-    def _database_url(cls, value: str) -> str:
-        if not value:
-            return value
-        scheme = value.split("://", 1)[0]
-        if scheme == "postgres":
-            return "postgresql" + value[len("postgres") :]
-        if scheme == "sqlite" and not value.startswith("sqlite:///"):
-            raise ValueError("write sqlite:///relative/path or sqlite:////absolute/path")
-        if scheme not in {"sqlite", "postgresql"} or "://" not in value:
-            raise ValueError("use sqlite:///path or postgresql://user:password@host:5432/name")
-        _check_port(value)
-        return value
-
-    @field_validator("broker_url")
-    @classmethod
-    def _broker_url(cls, value: str) -> str:
-        if value != "memory://" and not value.startswith(("amqp://", "amqps://")):
-            raise ValueError("use amqp://user:password@host:5672/ or memory://")
-        _check_port(value)
-        return value
-
-    @field_validator("esi_url", "sso_url", "static_data_url")
-    @classmethod
-    def _origin(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("use an address such as https://esi.evetech.net")
-        _check_port(value)
-        return value.rstrip("/")
-
-    @field_validator("sso_callback_url")
-    @classmethod
-    def _callback(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path != "/auth/callback":
-            raise ValueError("use the address of this web server followed by /auth/callback")
-        _check_port(value)
-        return value
+    _databases = field_validator("database_url", "database_listen_url")(addresses.database)
+    _broker = field_validator("broker_url")(addresses.broker)
+    _origins = field_validator("esi_url", "sso_url", "static_data_url")(addresses.origin)
+    _callback = field_validator("sso_callback_url")(addresses.callback)
 
     @field_validator("esi_compatibility_date")
     @classmethod
@@ -194,7 +159,7 @@ class Settings(BaseSettings):
             raise ValueError("use printable ASCII characters only")
         return value
 
-    @field_validator("secret_keys", "trusted_proxies", mode="before")
+    @field_validator("secret_keys", "trusted_proxies", "metrics_allowed", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -207,7 +172,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"key {position} is not a Fernet key; `killsync generate-key` prints one")
         return value
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "metrics_allowed")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         from ipaddress import ip_network
@@ -287,6 +252,8 @@ def read(**explicit: Any) -> Settings:
         raise SettingsError(f"{name} is wrong: {reason}") from None
     except OSError as error:
         raise SettingsError(f".env cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(".env is not a text file in UTF-8") from None
 
 
 _current: Settings | None = None

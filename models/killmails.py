@@ -19,6 +19,7 @@ from peewee import (
     TextField,
 )
 
+from models.expressions import now
 from models.fields import BaseModel, IskField, UtcDateTimeField, utcnow
 
 PENDING = "pending"
@@ -43,9 +44,9 @@ class KillmailRef(BaseModel):
     state = TextField(default=PENDING)
     attempts = IntegerField(default=0)
     last_error = TextField(null=True)
-    discovered_at = UtcDateTimeField(default=utcnow)
+    discovered_at = UtcDateTimeField(default=now)
     fetch_priority = SmallIntegerField(column_name="lane", default=0)
-    due_at = UtcDateTimeField(default=utcnow)
+    due_at = UtcDateTimeField(default=now)
     sent_at = UtcDateTimeField(null=True)
     refused_at = UtcDateTimeField(null=True)
     run_id = BigIntegerField(null=True)

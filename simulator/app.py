@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -41,6 +42,8 @@ class Simulator:
         self.unnamed_ids: set[int] = set()
         #: The body of `GET /markets/prices` in place of the usual one.
         self.prices: bytes | None = None
+        #: How often `POST /universe/names` was asked for each id.
+        self.names_asked: Counter[int] = Counter()
         self.url = ""
         self._rng = random.Random(self.config.seed)
         self._runner: web.AppRunner | None = None

@@ -79,5 +79,5 @@ def status() -> None:
         console.print(
             f"Build {found.build.number} is loaded, since {found.loaded_at:%Y-%m-%d %H:%M} UTC.", markup=False
         )
-    if found.newest is not None and (found.build is None or found.build.number != found.newest):
+    if found.newest is not None and (found.build is None or found.build.number < found.newest):
         console.print(f"Build {found.newest} is out: run `killsync static-data update`.", markup=False)

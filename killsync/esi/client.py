@@ -22,8 +22,8 @@ from killsync.esi.errors import Cost
 from killsync.esi.rate_limit.rate_limit import Reservation, Room
 from killsync.esi.responses import Answer, Detail, ListAnswer, NamesAnswer, PricesAnswer, Sent, expiry
 from killsync.esi.routes import Route
+from killsync.process import OnePerSettings
 from killsync.settings import Settings
-from killsync.shared import objects
 
 T = TypeVar("T")
 
@@ -236,6 +236,5 @@ def _path(killmail_id: int, killmail_hash: str) -> str:
     return f"/killmails/{killmail_id}/{killmail_hash}"
 
 
-def shared(settings: Settings) -> EsiClient:
-    """This process's client for the ESI of *settings*."""
-    return objects.get(EsiClient, settings)
+#: This process's client for the ESI of its settings.
+shared = OnePerSettings(EsiClient)

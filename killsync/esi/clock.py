@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from killsync.settings import Settings
-from killsync.shared import objects
+from killsync.process import OnePerSettings
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,5 @@ class Clock:
         return seconds / self.speed
 
 
-def real(_settings: Settings) -> Clock:
-    """The clock of a process that was not given another (`objects.use(clock.real, ...)`)."""
-    return Clock()
-
-
-def shared(settings: Settings) -> Clock:
-    """This process's clock of ESI."""
-    return objects.get(real, settings)
+#: This process's clock of ESI: the real one, where it was not given another (`shared.use`).
+shared = OnePerSettings(lambda _settings: Clock())

@@ -21,9 +21,10 @@ from killsync.prices import book
 from killsync.prices.book import Book
 from killsync.process import OnePerProcess
 from killsync.static_data import catalog
-from models.db import database, in_transaction, is_postgres
+from models.db import database, is_postgres
 from models.errors import is_away
 from models.events import KILLMAIL_SAVED
+from models.exactly_once import in_transaction_once
 from models.expressions import either
 from models.fields import utcnow
 from models.killmails import (
@@ -130,7 +131,7 @@ def _save_all(batch: list[KillmailRows]) -> list[Saved]:
         return []
     known = known_ids()
     unknown = {table: known.missing(table, set().union(*(each.named[table] for each in batch))) for table in NAME_KEYS}
-    saved, names_wanted = in_transaction(lambda: _save(batch, unknown))
+    saved, names_wanted = in_transaction_once(lambda: _save(batch, unknown))
     for table, ids in unknown.items():
         known.add(table, ids)
     return [Saved(each.killmail_id in saved, each.killmail_id in saved and names_wanted) for each in batch]

@@ -10,11 +10,12 @@ from killsync.events import store as events
 from killsync.killmails import reclassification
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
-from killsync.names import lookup
+from killsync.names import batching
 from killsync.observability import counters
 from killsync.observability.queries import roll_up_usage
 from killsync.prices import fetch as prices
 from killsync.prices import revaluation
+from killsync.static_data import schedule as static_data
 from killsync.sync import progress, runs
 from killsync.webhooks import deliveries, matching
 from models import in_transaction
@@ -34,11 +35,10 @@ SAMPLE_SECONDS = 20.0
 
 def sweep() -> None:
     """Send due killmails again, ask for wanted names, end runs that only lack their end, have stored killmails classified
-    and valued, notify webhooks, drop what is old, have prices asked for.
+    and valued, notify webhooks, drop what is old, look for new prices and static data.
     """
     sent = dispatch()
-    if lookup.is_wanted():
-        lookup.schedule_lookup()
+    batching.schedule_history()
     progress.shared().settle(runs.unsettled_runs())
     runs.fail_abandoned()
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
@@ -50,6 +50,7 @@ def sweep() -> None:
     if revaluation.is_wanted():
         send("value_killmails")
     matching.sweep()
+    static_data.send_due()
     if sent:
         log.info("killmails sent", killmails=sent)
 

@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
 
 from killsync.logging import get_logger
 from killsync.observability import metrics
+from killsync.process import OnePerProcess
 from killsync.sync import run_queries, runs, store
 from models.exactly_once import in_transaction_once
 
@@ -116,7 +116,5 @@ class RunProgress:
             )
 
 
-@cache
-def shared() -> RunProgress:
-    """The one of this process."""
-    return RunProgress()
+#: The one of this process.
+shared = OnePerProcess(RunProgress)

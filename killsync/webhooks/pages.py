@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp_jinja2
 from aiohttp import web
 from yarl import URL
 
 from killsync.logging import get_logger
 from killsync.sso.errors import VaultError
 from killsync.sso.vault import Vault
-from killsync.web import sessions
+from killsync.web import forms, render, sessions
 from killsync.web.pages.messages import message_page
 from killsync.web.security import SETTINGS, check_rate, same_origin
 from killsync.web.sessions import Viewer
@@ -49,8 +48,7 @@ async def _owner(request: web.Request) -> Viewer:
         if request.method == "POST":
             raise web.HTTPForbidden(text="Log in on this site first.\n")
         raise _NotLoggedIn
-    if request.method == "POST":
-        check_rate(request, "webhooks", viewer.account_id)
+    check_rate(request, "webhooks" if request.method == "POST" else "page", viewer.account_id)
     return viewer
 
 
@@ -90,7 +88,7 @@ async def edit(request: web.Request) -> web.StreamResponse:
 async def add(request: web.Request) -> web.StreamResponse:
     """POST /webhooks."""
     viewer = await _owner(request)
-    form = await _posted(request)
+    form = Form(await forms.read(request))
     settings = request.app[SETTINGS]
     vault = Vault(settings.secret_keys)
     try:
@@ -121,7 +119,7 @@ async def change(request: web.Request) -> web.StreamResponse:
     """POST /webhooks/{id}."""
     viewer = await _owner(request)
     row = await _mine(request, viewer)
-    form = await _posted(request)
+    form = Form(await forms.read(request))
     settings = request.app[SETTINGS]
     try:
         name, chosen = await in_db(read_form, form)
@@ -211,14 +209,6 @@ def hint_of(url: str) -> str:
     return f"{urlsplit(url).hostname}/…{urlsplit(url).path[-4:]}"
 
 
-async def _posted(request: web.Request) -> Form:
-    try:
-        posted = await request.post()
-    except (LookupError, ValueError):
-        raise web.HTTPBadRequest(text="This form cannot be read.\n") from None
-    return Form({name: value.strip()[:2_100] for name, value in posted.items() if isinstance(value, str)})
-
-
 async def _mine(request: web.Request, viewer: Viewer) -> queries.Row:
     text = request.match_info["id"]
     row = await in_db(queries.one, viewer.account_id, int(text)) if len(text) < 19 else None
@@ -242,7 +232,7 @@ async def _list(request: web.Request, viewer: Viewer, notice: Notice | None = No
 
 def _render(request: web.Request, template: str, viewer: Viewer, *, status: int = 200, **context: Any) -> web.Response:
     common = {"viewer": viewer, "kinds": KIND_NAMES, "sides": SIDE_NAMES, "ages": AGES, "notice": None}
-    return aiohttp_jinja2.render_template(template, request, {**common, **context}, status=status)
+    return render.rendered(request, template, {**common, **context}, status)
 
 
 def setup(app: web.Application) -> None:

@@ -16,7 +16,6 @@ from killsync.broker import rabbitmq
 from killsync.esi import clock
 from killsync.killmails import dispatch, fetch, ledger, store
 from killsync.scheduling import enqueue
-from killsync.shared import objects
 from killsync.sync import characters, corporations, list_sync, lists
 
 _lock = threading.Lock()
@@ -105,7 +104,7 @@ def setup() -> None:
         time_machine.travel(moved, tick=True).start()
     if fast := os.environ.get("CHAOS_FAST"):
         started, speed = map(float, fast.split(":"))
-        objects.use(clock.real, clock.Clock(lambda: started + (time.time() - started) * speed, speed))
+        clock.shared.use(clock.Clock(lambda: started + (time.time() - started) * speed, speed))
     if claim := os.environ.get("CHAOS_CLAIM_SECONDS"):
         ledger.SENDING_SECONDS = ledger.CLAIM_SECONDS = float(claim)
         for module in (corporations, enqueue, list_sync, characters):

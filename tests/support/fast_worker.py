@@ -11,12 +11,11 @@ import dramatiq
 
 import actors  # noqa: F401 - makes the broker and declares the actors
 from killsync.esi import clock
-from killsync.shared import objects
 
 
 def main(started: float, speed: float, threads: int) -> None:
     """Work until SIGTERM."""
-    objects.use(clock.real, clock.Clock(lambda: started + (time.time() - started) * speed, speed))
+    clock.shared.use(clock.Clock(lambda: started + (time.time() - started) * speed, speed))
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     broker = dramatiq.get_broker()

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp_jinja2
 from aiohttp import web
 
 from killsync.observability import counters
-from killsync.web import overview, sessions
+from killsync.web import overview, render, sessions
 from killsync.web.pages.ops_charts import HOURS, charts, span
+from killsync.web.security import check_rate
 from models import utcnow
 from models.threads import in_db
 
@@ -22,6 +22,7 @@ KEEP_SECONDS = 2.0
 
 async def ops(request: web.Request) -> web.Response:
     """The dashboard, for admins. `?hours=` chooses how far back the charts go."""
+    check_rate(request, "page")
     viewer = await sessions.viewer_of(request)
     if viewer is None or not viewer.is_admin:
         context = {
@@ -29,7 +30,7 @@ async def ops(request: web.Request) -> web.Response:
             "text": "Log in with a character of ADMIN_CHARACTER_IDS to see how queues, budgets and syncs stand.",
             "viewer": viewer,
         }
-        return aiohttp_jinja2.render_template("message.html", request, context, status=403)
+        return render.rendered(request, "message.html", context, 403)
     text = request.query.get("hours", "")
     hours = int(text) if text in map(str, HOURS) else HOURS[0]
     data = await request.app[overview.OVERVIEW].read(KEEP_SECONDS)
@@ -38,7 +39,7 @@ async def ops(request: web.Request) -> web.Response:
     shown: dict[str, Any] = {
         "data": data, "viewer": viewer, "now": now, "hours": hours, "ranges": HOURS, "charts": drawn,
     }  # fmt: skip
-    response = aiohttp_jinja2.render_template("ops.html", request, shown)
+    response = render.rendered(request, "ops.html", shown)
     response.headers["Cache-Control"] = "no-store"
     return response
 

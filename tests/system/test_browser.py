@@ -16,6 +16,7 @@ from killsync.prices import fetch, revaluation
 from killsync.sync.waiting import words
 from models import connection
 from simulator.faults import Fault
+from tests.support import static_data
 from tests.support.browser import DESKTOP, PHONE, WAIT_MS, Site, chromium, log_in, site
 from tests.support.deployment import wait_until
 from tests.support.killmails import STACK, TOP_DAMAGE, fight
@@ -551,17 +552,23 @@ def test_the_explorer_runs_a_query_and_shows_the_documentation(reader: Any, sync
 
 @pytest.mark.skipif(PICTURES is None, reason="pictures for docs/images are made with KILLSYNC_PICTURES=1")
 def test_pictures_for_the_documentation(reader: Any, place: Site, synced: Any) -> None:
-    from models import connection
+    from killsync.killmails import queries, reclassification
+    from killsync.killmails.filter import KillmailFilter
     from models.sql import run
 
     assert PICTURES is not None
     with connection():
         for table in ("killmail", "involvement"):
             run(f"DELETE FROM {table} WHERE killmail_id = %s", (FIGHT,))
-    fight(place.handle.simulator.universe, FIGHT + 1, victim_name=place.pilots[5].name)
+    static_data.load()
+    reclassification.classify_all()
+    # One of a frigate or cruiser with most of its slots filled, and with company.
+    with connection():
+        stored = queries.page(KillmailFilter(min_attackers=4), 100, None).killmails
+    shown = max(stored, key=lambda each: len({item.flag for item in each.items if 11 <= item.flag < 35}))
     for name, path, scheme, size in (
         ("page", "/", "light", {"width": 1200, "height": 760}),
-        ("killmail", f"/killmails/{FIGHT + 1}", "dark", {"width": 1200, "height": 900}),
+        ("killmail", f"/killmails/{shown.killmail_id}", "dark", {"width": 1200, "height": 900}),
         ("corporation", "/corporations/98000001", "light", {"width": 1200, "height": 760}),
         ("phone", "/", "dark", PHONE),
     ):

@@ -142,6 +142,8 @@ class Killmail(msgspec.Struct, kw_only=True):
     security: str | None = None
     label_bits: int = 0
     created_at: datetime
+    #: Its number in the log.
+    sequence: int = 0
     #: None until it was valued; `total_value` is the exact total, ISK, 0 until then.
     value: KillmailValue | None = None
     total_value: Decimal = Decimal(0)

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from killsync.killmails.classification import classify, value_bits
+from killsync.killmails.esi_body import text_to_keep
 from killsync.prices.book import Book
 from killsync.prices.valuation import Value, to_isk, value_of
 from killsync.static_data.catalog import Catalog
@@ -62,6 +63,8 @@ class KillmailRows:
     attackers: list[Any]
     items: tuple[Item, ...]
     involvement: list[Any]
+    #: ESI's own text, where the rows do not say every field of it.
+    body: str | None
     named: dict[str, set[int]]
 
 
@@ -98,6 +101,7 @@ def map_killmail(
             war_id=body.get("war_id"),
             attacker_count=len(attackers),
             created_at=to_text(created_at),
+            sequence=None,
             npc=kind.npc,
             solo=kind.solo,
             awox=kind.awox,
@@ -145,6 +149,7 @@ def map_killmail(
             InvolvementRow(kind=kind, entity_id=entity, killmail_time=moment, killmail_id=killmail_id, sides=sides)
             for (kind, entity), sides in sorted(involved(victim, attackers, catalog).items())
         ],
+        body=text_to_keep(body),
         named=_named(body, items),
     )
 

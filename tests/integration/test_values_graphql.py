@@ -200,3 +200,13 @@ async def test_pages_of_pilots_say_what_was_destroyed_and_lost(reader: Reader) -
         text = await answer.text()
     for amount in (isk(destroyed / 100), isk(lost / 100), f"{100 * destroyed / (destroyed + lost):.1f} %"):
         assert amount in text, amount
+
+
+async def test_feeds_carry_the_values(reader: Reader) -> None:
+    known = totals()
+    number = max(known, key=lambda each: known[each])
+    async with reader.http.get(f"{reader.url}/api/killID/{number}/") as answer:
+        (entry,) = await answer.json()
+    assert entry["zkb"]["totalValue"] == known[number] / 100
+    assert "isk:1b+" in entry["zkb"]["labels"]
+    assert entry["zkb"]["destroyedValue"] + entry["zkb"]["droppedValue"] == pytest.approx(entry["zkb"]["totalValue"])

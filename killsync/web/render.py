@@ -13,6 +13,7 @@ import jinja2
 import msgspec
 from aiohttp import web
 
+from killsync.killmails.amounts import isk
 from killsync.killmails.cursors import cursor_of
 from killsync.names.entities import ENTITY_KINDS
 from killsync.web import sessions, space
@@ -108,7 +109,9 @@ def setup(app: web.Application) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(moment=moment, number=number, json_text=json_text, cursor=cursor_of, amount=amount)
+    environment.filters.update(
+        moment=moment, number=number, json_text=json_text, cursor=cursor_of, amount=amount, isk=isk
+    )
     environment.globals.update(
         image=image, NOUNS=NOUNS, PATHS=PATHS, IMAGE_FALLBACKS=IMAGE_FALLBACKS, shown=space.shown
     )

@@ -6,26 +6,22 @@ import asyncio
 import gc
 import signal
 
-from aiohttp import web
-
 from graphql_api.app import create_app
 from killsync import startup
 from killsync.broker.connection import BrokerAway, ping
 from killsync.broker.setup import make_broker
 from killsync.logging import get_logger
 from killsync.settings import Settings, refuse
+from killsync.web.connections import listen
 
 log = get_logger("web")
 
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    runner = web.AppRunner(await create_app(settings), access_log=None, shutdown_timeout=10.0)
-    await runner.setup()
     try:
-        await web.TCPSite(runner, settings.web_host, settings.web_port).start()
+        runner = await listen(await create_app(settings), settings.web_host, settings.web_port)
     except OSError as error:
-        await runner.cleanup()
         refuse(
             f"WEB_HOST:WEB_PORT {settings.web_host}:{settings.web_port} cannot be bound ({error.strerror}): choose another"
         )

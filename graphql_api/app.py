@@ -13,7 +13,7 @@ from killsync.broker.connection import ping
 from killsync.events import hub
 from killsync.settings import Settings
 from killsync.sync.characters import request_sync
-from killsync.web import auth, health, metrics, security
+from killsync.web import auth, connections, health, metrics, security
 from killsync.web.pages import front, ops
 from killsync.webhooks import pages as webhooks
 from models.threads import in_service
@@ -23,6 +23,7 @@ async def create_app(settings: Settings) -> web.Application:
     """The application of *settings*; the models are connected already."""
     app = web.Application(client_max_size=http.MOST_BODY)
     security.setup(app, settings)
+    connections.setup(app)
     hub.setup(app, settings)
     auth.setup(app, _sync_at_login)
     health.setup(app, ping)

@@ -13,14 +13,14 @@ from killsync.events.hub import HUB, Hub
 from killsync.killmails.filter import BOTH_SIDES, Filter
 from killsync.settings import Settings
 from killsync.web import sessions
-from killsync.web.security import SETTINGS, check_rate
+from killsync.web.security import LIMITER, SETTINGS, check_rate
 from killsync.web.sessions import Viewer
 from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
 from models.users import ACTIVE, User
 
 _SIDES = {"VICTIM": VICTIM_SIDE, "ATTACKER": ATTACKER_SIDE, None: BOTH_SIDES}
 #: A WebSocket stays open for long: who is behind it is read anew this often, seconds.
-KEEP_SECONDS = 10.0
+KEEP_SECONDS = 2.0
 _MOST_ID = 2**63 - 1
 
 
@@ -66,12 +66,33 @@ class Context:
             Unauthenticated: a visitor.
             RateLimited: too often; says when to come back.
         """
+        # As of now: on a WebSocket it was perhaps found out before a logout.
+        await sessions.viewer_within(self.request, 0.0)
         viewer = await self.person()
         try:
             check_rate(self.request, "mutation", viewer.account_id)
         except web.HTTPTooManyRequests as error:
             raise RateLimited(int(error.headers["Retry-After"])) from None
         return viewer
+
+    def spend_tokens(self, viewer: Viewer, tokens: int) -> None:
+        """Take tokens of ESI from what people may spend by asking for killmails: each account, and all together.
+
+        Raises:
+            RateLimited: that is spent; says when to come back.
+        """
+        limiter = self.request.app[LIMITER]
+        wait = limiter.wait("submit", f"account {viewer.account_id}", cost=tokens)
+        if not wait:
+            wait = limiter.wait("submit_in_all", "all", cost=tokens)
+        if wait:
+            raise RateLimited(int(wait) + 1)
+
+    def give_tokens_back(self, viewer: Viewer, tokens: int) -> None:
+        """Give back what was taken and not needed."""
+        limiter = self.request.app[LIMITER]
+        limiter.charge("submit", f"account {viewer.account_id}", -tokens)
+        limiter.charge("submit_in_all", "all", -tokens)
 
 
 def number(value: str, name: str) -> int:

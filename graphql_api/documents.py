@@ -5,6 +5,7 @@ What fails is never remembered, and nothing of it stays: neither graphql-core's 
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,12 +28,26 @@ LARGEST_REMEMBERED = 65_536
 NODE_BYTES = 450
 #: Errors that validation looks for: the message of each may quote a whole argument.
 MOST_ERRORS = 5
+#: A variable where it is used; more than there are do no harm.
+_VARIABLE = re.compile(r"\$(\w+)")
 
 
 @dataclass(frozen=True)
-class _Remembered:
+class Selection:
+    """What a subscription selects of an event: the same text for whoever selects the same, and the variables in it."""
+
+    text: str
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A document that can be executed. *size*: what it takes in memory, bytes by estimate."""
+
     document: DocumentNode
     size: int
+    #: By name of the operation (None: it has none), for subscriptions.
+    selections: dict[str | None, Selection]
 
 
 class _Enough(Exception):
@@ -51,18 +66,18 @@ class Documents:
         moments.coerce_input_literal = _moment_literal
         self._rules = rules(knows)
         self._suggest = suggest
-        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+        self._remembered: OrderedDict[str, Ready] = OrderedDict()
         self.remembered_bytes = 0
 
-    def recall(self, text: str) -> DocumentNode | None:
+    def recall(self, text: str) -> Ready | None:
         """The document, if it is remembered."""
         found = self._remembered.get(text)
         if found is None:
             return None
         self._remembered.move_to_end(text)
-        return found.document
+        return found
 
-    def read(self, text: str) -> DocumentNode:
+    def read(self, text: str) -> Ready:
         """The document, ready to be executed.
 
         Raises:
@@ -77,11 +92,11 @@ class Documents:
             errors = self._errors(tree)
             if errors:
                 raise Invalid(errors)
-            document = to_document(tree)
+            ready = Ready(to_document(tree), len(text) + nodes * NODE_BYTES, _selections(tree))
         finally:
             _untie(tree)
-        self._remember(text, document, len(text) + nodes * NODE_BYTES)
-        return document
+        self._remember(text, ready)
+        return ready
 
     def _errors(self, tree: core.DocumentNode) -> list[Exception]:
         """What validation finds; at most `MOST_ERRORS`, since a message may quote a whole argument.
@@ -103,11 +118,11 @@ class Documents:
             core.visit(tree, core.TypeInfoVisitor(types, core.ParallelVisitor(visitors)), bounds.BRANCHES)
         return found
 
-    def _remember(self, text: str, document: DocumentNode, size: int) -> None:
-        if size > LARGEST_REMEMBERED:
+    def _remember(self, text: str, ready: Ready) -> None:
+        if ready.size > LARGEST_REMEMBERED:
             return
-        self._remembered[text] = _Remembered(document, size)
-        self.remembered_bytes += size
+        self._remembered[text] = ready
+        self.remembered_bytes += ready.size
         while self.remembered_bytes > MOST_REMEMBERED:
             _, dropped = self._remembered.popitem(last=False)
             self.remembered_bytes -= dropped.size
@@ -128,6 +143,37 @@ def _parse(text: str) -> core.DocumentNode:
         raise Refused("levels of nesting", f"more than {bounds.MOST_NESTING}", bounds.MOST_NESTING)
     message = message.removeprefix("Syntax Error: ")[:200]
     raise BadDocument(f"line {place.line}, column {place.column}: {message}" if place else message)
+
+
+def _selections(tree: core.DocumentNode) -> dict[str | None, Selection]:
+    """What each subscription of a valid document selects. The arguments of its root field are no part of that."""
+    found = {}
+    fragments = [each for each in tree.definitions if isinstance(each, core.FragmentDefinitionNode)]
+    for operation in tree.definitions:
+        if (
+            isinstance(operation, core.OperationDefinitionNode)
+            and operation.operation is core.OperationType.SUBSCRIPTION
+        ):
+            parts = [_root_selection(each) for each in operation.selection_set.selections]
+            text = "\n".join([*parts, *map(core.print_ast, fragments)])
+            names = {each.variable.name.value for each in operation.variable_definitions or ()}
+            used = tuple(sorted(names.intersection(_VARIABLE.findall(text))))
+            # A variable that is not given has the default of its definition.
+            given = [
+                core.print_ast(each)
+                for each in operation.variable_definitions or ()
+                if each.variable.name.value in used
+            ]
+            name = operation.name.value if operation.name else None
+            found[name] = Selection("\n".join([text, *given]), used)
+    return found
+
+
+def _root_selection(node: core.SelectionNode) -> str:
+    if not isinstance(node, core.FieldNode):
+        return core.print_ast(node)
+    parts = [(node.alias or node.name).value, node.name.value, *map(core.print_ast, node.directives or ())]
+    return " ".join([*parts, core.print_ast(node.selection_set) if node.selection_set else ""])
 
 
 def _untie(tree: core.DocumentNode) -> None:

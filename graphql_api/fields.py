@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import Any
 
-from models.work import CURRENT
+from models.work import CURRENT, SINGLE_SECONDS
 
 #: Fields whose attribute has another name than the field's own in snake_case.
 _ATTRIBUTES = {("Killmail", "id"): "killmail_id"}
@@ -28,7 +28,7 @@ async def resolve(parent: Any, _arguments: Any, _context: Any, info: Any) -> Any
     """
     work = CURRENT.get()
     if work is not None:
-        work.build(1)
+        work.build(1, SINGLE_SECONDS)
         await work.breathe()
     if isinstance(parent, dict):
         return parent.get(info.field_name)

@@ -8,14 +8,17 @@ import aiohttp_jinja2
 import msgspec
 from aiohttp import web
 
+from graphql_api import share
+from graphql_api.broadcast import is_refusal
 from graphql_api.context import Context
 from graphql_api.encoding import encode
-from graphql_api.errors import ApiError, Forbidden, Invalid
-from graphql_api.tartiflette.engine import Api, only_query
+from graphql_api.errors import ApiError, Forbidden, Invalid, RateLimited
+from graphql_api.tartiflette.engine import Api, Operation, only_query
 from graphql_api.websocket import talk
 from killsync.web import sessions
 from killsync.web.security import SETTINGS, check_rate, content_policy, same_origin
 from models.errors import is_away
+from models.threads import Busy
 
 API = web.AppKey("api", Api)
 
@@ -67,28 +70,46 @@ async def _answer(request: web.Request, *, by_get: bool) -> web.Response:
     try:
         viewer = await sessions.viewer_of(request)
         check_rate(request, "graphql", viewer.account_id if viewer else None)
-        operation = await api.operation(query, name, variables)
-        if by_get:
-            only_query(operation)
-        elif operation.operation_type == "mutation" and not same_origin(request):
-            raise Forbidden("a mutation from another site's page is refused")
-        if operation.operation_type == "subscription":
-            raise Forbidden("a subscription needs a WebSocket with the subprotocol graphql-transport-ws")
+        async with share.turn(request, viewer) as spend:
+            operation = await api.operation(query, name, variables, spend)
+            _check_allowed(request, operation, by_get=by_get)
+            result = await api.execute(operation, variables, Context(request), spend)
+            if not is_refusal(result):
+                return _response(await encode(result), media, 200)
+    except RateLimited as error:
+        return _too_often(await api.failure(error), media, str(error.extensions["retryAfter"]))
+    except web.HTTPTooManyRequests as error:
+        refusal = {"errors": [_error("too many requests", "RATE_LIMITED")]}
+        return _too_often(refusal, media, error.headers["Retry-After"])
     except (ApiError, Invalid) as error:
         status = 405 if by_get and isinstance(error, Forbidden) else _status(error, media)
         return _json(await api.failure(error), media, status, allow_post=status == 405)
-    except web.HTTPTooManyRequests as error:
-        answer = _json({"errors": [_error("too many requests", "RATE_LIMITED")]}, media, 429)
-        answer.headers["Retry-After"] = error.headers["Retry-After"]
-        return answer
     except Exception as error:
-        return _json(await api.failure(error), media, 503 if is_away(error) else 500)
-    result = await api.execute(operation, variables, Context(request))
-    if result.get("data") is None and not any(error.get("path") for error in result.get("errors", ())):
-        # Its variables did not fit: nothing was executed, so the specification wants no `data`.
-        result.pop("data", None)
-        return _json(result, media, 400 if media == GRAPHQL_JSON else 200)
-    return _response(await encode(result), media, 200)
+        is_busy = isinstance(error, Busy) or is_away(error)
+        return _json(await api.failure(error), media, 503 if is_busy else 500)
+    # Its variables did not fit: nothing was executed, so the specification wants no `data`.
+    result.pop("data", None)
+    return _json(result, media, 400 if media == GRAPHQL_JSON else 200)
+
+
+def _check_allowed(request: web.Request, operation: Operation, *, by_get: bool) -> None:
+    """Refuse what may not be asked for in this way.
+
+    Raises:
+        Forbidden: it may not.
+    """
+    if by_get:
+        only_query(operation)
+    elif operation.operation_type == "mutation" and not same_origin(request):
+        raise Forbidden("a mutation from another site's page is refused")
+    if operation.operation_type == "subscription":
+        raise Forbidden("a subscription needs a WebSocket with the subprotocol graphql-transport-ws")
+
+
+def _too_often(body: dict[str, Any], media: str, seconds: str) -> web.Response:
+    answer = _json(body, media, 429)
+    answer.headers["Retry-After"] = seconds
+    return answer
 
 
 def _status(error: Exception, media: str) -> int:

@@ -22,6 +22,9 @@ from models.users import DISABLED
 
 Arguments = dict[str, Any]
 
+#: What ESI takes for an answer of 4xx and of 200, tokens (https://developers.eveonline.com/docs/services/esi/rate-limiting/).
+NO_KILLMAIL_TOKENS, KILLMAIL_TOKENS = 5, 2
+
 
 async def sync_my_killmails(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> RunSummary | None:
     """Start a sync now; one that is under way is joined."""
@@ -35,10 +38,16 @@ async def sync_my_killmails(_parent: Any, arguments: Arguments, context: Context
 
 async def submit_killmail(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> Killmail | None:
     """Fetch one killmail by its address at ESI."""
-    await context.changer()
+    person = await context.changer()
     try:
         killmail_id, killmail_hash = esi_url.parse(arguments["url"], context.settings.esi_url)
+        known = await in_db(queries.killmail, killmail_id)
+        if known is not None:
+            return known
+        # What is no killmail costs most, and is paid by what everybody's syncs live on: each has a small share of that.
+        context.spend_tokens(person, NO_KILLMAIL_TOKENS)
         await in_service(submit, killmail_id, killmail_hash)
+        context.give_tokens_back(person, NO_KILLMAIL_TOKENS - KILLMAIL_TOKENS)
     except (esi_url.BadUrl, KillmailRefused) as error:
         raise BadInput(str(error), argument="url") from None
     except EsiError as error:

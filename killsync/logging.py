@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from typing import Any
 
 import structlog
@@ -114,3 +115,25 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger named *name* under `killsync`."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(f"killsync.{name}")
     return logger
+
+
+#: A `Quiet` log says the same thing at most once in this time, seconds.
+QUIET_SECONDS = 10.0
+
+
+class Quiet:
+    """A log that says each thing at most once in `QUIET_SECONDS`, and how often it would have."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def __call__(self, event: str, **details: Any) -> None:
+        key = f"{event} {details.get('reason')}"
+        at, times = self._said.get(key, (float("-inf"), 0))
+        now = time.monotonic()
+        if now - at < QUIET_SECONDS:
+            self._said[key] = (at, times + 1)
+            return
+        self._said[key] = (now, 0)
+        self._log.warning(event, **details, times=times + 1)

@@ -126,6 +126,10 @@ class Settings(BaseSettings):
         False, description="1: webhooks may lead to private addresses and over plain http. For tests only."
     )
     metrics_host: str = Field("127.0.0.1", description="Address on which workers and scheduler serve their metrics.")
+    metrics_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks, comma separated, that may read the web server's `/metrics` beside this host.",
+    )
     worker_metrics_port: int = Field(
         0, ge=0, le=65535, description="Port on which the workers of this host serve `/metrics`; 0: they do not."
     )
@@ -190,7 +194,7 @@ class Settings(BaseSettings):
             raise ValueError("use printable ASCII characters only")
         return value
 
-    @field_validator("secret_keys", "trusted_proxies", mode="before")
+    @field_validator("secret_keys", "trusted_proxies", "metrics_allowed", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -203,7 +207,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"key {position} is not a Fernet key; `killsync generate-key` prints one")
         return value
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "metrics_allowed")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         from ipaddress import ip_network

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -32,6 +32,8 @@ ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
 #: A transaction of ours does nothing between two statements but compute; PostgreSQL ends one that is idle for longer than
 #: this, so that a process that was stopped or a host that died holds no row for ever, seconds.
 IDLE_IN_TRANSACTION_SECONDS = 30
+#: The mode of an SQLite file: tokens in it are encrypted, but sessions, webhooks and who is whose character are not.
+PRIVATE = 0o600
 
 
 class _SqliteDatabase(peewee.SqliteDatabase):
@@ -42,6 +44,10 @@ class _SqliteDatabase(peewee.SqliteDatabase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.write_lock = threading.RLock()
+
+    def _connect(self) -> Any:
+        keep_private(self.database)
+        return super()._connect()  # type: ignore[misc]
 
     def rollback(self) -> None:
         # SQLite without room has ended the transaction itself; to end it again would hide the error that says so.
@@ -132,6 +138,22 @@ def probe(listener: Any) -> None:
 def is_postgres() -> bool:
     """Whether the models are pointed at PostgreSQL."""
     return isinstance(database.obj, peewee.PostgresqlDatabase)
+
+
+def keep_private(path: str) -> None:
+    """Make an SQLite file, and what SQLite keeps beside it, readable by its owner alone; made empty if it is not there.
+
+    SQLite gives the files beside it the mode of the file itself. One that belongs to somebody else is left as it is.
+    """
+    if path == ":memory:" or path.startswith("file:"):
+        return
+    file = Path(path)
+    with suppress(OSError):  # a folder that cannot be written: SQLite says so itself
+        file.touch(mode=PRIVATE, exist_ok=True)
+    for each in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal"))):
+        with suppress(FileNotFoundError, PermissionError):
+            if each.stat().st_mode & 0o077:
+                each.chmod(PRIVATE)
 
 
 @contextmanager

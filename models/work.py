@@ -12,6 +12,10 @@ from contextvars import ContextVar
 
 #: How long an operation may hold the event loop before others have their turn, seconds.
 SLICE_SECONDS = 0.01
+#: What building a value takes of a core, seconds: by a plan, and where each needs a coroutine of its own.
+PLANNED_SECONDS, SINGLE_SECONDS = 1.5e-6, 4e-5
+#: And what reading a row and making an object of it takes.
+ROW_SECONDS = 2e-5
 
 
 class OutOfTime(Exception):
@@ -57,6 +61,8 @@ class Work:
         self._most_values = most_values
         self.rows = 0
         self.values = 0
+        #: What it has taken of a core by now, seconds, by what it read and built.
+        self.computed = 0.0
 
     def read(self, rows: int) -> None:
         """Count rows that were read from the database.
@@ -65,15 +71,17 @@ class Work:
             OutOfTime, OverBudget: it is to stop here.
         """
         self.rows += rows
+        self.computed += rows * ROW_SECONDS
         self.check()
 
-    def build(self, values: int) -> None:
+    def build(self, values: int, seconds: float = PLANNED_SECONDS) -> None:
         """Count values of the answer, before they are built.
 
         Raises:
             OutOfTime, OverBudget: it is to stop here.
         """
         self.values += values
+        self.computed += values * seconds
         self.check()
 
     def check(self) -> None:

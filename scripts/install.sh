@@ -35,7 +35,8 @@ tools)
     exit 2
   fi
   echo "Installing build tools into .venv"
-  "$python" -m venv --upgrade-deps .venv >/dev/null 2>&1 || "$python" -m venv .venv
+  # With the pip that came with this Python: a newer one comes from the lock, by its hash, like everything else.
+  "$python" -m venv .venv
   quietly "${pip[@]}" -r requirements/build.lock
   touch .venv/tools
   ;;

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from typing import Any
 
+import msgspec
 from tartiflette import Engine, create_engine
+from tartiflette.execution.execute import create_source_event_stream, execute
 from tartiflette.language.ast import DocumentNode, OperationDefinitionNode
 from tartiflette.types.exceptions.tartiflette import TartifletteError
 
 from graphql_api import cost, fields
-from graphql_api.documents import Documents
+from graphql_api.broadcast import Broadcast, Text
+from graphql_api.documents import Documents, Ready, Selection
 from graphql_api.errors import (
     MOST_SECONDS,
     BadDocument,
@@ -35,16 +42,29 @@ MOST_VALUES = 400_000
 #: A text longer than this is parsed only when no other long one is, characters: a shorter one takes a few milliseconds.
 LONG_TEXT = 1_500
 
+#: A document that is remembered has many users: what each of them pays for holding it.
+SHARED_BY = 10
+
 Result = dict[str, Any]
+#: Told what something took of a core, seconds.
+Spend = Callable[[float], None]
+
+
+def _free(_seconds: float) -> None:
+    """For who pays nothing."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of a document that is within all bounds."""
+    """One operation of a document that is within all bounds. *size*: what it holds in memory, bytes; *cost*: in points."""
 
     document: DocumentNode
     node: OperationDefinitionNode
     name: str | None
+    size: int
+    cost: int
+    #: What a subscription selects, with the values of its variables; None for anything else.
+    selection: str | None
 
     @property
     def operation_type(self) -> str:
@@ -61,6 +81,7 @@ class Api:
         self._introspection = introspection
         #: Of several operations that need the event loop for long, one has it at a time.
         self._lane = Lane()
+        self.broadcast = Broadcast()
 
     @classmethod
     async def make(cls, *, introspection: bool = True) -> Api:
@@ -87,23 +108,38 @@ class Api:
         text = await asyncio.to_thread(path.read_text)
         return cls(engine, Documents(text, knows, suggest=introspection), introspection=introspection)
 
-    async def operation(self, query: str, name: str | None, variables: dict[str, Any] | None) -> Operation:
-        """The operation that *query* and *name* choose, within all bounds.
+    async def operation(
+        self, query: str, name: str | None, variables: dict[str, Any] | None, spend: Spend = _free
+    ) -> Operation:
+        """The operation that *query* and *name* choose, within all bounds. *spend* is told what that took of a core, seconds.
 
         Raises:
             ApiError: the document is too large, too deep, too costly, no GraphQL, or has no such operation.
             Invalid: the document does not fit the schema.
         """
-        document = self._documents.recall(query)
-        if document is None:
+        ready = self._documents.recall(query)
+        size = ready.size // SHARED_BY if ready is not None else 0
+        if ready is None:
             if len(query) > LONG_TEXT:
                 await self._lane.turn()
-            document = self._documents.read(query)
-        node = _choose(document, name)
-        cost.check(document, node, variables, introspection=self._introspection)
-        return Operation(document, node, name)
+            ready = self._read(query, spend)
+            size = ready.size
+        node = _choose(ready.document, name)
+        found = cost.check(ready.document, node, variables, introspection=self._introspection)
+        selection = ready.selections.get(node.name.value if node.name else None)
+        text = None if selection is None else _identity(selection, variables or {})
+        return Operation(ready.document, node, name, size, found, text)
 
-    async def execute(self, operation: Operation, variables: dict[str, Any] | None, context: Any) -> Result:
+    def _read(self, query: str, spend: Spend) -> Ready:
+        began = time.thread_time()
+        try:
+            return self._documents.read(query)
+        finally:
+            spend(time.thread_time() - began)
+
+    async def execute(
+        self, operation: Operation, variables: dict[str, Any] | None, context: Any, spend: Spend = _free
+    ) -> Result:
         """Run a query or mutation, until it is done or has used up its time, rows or values."""
         work = self._work()
         token = CURRENT.set(work)
@@ -111,11 +147,16 @@ class Api:
             running = self._engine._query_executor(  # type: ignore[misc]
                 *self._arguments(operation, variables, context), context_coercer=context
             )
-            result: Result = await asyncio.wait_for(running, MOST_SECONDS)
-        except TimeoutError:
-            return await self.failure(TimedOut(MOST_SECONDS, work))
+            return await self._within(work, running)
         finally:
             CURRENT.reset(token)
+            spend(work.computed)
+
+    async def _within(self, work: Work, running: Awaitable[Result]) -> Result:
+        try:
+            result = await asyncio.wait_for(running, MOST_SECONDS)
+        except TimeoutError:
+            return await self.failure(TimedOut(MOST_SECONDS, work))
         stopped = work.reason_to_stop()
         if stopped is None:
             return result
@@ -126,22 +167,30 @@ class Api:
 
     async def subscribe(
         self, operation: Operation, variables: dict[str, Any] | None, context: Any
-    ) -> AsyncIterator[Result]:
-        """Run a subscription: one result an event, each with rows and values of its own."""
-        results = self._engine._subscription_executor(  # type: ignore[misc]
-            *self._arguments(operation, variables, context), context_coercer=context
-        )
-        work = self._work(seconds=float("inf"))
-        CURRENT.set(work)
-        try:
-            async for result in results:
-                yield result
-                work.renew()
-        finally:
-            await results.aclose()
+    ) -> AsyncIterator[Text]:
+        """Run a subscription: one text an event, which is made once for all who select the same of it."""
+        assert operation.selection is not None
+        schema, document, _, name, context, variables, root = self._arguments(operation, variables, context)
+        builder = self._engine._build_response
+        source: Any = await create_source_event_stream(schema, document, builder, root, context, variables, name)  # type: ignore[arg-type]
+        if isinstance(source, dict):
+            yield Text(msgspec.json.encode(source), source.get("errors", []))
+            return
 
-    def _work(self, seconds: float | None = None) -> Work:
-        return Work(self._lane, MOST_SECONDS if seconds is None else seconds, MOST_ROWS, MOST_VALUES)
+        async def result_of(payload: Any) -> Result:
+            work = self._work()
+            CURRENT.set(work)  # of the task that executes this for everybody
+            running = execute(schema, document, builder, payload, context, variables, name)  # type: ignore[arg-type]
+            return await self._within(work, running)
+
+        async with aclosing(source):
+            async for payload in source:
+                # An event has one field: that of the subscription, with the value that all subscribers of it get.
+                (event,) = payload.values()
+                yield await self.broadcast.text(operation.selection, event, partial(result_of, payload))
+
+    def _work(self) -> Work:
+        return Work(self._lane, MOST_SECONDS, MOST_ROWS, MOST_VALUES)
 
     def _arguments(self, operation: Operation, variables: dict[str, Any] | None, context: Any) -> tuple[Any, ...]:
         no_errors, no_root = None, None
@@ -158,6 +207,12 @@ class Api:
         ]
         response: Result = await self._engine._build_response(errors=built)  # type: ignore[misc]
         return {"errors": response["errors"][:20]}
+
+
+def _identity(selection: Selection, variables: dict[str, Any]) -> str:
+    """A text that is the same for whoever selects the same of an event."""
+    given = {name: variables[name] for name in selection.variables if name in variables}
+    return sha256(selection.text.encode() + b"\0" + msgspec.json.encode(given, order="sorted")).hexdigest()
 
 
 #: Names for Tartiflette's registry, which holds one schema a name.

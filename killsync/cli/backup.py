@@ -25,6 +25,7 @@ from killsync.logging import setup_logging
 from killsync.settings import Settings
 from killsync.startup import database_away
 from models import connect, connection, database
+from models.db import keep_private
 
 
 class Refused(Exception):
@@ -98,6 +99,7 @@ def _restore(settings: Settings, file: Path) -> str:
         _check_sqlite(file)
         target = _sqlite(settings)
         target.parent.mkdir(parents=True, exist_ok=True)
+        keep_private(str(target))
         _copy(file, target)
     return "Restored. Run `killsync migrate`, then start the processes; what ESI lists since then is fetched by itself."
 

@@ -18,6 +18,7 @@ from aiohttp import web
 from killsync import http_session
 from killsync.broker.memory import MemoryBroker
 from killsync.settings import Settings
+from killsync.web.connections import listen
 
 #: Worker threads of this process: enough to keep ESI's latency from mattering, few enough for SQLite.
 THREADS = 8
@@ -51,10 +52,7 @@ def web_server(settings: Settings) -> Iterator[None]:
     thread.start()
 
     async def begin() -> web.AppRunner:
-        runner = web.AppRunner(await create_app(settings), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, settings.web_host, settings.web_port).start()
-        return runner
+        return await listen(await create_app(settings), settings.web_host, settings.web_port)
 
     runner = asyncio.run_coroutine_threadsafe(begin(), loop).result(timeout=30)
     try:

@@ -14,7 +14,7 @@ from killsync.sso import login
 from killsync.sso.errors import BadToken, LoginRefused, SsoAway
 from killsync.sso.metadata import SsoAnswer
 from killsync.sso.vault import Vault
-from killsync.web import sessions
+from killsync.web import forms, sessions
 from killsync.web.pages.messages import message_page
 from killsync.web.security import SETTINGS, check_rate, same_origin
 from models.threads import in_db, in_service
@@ -101,7 +101,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
     )  # fmt: skip
     response = web.HTTPFound(attempt.return_to)
     await sessions.begin(request, response, account_id)
-    response.del_cookie(BROWSER_COOKIE, path="/")
+    sessions.drop_cookie(request, response, BROWSER_COOKIE)
     log.info("logged in", user_id=user_id, character_id=claims.character_id)
     if ON_LOGIN in request.app:
         await request.app[ON_LOGIN](user_id)
@@ -112,6 +112,7 @@ async def log_out(request: web.Request) -> web.StreamResponse:
     """POST /auth/logout: end this browser's session."""
     if not same_origin(request):
         raise web.HTTPForbidden(text="This request came from another site.\n")
+    check_rate(request, "logout")
     response = web.HTTPSeeOther("/")
     await sessions.end(request, response)
     return response
@@ -124,14 +125,15 @@ async def delete_account(request: web.Request) -> web.StreamResponse:
     viewer = await sessions.viewer_of(request)
     if not same_origin(request) or viewer is None:
         raise web.HTTPForbidden(text="Log in on this site first.\n")
-    if (await request.post()).get("confirm") != "delete":
+    check_rate(request, "mutation", viewer.account_id)
+    if (await forms.read(request)).get("confirm") != "delete":
         raise web.HTTPBadRequest(text="Send confirm=delete to delete the account.\n")
     for user_id in viewer.user_ids:
         await in_service(revoke, user_id)
     await in_db(accounts.delete_account, viewer.account_id)
     log.info("account deleted", account_id=viewer.account_id)
     response = web.HTTPSeeOther("/")
-    response.del_cookie(sessions.COOKIE, path="/")
+    await sessions.end(request, response)
     return response
 
 
@@ -143,6 +145,7 @@ def local_path(target: str) -> str:
 
 def setup(app: web.Application, on_login: OnLogin | None = None) -> None:
     """Add the routes."""
+    sessions.setup(app)
     if on_login is not None:
         app[ON_LOGIN] = on_login
     app.router.add_get("/auth/login", begin)

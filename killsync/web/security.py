@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -15,6 +12,7 @@ from aiohttp import web
 
 from killsync.logging import get_logger
 from killsync.settings import Settings
+from killsync.web.rates import Limiter
 from models.errors import is_away
 from models.threads import Busy
 from models.work import CALLER
@@ -23,9 +21,15 @@ log = get_logger("web")
 
 SETTINGS = web.AppKey("settings", Settings)
 
+#: Who watches over this process asks these as often as it likes: their answers are kept.
+UNLIMITED = ("/healthz", "/readyz")
+#: How many times one visitor's rate a /48 of IPv6 has.
+SITE_SCALE = 16
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HEADERS = {
+    "Server": "Killsync",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "X-Frame-Options": "DENY",
@@ -56,6 +60,8 @@ async def harden(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Add the security headers to every answer; threads are shared among callers by their addresses."""
     CALLER.set(network_of(client_ip(request)))
     try:
+        if request.path not in UNLIMITED:
+            check_rate(request, "request")
         response = await handler(request)
     except web.HTTPException as error:
         _add_headers(request, error)
@@ -101,15 +107,21 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 def _is_trusted(request: web.Request, address: IPv4Address | IPv6Address | None) -> bool:
     """Whether *address* is one of TRUSTED_PROXIES."""
-    trusted = request.app[SETTINGS].trusted_proxies
-    return address is not None and any(address in ip_network(entry, strict=False) for entry in trusted)
+    return address is not None and is_within(str(address), request.app[SETTINGS].trusted_proxies)
+
+
+def is_within(address: str, networks: Iterable[str]) -> bool:
+    """Whether *address* is in one of *networks*, which are written as settings have them."""
+    found = _address(address)
+    return found is not None and any(found in ip_network(entry, strict=False) for entry in networks)
 
 
 def client_ip(request: web.Request) -> str:
     """The caller's address; `X-Forwarded-For` counts only from TRUSTED_PROXIES, and of it the last untrusted entry."""
     peer = _address(request.remote or "")
     if _is_trusted(request, peer):
-        for entry in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+        # Each proxy adds its word behind the others', to the last line or as a line of its own.
+        for entry in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).split(",")):
             address = _address(entry)
             if address is None:
                 break
@@ -126,84 +138,87 @@ def network_of(address: str) -> str:
     return str(found) if found is not None else address
 
 
+def networks_of(address: str) -> Iterator[tuple[str, int]]:
+    """Each network that a request counts for, and how many times one visitor's rate it has.
+
+    Many providers give a customer a /56 or /48 of IPv6 without being asked, which is 65,536 of what one visitor has.
+    """
+    yield network_of(address), 1
+    found = _address(address)
+    if isinstance(found, IPv6Address):
+        yield str(IPv6Network((int(found) >> 80 << 80, 48))), SITE_SCALE
+
+
+def is_this_host(request: web.Request) -> bool:
+    """Whether a program on this host sent the request, and no proxy handed it on."""
+    peer, here = (
+        (request.transport.get_extra_info(name) for name in ("peername", "sockname")) if request.transport else ((), ())
+    )
+    if not peer or not here:
+        return False
+    address = _address(peer[0])
+    is_handed_on = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"))
+    return address is not None and (address.is_loopback or peer[0] == here[0]) and not is_handed_on
+
+
 def is_https(request: web.Request) -> bool:
-    """Whether the browser speaks https to us, by a trusted proxy's word or our own public address."""
-    if _is_trusted(request, _address(request.remote or "")) and request.headers.get("X-Forwarded-Proto"):
-        return request.headers["X-Forwarded-Proto"].split(",")[0].strip() == "https"
-    return request.secure or urlsplit(request.app[SETTINGS].sso_callback_url).scheme == "https"
+    """Whether the browser speaks https to us, by our own public address or a trusted proxy's word.
+
+    A site whose public address is https stays so, whatever a header says.
+    """
+    if request.secure or urlsplit(request.app[SETTINGS].sso_callback_url).scheme == "https":
+        return True
+    if not _is_trusted(request, _address(request.remote or "")):
+        return False
+    return request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower() == "https"
 
 
 def same_origin(request: web.Request) -> bool:
     """Whether nothing says that another site's page sent this. Programs that are no browsers send neither header."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return False
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return True
-    public = urlsplit(request.app[SETTINGS].sso_callback_url).netloc
-    return urlsplit(origin).netloc in {request.host, public}
+    origins = request.headers.getall("Origin", ())
+    here = f"{'https' if is_https(request) else 'http'}://{request.host}"
+    public = _origin(request.app[SETTINGS].sso_callback_url)
+    return all(_origin(origin) is not None and _origin(origin) in (_origin(here), public) for origin in origins)
 
 
-@dataclass(frozen=True)
-class Rate:
-    """At most *burst* at once, and *per_minute* after that."""
-
-    burst: int
-    per_minute: float
-
-
-RATES = {
-    "login": Rate(120, 60),
-    "callback": Rate(240, 120),
-    "mutation": Rate(30, 30),
-    "graphql": Rate(300, 1200),
-    "socket": Rate(60, 60),
-    "search": Rate(60, 240),
-    "rows": Rate(200, 600),
-    "page": Rate(120, 600),
-    "webhooks": Rate(60, 30),
-    "webhook_test": Rate(10, 6),
-    "metrics": Rate(30, 60),
-}
-
-
-class Limiter:
-    """Counts what each address or account asks for; remembers the busiest few thousand, in this process."""
-
-    def __init__(self, size: int = 20_000) -> None:
-        self._size = size
-        self._state: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
-
-    def wait(self, kind: str, who: str, now: float | None = None) -> float:
-        """0.0 when *who* may do *kind* now, and it is counted; else the seconds to wait."""
-        rate = RATES[kind]
-        now = time.monotonic() if now is None else now
-        left, at = self._state.pop((kind, who), (float(rate.burst), now))
-        left = min(float(rate.burst), left + (now - at) * rate.per_minute / 60)
-        is_allowed = left >= 1
-        self._state[kind, who] = (left - 1 if is_allowed else left, now)
-        while len(self._state) > self._size:
-            self._state.popitem(last=False)
-        return 0.0 if is_allowed else (1 - left) * 60 / rate.per_minute
+def _origin(text: str) -> tuple[str, str, int] | None:
+    """(scheme, host, port) of an origin or address; None for what is none, such as `null`."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80)
 
 
 LIMITER = web.AppKey("limiter", Limiter)
 
 
 def check_rate(request: web.Request, kind: str, account_id: int | None = None) -> None:
-    """Count this request against its address (IPv6: its /64), and its account if it has one.
+    """Count this request against its address (IPv6: its /64, and its /48), and its account if it has one.
 
     Raises:
         web.HTTPTooManyRequests: with Retry-After.
     """
     limiter = request.app[LIMITER]
-    wait = limiter.wait(kind, network_of(client_ip(request)))
+    wait = 0.0
+    for network, scale in networks_of(client_ip(request)):
+        wait = wait or limiter.wait(kind, network, scale=scale)
     if not wait and account_id is not None:
         wait = limiter.wait(kind, f"account {account_id}")
     if wait:
-        raise web.HTTPTooManyRequests(
-            headers={"Retry-After": str(int(wait) + 1)}, text="Too many requests; slow down.\n"
-        )
+        raise too_often(wait)
+
+
+def too_often(seconds: float) -> web.HTTPTooManyRequests:
+    """The refusal of who asks too often; *seconds* from now it may ask again."""
+    return web.HTTPTooManyRequests(
+        headers={"Retry-After": str(int(seconds) + 1)}, text="Too many requests; slow down.\n"
+    )
 
 
 def setup(app: web.Application, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -37,14 +38,36 @@ class Viewer:
         return tuple(user.character_id for user in self.users)
 
 
+#: Whoever keeps something open for a session is told here when one ends in this process; it gets the digest.
+ENDED: web.AppKey[list[Callable[[str], None]]] = web.AppKey("ended_sessions")
 #: Who sends a request, and when that was read.
 _VIEWER: web.RequestKey[Viewer | None] = web.RequestKey("viewer")
 _READ_AT: web.RequestKey[float] = web.RequestKey("viewer_read_at")
 
 
+def cookie_name(request: web.Request, name: str) -> str:
+    """The name of one of our cookies as this request's browser has it.
+
+    Over https it begins with `__Host-`: a browser takes such a cookie from this very host alone, over https alone, so that
+    neither a neighbouring host nor somebody on the way can plant one.
+    """
+    return f"__Host-{name}" if is_https(request) else name
+
+
+def has_cookie(request: web.Request, name: str) -> bool:
+    """Whether the browser sent one of our cookies, whatever is in it."""
+    return cookie_name(request, name) in request.cookies
+
+
+def session_of(request: web.Request) -> str | None:
+    """The digest of the session that a request names; it may have ended."""
+    session = read_cookie(request, COOKIE)
+    return digest(session) if session else None
+
+
 def read_cookie(request: web.Request, name: str) -> str | None:
     """The secret in one of our cookies; None when it is absent, oversized or not ours."""
-    value = request.cookies.get(name, "")
+    value = request.cookies.get(cookie_name(request, name), "")
     if not value or len(value) > MOST_BYTES:
         return None
     try:
@@ -56,7 +79,7 @@ def read_cookie(request: web.Request, name: str) -> str | None:
 def write_cookie(request: web.Request, response: web.StreamResponse, name: str, secret: str, seconds: int) -> None:
     """Set one of our cookies: encrypted and signed, out of reach of scripts and of other sites' requests."""
     response.set_cookie(
-        name,
+        cookie_name(request, name),
         Vault(request.app[SETTINGS].secret_keys).encrypt(secret),
         max_age=seconds,
         httponly=True,
@@ -66,12 +89,17 @@ def write_cookie(request: web.Request, response: web.StreamResponse, name: str, 
     )
 
 
+def drop_cookie(request: web.Request, response: web.StreamResponse, name: str) -> None:
+    """Have the browser forget one of our cookies."""
+    response.del_cookie(cookie_name(request, name), path="/", secure=is_https(request), httponly=True, samesite="Lax")
+
+
 async def viewer_of(request: web.Request) -> Viewer | None:
     """Who sends this request or opens this WebSocket; None for a visitor."""
     if _VIEWER not in request:
-        session = read_cookie(request, COOKIE)
+        session = session_of(request)
         request[_READ_AT] = time.monotonic()
-        request[_VIEWER] = await in_db(_load, request.app[SETTINGS], digest(session)) if session else None
+        request[_VIEWER] = await in_db(_load, request.app[SETTINGS], session) if session else None
     viewer: Viewer | None = request[_VIEWER]
     return viewer
 
@@ -107,17 +135,26 @@ def _load(settings: Settings, id_hash: str) -> Viewer | None:
 
 async def begin(request: web.Request, response: web.StreamResponse, account_id: int) -> None:
     """Start a session under a new id; the browser's old one ends, so that nobody can plant one beforehand."""
-    old = read_cookie(request, COOKIE)
-    if old:
-        await in_db(accounts.close_session, digest(old))
+    await _close(request)
     session = new_secret()
     await in_db(accounts.open_session, digest(session), account_id)
     write_cookie(request, response, COOKIE, session, int(accounts.SESSION_LIFE.total_seconds()))
 
 
 async def end(request: web.Request, response: web.StreamResponse) -> None:
-    """End the session, on the server too."""
-    session = read_cookie(request, COOKIE)
-    if session:
-        await in_db(accounts.close_session, digest(session))
-    response.del_cookie(COOKIE, path="/")
+    """End the session, on the server too, and whatever is open under it."""
+    await _close(request)
+    drop_cookie(request, response, COOKIE)
+
+
+async def _close(request: web.Request) -> None:
+    id_hash = session_of(request)
+    if id_hash is not None:
+        await in_db(accounts.close_session, id_hash)
+        for tell in request.app[ENDED]:
+            tell(id_hash)
+
+
+def setup(app: web.Application) -> None:
+    """Let others be told of sessions that end."""
+    app[ENDED] = []

@@ -18,7 +18,7 @@ from yarl import URL
 from killsync.logging import get_logger
 from killsync.sso.errors import VaultError
 from killsync.sso.vault import Vault
-from killsync.web import sessions
+from killsync.web import forms, sessions
 from killsync.web.pages.messages import message_page
 from killsync.web.security import SETTINGS, check_rate, same_origin
 from killsync.web.sessions import Viewer
@@ -49,8 +49,7 @@ async def _owner(request: web.Request) -> Viewer:
         if request.method == "POST":
             raise web.HTTPForbidden(text="Log in on this site first.\n")
         raise _NotLoggedIn
-    if request.method == "POST":
-        check_rate(request, "webhooks", viewer.account_id)
+    check_rate(request, "webhooks" if request.method == "POST" else "page", viewer.account_id)
     return viewer
 
 
@@ -90,7 +89,7 @@ async def edit(request: web.Request) -> web.StreamResponse:
 async def add(request: web.Request) -> web.StreamResponse:
     """POST /webhooks."""
     viewer = await _owner(request)
-    form = await _posted(request)
+    form = Form(await forms.read(request))
     settings = request.app[SETTINGS]
     vault = Vault(settings.secret_keys)
     try:
@@ -121,7 +120,7 @@ async def change(request: web.Request) -> web.StreamResponse:
     """POST /webhooks/{id}."""
     viewer = await _owner(request)
     row = await _mine(request, viewer)
-    form = await _posted(request)
+    form = Form(await forms.read(request))
     settings = request.app[SETTINGS]
     try:
         name, chosen = await in_db(read_form, form)
@@ -209,14 +208,6 @@ def _drop_bad_address(form: Form, allow_private: bool) -> None:
 def hint_of(url: str) -> str:
     """What of an address may be seen: its host and last letters."""
     return f"{urlsplit(url).hostname}/…{urlsplit(url).path[-4:]}"
-
-
-async def _posted(request: web.Request) -> Form:
-    try:
-        posted = await request.post()
-    except (LookupError, ValueError):
-        raise web.HTTPBadRequest(text="This form cannot be read.\n") from None
-    return Form({name: value.strip()[:2_100] for name, value in posted.items() if isinstance(value, str)})
 
 
 async def _mine(request: web.Request, viewer: Viewer) -> queries.Row:

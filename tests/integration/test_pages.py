@@ -230,7 +230,7 @@ def test_postgresql_finds_beginnings_and_parts_by_index(named: None) -> None:
 async def test_the_search_answers_pages_and_scripts_and_is_rate_limited(
     settings: Any, named: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from killsync.web import security
+    from killsync.web import rates
 
     async with served(settings) as url:
         async with aiohttp.ClientSession() as http, http.get(f"{url}/search?q=korr+i") as answer:
@@ -242,7 +242,7 @@ async def test_the_search_answers_pages_and_scripts_and_is_rate_limited(
             }
         status, text = await fetched(f"{url}/search?q=korr+i&for=feed&system=30000142&mine=1")
         assert status == 200 and "/?system=30000142&amp;corporation=70&amp;mine=1" in text
-        monkeypatch.setitem(security.RATES, "search", security.Rate(2, 1))
+        monkeypatch.setitem(rates.RATES, "search", rates.Rate(2, 1))
         statuses = [(await fetched(f"{url}/search?q=a"))[0] for _ in range(4)]
         assert statuses[-1] == 429
         assert "Too many requests" in (await fetched(f"{url}/search?q=a"))[1]

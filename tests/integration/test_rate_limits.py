@@ -12,7 +12,8 @@ import pytest
 
 from killsync.observability import overview
 from killsync.web import metrics
-from killsync.web.security import RATES, network_of
+from killsync.web.rates import RATES
+from killsync.web.security import network_of
 from tests.support.web_server import served
 
 

@@ -284,7 +284,7 @@ async def test_behind_https_the_cookie_is_secure(against: Any, simulated: Any) -
     async with served(settings) as url, aiohttp.ClientSession() as http:
         forwarded = {"X-Forwarded-Proto": "https"}
         async with http.get(f"{url}/auth/login", headers=forwarded, allow_redirects=False) as answer:
-            assert answer.cookies["killsync_login"]["secure"]
+            assert answer.cookies["__Host-killsync_login"]["secure"]
             assert "max-age" in answer.headers["Strict-Transport-Security"]
 
 
@@ -332,10 +332,10 @@ async def test_every_answer_has_the_security_headers(place: Place, path: str) ->
 
 @ON_SQLITE
 async def test_too_many_logins_and_mutations_are_told_when_to_come_back(place: Place, monkeypatch: Any) -> None:
-    from killsync.web import security
+    from killsync.web import rates
 
-    monkeypatch.setitem(security.RATES, "login", security.Rate(5, 5))
-    monkeypatch.setitem(security.RATES, "mutation", security.Rate(3, 3))
+    monkeypatch.setitem(rates.RATES, "login", rates.Rate(5, 5))
+    monkeypatch.setitem(rates.RATES, "mutation", rates.Rate(3, 3))
     async with place.player() as player:
         await player.log_in(place.pilots[0])
         statuses = []
@@ -354,9 +354,9 @@ async def test_too_many_logins_and_mutations_are_told_when_to_come_back(place: P
 async def test_forwarded_addresses_count_only_from_trusted_proxies(
     against: Any, simulated: Any, monkeypatch: Any
 ) -> None:
-    from killsync.web import security
+    from killsync.web import rates
 
-    monkeypatch.setitem(security.RATES, "login", security.Rate(2, 1))
+    monkeypatch.setitem(rates.RATES, "login", rates.Rate(2, 1))
     handle = simulated(kills=(3,))
     for proxies, expected in (("", [302, 302, 429, 429]), ("127.0.0.1", [302, 302, 302, 302])):
         async with served(against(handle, TRUSTED_PROXIES=proxies)) as url, aiohttp.ClientSession() as http:

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from graphql_api import websocket
+from killsync.web import connections, rates, shares
 from tests.support.web_server import new_universe, save_one, served
 
 SUBSCRIBE = {"id": "1", "type": "subscribe", "payload": {"query": "subscription { newKillmail { id } }"}}
@@ -21,8 +22,8 @@ SUBSCRIBE = {"id": "1", "type": "subscribe", "payload": {"query": "subscription 
 class Place:
     """A served endpoint, and a universe whose killmails are stored when a test wants it."""
 
-    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
-        self.url, self.http = url, http
+    def __init__(self, url: str, http: aiohttp.ClientSession, app: Any) -> None:
+        self.url, self.http, self.app = url, http, app
         self.universe = new_universe(kills=(40,))
         self.ids = sorted(self.universe.kills)
 
@@ -41,8 +42,8 @@ class Place:
 
 @pytest_asyncio.fixture
 async def place(settings: Any) -> AsyncIterator[Place]:
-    async with served(settings) as url, aiohttp.ClientSession() as http:
-        yield Place(url, http)
+    async with served(settings, made := []) as url, aiohttp.ClientSession() as http:
+        yield Place(url, http, made[0])
 
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -222,10 +223,10 @@ async def test_a_slow_subscriber_misses_the_oldest_and_is_told_how_many(
 async def test_a_thousand_subscribers_hear_of_a_killmail_within_a_second(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from killsync.web import security
-
-    monkeypatch.setitem(security.RATES, "socket", security.Rate(5000, 5000))
-    monkeypatch.setitem(security.RATES, "graphql", security.Rate(5000, 5000))
+    monkeypatch.setitem(rates.RATES, "socket", rates.Rate(5000, 5000))
+    monkeypatch.setitem(rates.RATES, "graphql", rates.Rate(5000, 5000))
+    monkeypatch.setitem(shares.LIMITS, "open sockets", shares.Most(1, 1_000, 1_000, 1_000))
+    monkeypatch.setattr(connections, "MOST_OF_ONE", 1_000)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as http:
         place.http = http
@@ -244,3 +245,142 @@ async def test_a_thousand_subscribers_hear_of_a_killmail_within_a_second(
         print(f"1,000 subscribers after {seconds:.2f} s")
         # A second is the aim; the clients share this process and its one core, so twice that is allowed here.
         assert seconds < 2.0
+
+
+HEAVY = "{ id killmailTime victim { character { id name } shipType { id name } } attackers { character { id name } damageDone } items { flag } }"
+
+
+@ON_SQLITE
+async def test_equal_selections_are_executed_once_whatever_is_filtered(place: Place) -> None:
+    from graphql_api.http import API
+
+    api = place.app[API]
+    kill = place.universe.kills[place.ids[0]]
+    who = kill.victim_id or kill.attackers[0]
+    socket, other = await place.open(), await place.open()
+    asked = [
+        (f"subscription {{ newKillmail {HEAVY} }}", None),
+        (f'subscription {{ newKillmail(filter: {{characterId: "{who}"}}) {HEAVY} }}', None),
+        (f"subscription A($f: KillmailFilter) {{ newKillmail(filter: $f) {HEAVY} }}", {"f": {"characterId": str(who)}}),
+        (f"subscription B($f: KillmailFilter) {{\n newKillmail(filter: $f) {HEAVY} }}", {"f": None}),
+        ("subscription { newKillmail { id } }", None),
+        ("subscription ($no: Boolean = true) { newKillmail { id solo @skip(if: $no) } }", None),
+        ("subscription ($no: Boolean = true) { newKillmail { id solo @skip(if: $no) } }", {"no": False}),
+    ]
+    for number, (query, variables) in enumerate(asked):
+        for each in (socket, other):
+            await each.send_json(
+                {"id": str(number), "type": "subscribe", "payload": {"query": query, "variables": variables}}
+            )
+    await asyncio.sleep(0.4)
+    before = api.broadcast.executed
+    await place.save(place.ids[0])
+    answers: dict[str, set[str]] = {}
+    for each in (socket, other):
+        for _ in asked:
+            heard = await each.receive_json(timeout=5)
+            answers.setdefault(heard["id"], set()).add(json.dumps(heard["payload"], sort_keys=True))
+    assert all(len(texts) == 1 for texts in answers.values())
+    assert answers["0"] == answers["1"] == answers["2"] == answers["3"] != answers["4"] != answers["6"]
+    assert answers["4"] == answers["5"] and "solo" in next(iter(answers["6"]))
+    assert api.broadcast.executed - before == 4
+
+
+@ON_SQLITE
+async def test_what_events_cost_is_counted_when_a_subscription_begins(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(shares.LIMITS, "points of open subscriptions", shares.Most(1_000, 1_510, 1_510, 1_510))
+    socket = await place.open()
+
+    async def refused(socket: Any, number: int) -> dict[str, Any] | None:
+        query = f"subscription {{ newKillmail {{ a{number}: id attackers {{ character {{ name }} }} }} }}"
+        await socket.send_json({"id": str(number), "type": "subscribe", "payload": {"query": query}})
+        await asyncio.sleep(0.1)
+        await socket.send_json({"type": "ping"})
+        found = None
+        while (heard := await socket.receive_json(timeout=5))["type"] != "pong":
+            found = heard["payload"][0] if heard["id"] == str(number) else found
+        return found
+
+    codes = [await refused(socket, number) for number in range(24)]
+    assert codes[0] is None and codes[-1] is not None
+    assert codes[-1]["extensions"]["code"] == "QUERY_TOO_LARGE"
+    assert codes[-1]["extensions"]["what"] == "points of open subscriptions of one socket"
+    other = await place.open()
+    codes = [await refused(other, number) for number in range(100, 114)]
+    assert codes[-1] is not None and codes[-1]["extensions"]["what"] == "points of open subscriptions of one address"
+    assert await refused(other, 0) is None, "what somebody selects already costs little"
+    await socket.close()
+    await asyncio.sleep(0.2)
+    assert await refused(other, 200) is None, "what is closed is given back"
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("kind", ["errors", "pings", "websocket pings", "results"])
+async def test_a_client_that_does_not_take_its_answers_is_not_heard_and_holds_little(
+    place: Place, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    import psutil
+
+    from graphql_api import outbox
+    from tests.support.web_server import fill
+
+    fill(place.universe)
+    monkeypatch.setattr(outbox, "SEND_SECONDS", 3.0)
+    monkeypatch.setitem(rates.RATES, "graphql", rates.Rate(100_000, 100_000))
+    monkeypatch.setitem(rates.RATES, "computing", rates.Rate(1_000, 1_000))
+    socket = await place.open()
+    # The client's own buffer is left as it is from here on: nothing more is read.
+    socket._response.connection.transport.pause_reading()
+    message = {
+        "errors": json.dumps({"type": "subscribe", "payload": {"query": "{" + "x" * 500}, "id": "%d"}),
+        "pings": json.dumps({"type": "ping", "payload": "x" * 2_000}),
+        "websocket pings": "",
+        "results": json.dumps(
+            {
+                "type": "subscribe",
+                "payload": {"query": "{ killmails(first: 40) { edges { node " + HEAVY + " } } }"},
+                "id": "%d",
+            }
+        ),
+    }[kind]
+    before, sent = psutil.Process().memory_info().rss, 0
+    try:
+        async with asyncio.timeout(8):
+            for number in range(300_000):
+                if kind == "websocket pings":
+                    await socket.ping(b"x" * 120)
+                else:
+                    await socket.send_str(message.replace("%d", str(number)))
+                sent += 1
+    except (TimeoutError, ConnectionError):
+        pass
+    assert sent < 250_000
+    assert psutil.Process().memory_info().rss - before < 80_000_000
+    async with place.http.get(f"{place.url}/healthz") as answer:
+        assert answer.status == 200
+
+
+@ON_SQLITE
+async def test_answers_that_pile_up_close_the_socket_with_a_reason(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graphql_api import outbox
+
+    monkeypatch.setitem(shares.LIMITS, "bytes of answers not taken", shares.Most(30, 10_000, 10_000, 10_000))
+    socket = await place.open()
+    await socket.send_json({"id": "1", "type": "subscribe", "payload": {"query": "{ __schema { types { name } } }"}})
+    assert await closed_with(socket) == outbox.POLICY
+
+
+@ON_SQLITE
+async def test_each_address_has_so_many_sockets(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(shares.LIMITS, "open sockets", shares.Most(1, 3, 3, 100))
+    held = [await place.open() for _ in range(3)]
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await place.open()
+    assert refused.value.status == 503
+    await held[0].close()
+    await asyncio.sleep(0.2)
+    await place.open()

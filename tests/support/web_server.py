@@ -6,12 +6,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiohttp import web
-
 from killsync.killmails import ledger
 from killsync.killmails.store import save_killmail
 from killsync.names.wanted import store_names
 from killsync.settings import Settings
+from killsync.web.connections import listen
 from models import connection
 from models.sql import run
 from simulator import Handle, SimulatorConfig
@@ -19,13 +18,13 @@ from simulator.universe import Universe
 
 
 @contextlib.asynccontextmanager
-async def served(settings: Settings) -> AsyncIterator[str]:
-    """The address of a web server on *settings*."""
+async def served(settings: Settings, made: list[Any] | None = None) -> AsyncIterator[str]:
+    """The address of a web server on *settings*; its application is put into *made*."""
     from graphql_api.app import create_app
 
-    runner = web.AppRunner(await create_app(settings))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", settings.web_port).start()
+    runner = await listen(await create_app(settings), "127.0.0.1", settings.web_port)
+    if made is not None:
+        made.append(runner.app)
     try:
         yield f"http://127.0.0.1:{settings.web_port}"
     finally:

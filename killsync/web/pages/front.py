@@ -8,10 +8,12 @@ from killsync.web import filter_address, render, sessions
 from killsync.web.filter_address import BadAddress
 from killsync.web.pages import entity_page, killmail, messages, my_characters, search
 from killsync.web.pages import feed as feeds
+from killsync.web.security import check_rate
 
 
 async def front(request: web.Request) -> web.Response:
     """GET /: the newest killmails, and the caller's characters when logged in."""
+    check_rate(request, "page")
     viewer = await sessions.viewer_of(request)
     feed = await feeds.feed(request, filter_address.read(request.query))
     return await render.page(

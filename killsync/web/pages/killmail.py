@@ -15,7 +15,7 @@ from killsync.web import sessions
 from killsync.web.filter_address import read_id
 from killsync.web.pages.messages import message_page
 from killsync.web.render import page
-from killsync.web.security import SETTINGS
+from killsync.web.security import SETTINGS, check_rate
 from models.threads import read_db
 
 #: Attackers that are shown at once; the others open on request.
@@ -41,6 +41,7 @@ class Line:
 
 async def killmail(request: web.Request) -> web.Response:
     """GET /killmails/{id}."""
+    check_rate(request, "page")
     number = read_id(request.match_info["id"], "killmail")
     found = await read_db(queries.killmail, number)
     if found is None:

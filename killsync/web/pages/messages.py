@@ -40,7 +40,7 @@ def message_page(request: web.Request, status: int, title: str, text: str, *, lo
     """One message as a page of *status*; *login*: it offers a login."""
     viewer = sessions.known_viewer(request)
     # Who has a session that could not be looked up is not shown as logged out.
-    is_unsure = viewer is None and not sessions.is_known(request) and sessions.COOKIE in request.cookies
+    is_unsure = viewer is None and not sessions.is_known(request) and sessions.has_cookie(request, sessions.COOKIE)
     context = {"title": title, "text": text, "offers_login": login, "viewer": viewer, "is_unsure": is_unsure}
     return aiohttp_jinja2.render_template("message.html", request, context, status=status)
 

@@ -15,7 +15,7 @@ from killsync.sso.refresh import revoke
 from killsync.sync import run_queries, waiting
 from killsync.sync.characters import request_sync
 from killsync.sync.run_queries import RunSummary
-from killsync.web import sessions
+from killsync.web import forms, sessions
 from killsync.web.filter_address import BadAddress, read_id
 from killsync.web.render import page
 from killsync.web.security import check_rate, same_origin
@@ -49,6 +49,7 @@ class Pilot:
 
 async def me(request: web.Request) -> web.Response:
     """GET /me."""
+    check_rate(request, "page")
     viewer = await sessions.viewer_of(request)
     if viewer is None:
         return await page(request, "me.html", pilots=[], runs=[])
@@ -149,9 +150,8 @@ async def _own(request: web.Request) -> User:
     if viewer is None or not same_origin(request):
         raise web.HTTPForbidden(text="Log in on this site first.\n")
     check_rate(request, "mutation", viewer.account_id)
-    wanted = (await request.post()).get("character", "")
     try:
-        number = read_id(wanted if isinstance(wanted, str) else "", "character")
+        number = read_id((await forms.read(request)).get("character", ""), "character")
     except BadAddress as error:
         raise web.HTTPBadRequest(text=f"{error}\n") from None
     for user in viewer.users:

@@ -13,6 +13,7 @@ from aiohttp import web
 from killsync.observability import counters
 from killsync.web import overview, sessions
 from killsync.web.pages.ops_charts import HOURS, charts, span
+from killsync.web.security import check_rate
 from models import utcnow
 from models.threads import in_db
 
@@ -22,6 +23,7 @@ KEEP_SECONDS = 2.0
 
 async def ops(request: web.Request) -> web.Response:
     """The dashboard, for admins. `?hours=` chooses how far back the charts go."""
+    check_rate(request, "page")
     viewer = await sessions.viewer_of(request)
     if viewer is None or not viewer.is_admin:
         context = {

@@ -117,6 +117,18 @@ class Settings(BaseSettings):
     admin_character_ids: Annotated[frozenset[int], NoDecode] = Field(
         frozenset(), description="Characters, comma separated, whose accounts see the operator dashboard."
     )
+    login_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Who may log in, comma separated: `corporation:ID`, `alliance:ID`, `character:ID`; empty: everyone. "
+        "Characters of ADMIN_CHARACTER_IDS always may.",
+    )
+    readers: Literal["everyone", "members"] = Field(
+        "everyone",
+        description="Who may read killmails: `everyone`, or `members`: who may log in, and programs with a key.",
+    )
+    access_log_addresses: bool = Field(
+        False, description="1: the audit trail notes the address that each entry came from."
+    )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Addresses or networks, comma separated, whose `X-Forwarded-For` and `-Proto` are believed."
     )
@@ -215,6 +227,22 @@ class Settings(BaseSettings):
         for entry in value:
             ip_network(entry, strict=False)
         return value
+
+    @field_validator("login_allowed", mode="before")
+    @classmethod
+    def _members(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        entries = tuple("".join(part.split()).lower() for part in value.split(",") if part.strip())
+        for entry in entries:
+            if not re.fullmatch(r"(corporation|alliance|character):[1-9][0-9]{0,17}", entry, re.ASCII):
+                raise ValueError("write corporation:ID, alliance:ID or character:ID, comma separated, with ids of EVE")
+        return entries
+
+    @field_validator("readers", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("admin_character_ids", mode="before")
     @classmethod

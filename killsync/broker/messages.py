@@ -22,6 +22,7 @@ QUEUE_OF = {
     "fetch_killmails": KILLMAIL_DETAILS,
     "enrich_names": ENRICHMENT,
     "fetch_ticker": ENRICHMENT,
+    "check_members": ENRICHMENT,
     "announce": NOTIFICATIONS,
     "deliver": NOTIFICATIONS,
 }

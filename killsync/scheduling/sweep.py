@@ -5,6 +5,9 @@ from __future__ import annotations
 import uuid
 
 from killsync import leases
+from killsync.access import admission, audit, keys
+from killsync.access import store as affiliations
+from killsync.broker import messages
 from killsync.events import store as events
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
@@ -26,6 +29,8 @@ KEEP_RUNS_SECONDS = 7 * 86_400.0
 KEEP_DELIVERIES_SECONDS = 3 * 86_400.0
 #: Seconds between two looks at what the charts show.
 SAMPLE_SECONDS = 20.0
+#: Seconds between two looks at who may still log in.
+MEMBERS_SECONDS = 60.0
 
 
 def sweep() -> None:
@@ -39,6 +44,8 @@ def sweep() -> None:
         counters.record_snapshot()
         in_transaction(_prune)
     matching.sweep()
+    if admission.is_wanted() and leases.acquire("members", uuid.uuid4().hex, MEMBERS_SECONDS):
+        messages.send("check_members")
     if sent:
         log.info("killmails sent", killmails=sent)
 
@@ -49,4 +56,7 @@ def _prune() -> None:
     deliveries.prune(KEEP_DELIVERIES_SECONDS)
     runs.prune(KEEP_RUNS_SECONDS)
     counters.prune()
+    audit.prune()
+    keys.prune()
+    affiliations.prune()
     roll_up_usage()

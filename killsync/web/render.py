@@ -63,6 +63,7 @@ async def common(request: web.Request) -> dict[str, Any]:
         "eve_images": request.app[SETTINGS].eve_images,
         "path": request.path,
         "login": f"/auth/login{next_page}",
+        "is_closed": request.app[SETTINGS].readers == "members",
     }
 
 

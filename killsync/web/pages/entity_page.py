@@ -8,12 +8,14 @@ from typing import Any
 
 from aiohttp import web
 
+from killsync.access.decision import Need
 from killsync.killmails import activity
 from killsync.killmails.activity import Activity, Counts
 from killsync.logging import get_logger
 from killsync.names import entities, tickers
 from killsync.names.entities import ENTITY_KINDS, EntityKind, KnownEntity
 from killsync.web import filter_address, sessions
+from killsync.web.guard import needs
 from killsync.web.pages import charts, nouns
 from killsync.web.pages.feed import feed
 from killsync.web.pages.messages import message_page
@@ -83,4 +85,4 @@ def setup(app: web.Application) -> None:
     """Add the routes."""
     app[_TICKER_TASKS] = set()
     for kind in ENTITY_KINDS.values():
-        app.router.add_get(f"/{kind.plural}/{{id}}", handler(kind))
+        app.router.add_get(f"/{kind.plural}/{{id}}", needs(Need.READ, handler(kind)))

@@ -2,13 +2,13 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests mostly wait for processes; those marked slow measure time and run alone, after the others. A test that failed
-# beside others, on a machine they kept busy, is run once more by itself: what fails then has failed.
+# Tests mostly wait for processes; those marked slow measure time and run alone, after the others. Each runs once.
 TESTS_AT_A_TIME ?= 4
-AGAIN := --last-failed --last-failed-no-failures none
+# `make test SHUFFLE=--shuffle` runs them in a random order; the seed it prints repeats that: SHUFFLE="--shuffle SEED".
+SHUFFLE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run demo test fuzz bench bench-polling chaos soak lint format lock install install-dev services clean help
+.PHONY: run demo test fuzz bench bench-polling chaos soak lint format lock install install-dev wheel container-test services clean help
 
 help:
 	@echo "make run    everything in one process, on a simulated EVE; web page on http://127.0.0.1:8080"
@@ -16,6 +16,8 @@ help:
 	@echo "make test   lint, types and all tests (needs or starts PostgreSQL and RabbitMQ)"
 	@echo "make bench  the benchmarks"
 	@echo "make chaos  every fault on real processes; writes the table of docs/reliability.md"
+	@echo "make wheel  Killsync as wheels in dist/, web assets included"
+	@echo "make container-test  builds the image, runs compose.yaml and logs in (needs a Docker engine)"
 	@echo "make soak   half an hour without faults: memory, connections, queues"
 
 run: install
@@ -25,8 +27,8 @@ demo: install
 	@$(BIN)/killsync demo
 
 test: lint services
-	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow" || $(BIN)/python -m pytest $(AGAIN) -m "not slow"
-	$(BIN)/python -m pytest -m slow || $(BIN)/python -m pytest $(AGAIN) -m slow
+	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow" $(SHUFFLE)
+	$(BIN)/python -m pytest -m slow $(SHUFFLE)
 
 fuzz: install-dev services
 	$(BIN)/python -m tests.support.fuzz
@@ -39,6 +41,9 @@ chaos: install-dev
 
 soak: install-dev
 	$(BIN)/python -m tests.chaos --soak 30
+
+container-test: install-dev
+	$(BIN)/python -m tests.container
 
 bench-polling: install-dev
 	$(BIN)/python -m bench polling
@@ -60,23 +65,29 @@ services:
 install: .venv/installed
 install-dev: .venv/installed-dev
 
-.venv/tools: requirements/build.lock scripts/install.sh
+build/tools/installed: requirements/build.lock scripts/install.sh
 	@bash scripts/install.sh tools "$(PYTHON)"
 
-.venv/installed: .venv/tools requirements/runtime.lock pyproject.toml killsync/web/assets/libraries.json
+# What runs elsewhere: Killsync with its web assets, and the GraphQL parser compiled for this kind of machine.
+wheel: build/tools/installed
+	@bash scripts/install.sh wheel
+
+.venv/installed: build/tools/installed requirements/runtime.lock pyproject.toml killsync/web/assets/libraries.json
 	@bash scripts/install.sh runtime
 
-.venv/installed-dev: .venv/tools requirements/dev.lock pyproject.toml killsync/web/assets/libraries.json
+.venv/installed-dev: build/tools/installed requirements/dev.lock pyproject.toml killsync/web/assets/libraries.json
 	@bash scripts/install.sh dev
 
 # Resolve the pinned versions anew (needs uv). Locks carry hashes and name no index.
 lock:
 	uv pip compile requirements/build.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header -q -o requirements/build.lock
+	uv pip compile requirements/assets.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header -q -o requirements/assets.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header -q -o requirements/runtime.lock
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header -q -c requirements/runtime.lock -o requirements/dev.lock
 
 clean:
-	rm -rf .venv data build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv data build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

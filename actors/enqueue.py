@@ -7,7 +7,7 @@ from typing import Any
 import dramatiq
 
 from killsync.broker.queues import ENQUEUE
-from killsync.killmails import dispatch
+from killsync.killmails import dispatch, reclassification
 from killsync.scheduling import enqueue as due
 from killsync.scheduling import sweep as leftovers
 from killsync.scheduling import turns
@@ -29,3 +29,9 @@ def dispatch_killmails(scheduled_by: str | None = None, **_newer: Any) -> None:
 def sweep(**_newer: Any) -> None:
     """Pick up whatever a crash, a wiped broker or a lost message left behind."""
     turns.take("sweep", leftovers.sweep)
+
+
+@dramatiq.actor(queue_name=ENQUEUE, max_retries=0)
+def classify_killmails(**_newer: Any) -> None:
+    """Classify killmails that are stored: those that came before the static data, or of which it says something new."""
+    reclassification.classify_some(reclassification.SOME_SECONDS)

@@ -1,4 +1,4 @@
-"""`esi_enrichment_queue`: names and tickers for ids, after the killmails that mention them; where members belong."""
+"""`esi_enrichment_queue`: names and tickers for ids, what CCP publishes of them, and where members belong."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import dramatiq
 from killsync.access import admission
 from killsync.broker.queues import ENRICHMENT
 from killsync.names import lookup, tickers
+from killsync.static_data import schedule
 
 
 @dramatiq.actor(queue_name=ENRICHMENT, max_retries=0)
-def enrich_names(**_newer: Any) -> None:
-    """Ask ESI for the names that are wanted."""
-    lookup.look_up()
+def enrich_names(only_full: bool = False, **_newer: Any) -> None:
+    """Ask ESI for the names that are wanted, with *only_full* only if that is worth a request."""
+    lookup.look_up(only_full=only_full)
 
 
 @dramatiq.actor(queue_name=ENRICHMENT, max_retries=3)
@@ -27,3 +28,9 @@ def fetch_ticker(kind: str, subject_id: int, **_newer: Any) -> None:
 def check_members(**_newer: Any) -> None:
     """See who may still log in, and disconnect who may not."""
     admission.check_members()
+
+
+@dramatiq.actor(queue_name=ENRICHMENT, max_retries=0, time_limit=1_500_000, notify_shutdown=True)
+def update_static_data(**_newer: Any) -> None:
+    """Look for a new build of CCP's static data, and load it."""
+    schedule.look()

@@ -17,7 +17,7 @@ from graphql_api.tartiflette.scalars import moment_text
 from killsync import settings as settings_module
 from killsync.killmails import queries
 from killsync.killmails.cursors import cursor_of
-from killsync.killmails.filter import Filter
+from killsync.killmails.filter import KillmailFilter
 from models import connect
 from models.threads import read_db
 
@@ -41,7 +41,7 @@ def application() -> web.Application:
         if document is None:
             document = documents[query] = parse(query)
             assert not validate(schema, document)  # type: ignore[arg-type]
-        page = await read_db(queries.page, Filter(), 50, None, items=False)
+        page = await read_db(queries.page, KillmailFilter(), 50, None, items=False)
         edges = [{"cursor": cursor_of(each), "node": each} for each in page.killmails]
         root = {"killmails": {"edges": edges, "pageInfo": {"hasNextPage": page.has_next, "endCursor": None}}}
         answer = execute(schema, document, root, field_resolver=resolve)  # type: ignore[arg-type]

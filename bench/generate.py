@@ -8,6 +8,8 @@ import psycopg2
 
 #: Tables that are filled here.
 TABLES = ("killmail", "victim", "attacker", "killmail_item", "involvement", "killmail_ref")
+#: Systems of a constellation and of a region, and ship types of a group.
+A_CONSTELLATION, A_REGION, A_GROUP = 7, 70, 10
 #: Pilots, corporations, alliances, ship types and systems that take part; a few of each take part in most killmails.
 PILOTS, CORPORATIONS, ALLIANCES, TYPES, SYSTEMS = 200_000, 8_000, 800, 400, 5_000
 ATTACKERS = 4
@@ -25,9 +27,18 @@ def killmails(database: Any, first: int, last: int) -> None:
     cursor = database.cursor()
     span = f"generate_series({first}::bigint, {last}::bigint) g"
     moment = "(timestamptz '2026-08-01' - g * interval '20 seconds')"
+    system = _skewed(SYSTEMS, 0, "1")
     cursor.execute(
-        "INSERT INTO killmail (killmail_id, killmail_hash, killmail_time, solar_system_id, attacker_count, created_at) "
-        f"SELECT g, md5(g::text) || 'abcdef01', {moment}, {_skewed(SYSTEMS, 30_000_000, '1')}, {ATTACKERS}, now() FROM {span}"
+        "INSERT INTO killmail (killmail_id, killmail_hash, killmail_time, solar_system_id, attacker_count, created_at, "
+        "constellation_id, region_id, security, victim_category_id, npc, solo, awox, label_bits, classified_by) "
+        f"SELECT g, md5(g::text) || 'abcdef01', {moment}, 30000000 + s, "
+        f"CASE WHEN g % 5000 = 0 THEN 60 ELSE {ATTACKERS} END, now(), "
+        f"20000000 + s / {A_CONSTELLATION}, 10000000 + s / {A_REGION}, "
+        # One in a thousand is of each rare kind.
+        "CASE WHEN g % 1000 = 1 THEN 'abyssal' ELSE (ARRAY['high', 'low', 'null', 'wormhole'])[1 + s % 4] END, "
+        "CASE WHEN g % 1000 = 2 THEN 65 ELSE 6 END, g % 10 = 3, g % 10 = 4, g % 1000 = 4, "
+        "CASE WHEN g % 1000 = 5 THEN 24 ELSE 8 END, 1 "
+        f"FROM (SELECT g, {system} s FROM {span}) each"
     )
     columns = "character_id, corporation_id, alliance_id, ship_type_id"
 
@@ -50,6 +61,11 @@ def killmails(database: Any, first: int, last: int) -> None:
             f"SELECT killmail_id g, {column} e, 1 side FROM victim WHERE killmail_id BETWEEN {first} AND {last} UNION ALL "
             f"SELECT killmail_id, {column}, 2 FROM attacker WHERE killmail_id BETWEEN {first} AND {last}) p GROUP BY e, g"
         )
+    cursor.execute(
+        "INSERT INTO involvement (kind, entity_id, killmail_time, killmail_id, sides) "
+        f"SELECT 5, entity_id / {A_GROUP}, killmail_time, killmail_id, bit_or(sides) FROM involvement "
+        f"WHERE kind = 4 AND killmail_id BETWEEN {first} AND {last} GROUP BY 1, 2, 3, 4"
+    )
 
 
 def items(database: Any, first: int, last: int) -> None:

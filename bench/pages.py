@@ -23,7 +23,7 @@ from bench.core_server import resolve
 from graphql_api.tartiflette.engine import Api
 from killsync.killmails import queries
 from killsync.killmails.cursors import cursor_of
-from killsync.killmails.filter import Filter
+from killsync.killmails.filter import KillmailFilter
 from killsync.settings import Settings, project_root
 from killsync.sso.vault import generate_key
 from models import connect, connection, schema
@@ -131,7 +131,7 @@ def _page(attackers: int) -> queries.Page:
         from tests.support.web_server import fill
 
         fill(universe)
-        found = queries.page(Filter(), 50, None)
+        found = queries.page(KillmailFilter(), 50, None)
     for killmail in found.killmails:
         killmail.attackers = (killmail.attackers * attackers)[:attackers]
         # graphql-core refuses more than 32 bits.

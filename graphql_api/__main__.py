@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import signal
+import sys
 
 from graphql_api.app import create_app
-from killsync import startup
+from killsync import startup, supervision
 from killsync.broker.connection import BrokerAway, ping
 from killsync.broker.setup import make_broker
 from killsync.logging import get_logger
 from killsync.settings import Settings, refuse
+from killsync.version import is_told, version
 from killsync.web.connections import listen
 
 log = get_logger("web")
+
+#: Seconds that open requests get at the end: whoever started this process waits for five.
+SHUTDOWN_SECONDS = 2.0
 
 
 async def serve(settings: Settings) -> None:
@@ -22,24 +28,29 @@ async def serve(settings: Settings) -> None:
     try:
         runner = await listen(await create_app(settings), settings.web_host, settings.web_port)
     except OSError as error:
-        refuse(
-            f"WEB_HOST:WEB_PORT {settings.web_host}:{settings.web_port} cannot be bound ({error.strerror}): choose another"
-        )
+        holder = supervision.listener(settings.web_port) if error.errno == errno.EADDRINUSE else None
+        what = f"{holder} listens there: end it, or choose" if holder else f"{error.strerror}: choose"
+        refuse(f"WEB_HOST:WEB_PORT {settings.web_host}:{settings.web_port} cannot be bound, {what} another")
     # What was made at the start stays for good: a full collection, which stops everything, need not look at it again.
     gc.collect()
     gc.freeze()
     host, port = runner.addresses[0][:2]
-    log.info("web server started", url=f"http://{host}:{port}/")
+    log.info("web server started", version=version(), url=f"http://{host}:{port}/")
+    supervision.notify("READY=1")
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await stopped.wait()
+    supervision.notify("STOPPING=1")
     await runner.cleanup()
     log.info("web server stopped")
 
 
 def main() -> None:
-    """Check the settings and serve."""
+    """Check the settings and serve; `--version` alone is answered."""
+    if is_told(sys.argv[1:]):
+        return
+    supervision.end_with_manager()
     settings = startup.start("database", "broker", "sso", "secrets")
     make_broker(settings)
     try:

@@ -11,15 +11,15 @@ from graphql_api.errors import ApiError, BadInput, Forbidden, NeedsLogin, RateLi
 from graphql_api.queue_status import QUEUE_STATUS, QueueStatus
 from killsync.access.decision import Need, Refusal
 from killsync.events.hub import HUB, Hub
-from killsync.killmails.filter import BOTH_SIDES, Filter
+from killsync.killmails.filter import KillmailFilter
+from killsync.killmails.filter_forms import BadFilter, from_graphql
 from killsync.settings import Settings
 from killsync.web import guard, sessions
 from killsync.web.security import LIMITER, SETTINGS, check_rate
 from killsync.web.sessions import Viewer
-from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
+from models.threads import read_db
 from models.users import ACTIVE, User
 
-_SIDES = {"VICTIM": VICTIM_SIDE, "ATTACKER": ATTACKER_SIDE, None: BOTH_SIDES}
 #: A WebSocket stays open for long: who is behind it is read anew this often, seconds.
 KEEP_SECONDS = 2.0
 _MOST_ID = 2**63 - 1
@@ -140,28 +140,23 @@ def first(arguments: dict[str, Any], default: int) -> int:
     return int(value)
 
 
-async def killmail_filter(given: dict[str, Any] | None, context: Context) -> Filter:
+async def killmail_filter(given: dict[str, Any] | None, context: Context) -> KillmailFilter:
     """The filter that a client gave.
 
     Raises:
-        BadInput: an id is none.
+        BadInput: a clause has no sensible value, or two contradict each other.
         Unauthenticated: `mine` without a login.
     """
     given = given or {}
-    ids = {}
-    for name, key in (
-        ("characterId", "character_id"), ("corporationId", "corporation_id"), ("allianceId", "alliance_id"),
-        ("shipTypeId", "ship_type_id"), ("systemId", "system_id"),
-    ):  # fmt: skip
-        if given.get(name) is not None:
-            ids[key] = number(given[name], name)
     mine = None
     if given.get("mine"):
         await context.allow(Need.OWN)
         mine = (await context.person()).character_ids
-    return Filter(
-        **ids, sides=_SIDES[given.get("side")], start=given.get("startDate"), end=given.get("endDate"), mine=mine
-    )
+    try:
+        # In a thread: which systems are near may have to be read.
+        return await read_db(from_graphql, given, mine) if "nearSystemId" in given else from_graphql(given, mine)
+    except BadFilter as error:
+        raise BadInput(str(error), argument=error.clause) from None
 
 
 def one_user(viewer: Viewer, character_id: str | None) -> User:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp_jinja2
 import msgspec
 from aiohttp import web
 
@@ -16,7 +15,7 @@ from graphql_api.errors import ApiError, Forbidden, Invalid, RateLimited
 from graphql_api.tartiflette.engine import Api, Operation, only_query
 from graphql_api.websocket import talk
 from killsync.access.decision import Need
-from killsync.web import sessions
+from killsync.web import render, sessions
 from killsync.web.guard import needs
 from killsync.web.security import SETTINGS, check_rate, content_policy, same_origin
 from models.errors import is_away
@@ -54,7 +53,7 @@ async def graphql_post(request: web.Request) -> web.StreamResponse:
 
 def explorer(request: web.Request) -> web.Response:
     """GraphiQL, served from this server alone."""
-    response = aiohttp_jinja2.render_template("explorer.html", request, {})
+    response = render.rendered(request, "explorer.html", {})
     response.headers["Content-Security-Policy"] = content_policy(request.app[SETTINGS], request.host, styles=True)
     return response
 

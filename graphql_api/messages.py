@@ -40,25 +40,6 @@ def read(text: str) -> dict[str, Any]:
     return message
 
 
-def access_key(payload: Any) -> str | None:
-    """The access key of a `connection_init`: its `Authorization`, or that of its `headers`, as HTTP would have it.
-
-    Raises:
-        Close: there is an Authorization, and it is none.
-    """
-    if not isinstance(payload, dict):
-        return None
-    headers = payload.get("headers")
-    for given in (payload, headers if isinstance(headers, dict) else {}):
-        for name, value in given.items():
-            if name.lower() != "authorization" or value is None:
-                continue
-            if not isinstance(value, str) or not value.lower().startswith("bearer "):
-                raise Close(FORBIDDEN, "Authorization is Bearer and an access key")
-            return value[len("bearer ") :].strip()
-    return None
-
-
 def operation_id(message: dict[str, Any]) -> str:
     """The id by which a client knows an operation.
 

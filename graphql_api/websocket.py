@@ -10,17 +10,16 @@ from typing import Any
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from graphql_api import messages, share
+from graphql_api import handshake, messages, share
 from graphql_api.broadcast import Text, is_refusal
-from graphql_api.context import KEEP_SECONDS, Context
+from graphql_api.context import Context
 from graphql_api.encoding import encode
 from graphql_api.errors import NotExecuted, RateLimited, Refused
 from graphql_api.messages import Close
 from graphql_api.outbox import Outbox
 from graphql_api.tartiflette.engine import Api, Operation
-from killsync.access.decision import Need
 from killsync.logging import get_logger
-from killsync.web import guard, sessions
+from killsync.web import sessions
 from killsync.web.security import check_rate, client_ip, network_of, same_origin
 from killsync.web.sessions import Viewer
 from killsync.web.shares import Held, Holder, Shares, TooMuch
@@ -160,7 +159,7 @@ class _Conversation:
         if kind == "connection_init":
             if self._is_begun:
                 raise Close(messages.DOUBLE_INIT, "Too many initialisation requests")
-            await self._begin(message.get("payload"))
+            await handshake.begin(self._request, message.get("payload"))
             self._is_begun = True
             await self.outbox.send({"type": "connection_ack"})
         elif kind == "ping":
@@ -176,26 +175,6 @@ class _Conversation:
                 task.cancel()
         else:
             raise Close(messages.INVALID, "Unknown message type")
-
-    async def _begin(self, payload: Any) -> None:
-        """Learn who opens the socket: a key may come in the first message, since browsers cannot send it with the handshake.
-
-        Raises:
-            Close: they may not read, or the key is none.
-        """
-        key = messages.access_key(payload)
-        if key is not None:
-            sessions.present_key(self._request, key)
-        try:
-            caller = await sessions.caller_of(self._request)
-            if caller.is_wrong_key:
-                raise Close(messages.FORBIDDEN, "This access key is not valid")
-            sessions.check_key_rate(self._request, caller)
-            refusal = await guard.refusal_of(self._request, Need.READ, KEEP_SECONDS)
-        except web.HTTPTooManyRequests:
-            raise Close(messages.FORBIDDEN, "Too many requests; slow down") from None
-        if refusal is not None:
-            raise Close(messages.FORBIDDEN, refusal.value)
 
     async def _subscribe(self, message: dict[str, Any]) -> None:
         number = messages.operation_id(message)

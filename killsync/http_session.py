@@ -18,6 +18,8 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
 
+from killsync.causes import cause
+
 T = TypeVar("T")
 
 #: Seconds: to connect, between two reads, and in all. ESI's own gateway gives up after about a minute.
@@ -33,7 +35,7 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise ConnectionLost(type(error).__name__) from error
+        raise ConnectionLost(cause(error)) from error
 
 
 class HttpSessions:

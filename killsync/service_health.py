@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import epoch_of, evaluate, locked, now
 from models.health import Health
 
@@ -43,7 +43,7 @@ def change(name: str, kind: type[S], work: Callable[[S, float], T]) -> T:
             Health.update(state=text, updated_at=now()).where(Health.name == name).execute()
         return result
 
-    return in_transaction(under_lock)
+    return in_transaction_once(under_lock)
 
 
 def clock() -> float:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from killsync import addresses, env_file, value_lists
 from killsync.hints import runnable
 
 REAL_ESI = "https://esi.evetech.net"
@@ -31,20 +32,16 @@ class SettingsError(Exception):
     """A setting is missing or wrong; the text names it and says what to do. Never carries the value of a secret."""
 
 
-def _check_port(url: str) -> None:
-    """Raise ValueError for an address whose port is no number from 1 to 65535."""
-    try:
-        port = urlsplit(url).port
-    except ValueError:
-        port = 0
-    if port == 0:
-        raise ValueError("its port has to be a number from 1 to 65535")
-
-
 class Settings(BaseSettings):
     """The settings of one process. Field descriptions are the text of docs/configuration.md."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_others: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_file.Source(settings_cls)
 
     database_url: str = Field(
         "sqlite:///data/killsync.db",
@@ -151,46 +148,17 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
     log_format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for machines.")
 
-    @field_validator("database_url", "database_listen_url")
-    @classmethod
-    def _database_url(cls, value: str) -> str:
-        if not value:
-            return value
-        scheme = value.split("://", 1)[0]
-        if scheme == "postgres":
-            return "postgresql" + value[len("postgres") :]
-        if scheme == "sqlite" and not value.startswith("sqlite:///"):
-            raise ValueError("write sqlite:///relative/path or sqlite:////absolute/path")
-        if scheme not in {"sqlite", "postgresql"} or "://" not in value:
-            raise ValueError("use sqlite:///path or postgresql://user:password@host:5432/name")
-        _check_port(value)
-        return value
-
-    @field_validator("broker_url")
-    @classmethod
-    def _broker_url(cls, value: str) -> str:
-        if value != "memory://" and not value.startswith(("amqp://", "amqps://")):
-            raise ValueError("use amqp://user:password@host:5672/ or memory://")
-        _check_port(value)
-        return value
-
-    @field_validator("esi_url", "sso_url", "static_data_url")
-    @classmethod
-    def _origin(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("use an address such as https://esi.evetech.net")
-        _check_port(value)
-        return value.rstrip("/")
-
-    @field_validator("sso_callback_url")
-    @classmethod
-    def _callback(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path != "/auth/callback":
-            raise ValueError("use the address of this web server followed by /auth/callback")
-        _check_port(value)
-        return value
+    _databases = field_validator("database_url", "database_listen_url")(addresses.database)
+    _broker = field_validator("broker_url")(addresses.broker)
+    _origins = field_validator("esi_url", "sso_url", "static_data_url")(addresses.origin)
+    _callback = field_validator("sso_callback_url")(addresses.callback)
+    _lists = field_validator("secret_keys", "trusted_proxies", "metrics_allowed", "login_allowed", mode="before")(
+        value_lists.split
+    )
+    _ids = field_validator("admin_character_ids", mode="before")(value_lists.ids)
+    _fernet_keys = field_validator("secret_keys")(value_lists.fernet_keys)
+    _networks = field_validator("trusted_proxies", "metrics_allowed")(value_lists.networks)
+    _members = field_validator("login_allowed")(value_lists.members)
 
     @field_validator("esi_compatibility_date")
     @classmethod
@@ -206,55 +174,17 @@ class Settings(BaseSettings):
             raise ValueError("use printable ASCII characters only")
         return value
 
-    @field_validator("secret_keys", "trusted_proxies", "metrics_allowed", mode="before")
+    @field_validator("log_level", "readers", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-    @field_validator("secret_keys")
-    @classmethod
-    def _fernet_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for position, key in enumerate(value, 1):
-            if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
-                raise ValueError(f"key {position} is not a Fernet key; `killsync generate-key` prints one")
-        return value
-
-    @field_validator("trusted_proxies", "metrics_allowed")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        from ipaddress import ip_network
-
-        for entry in value:
-            ip_network(entry, strict=False)
-        return value
-
-    @field_validator("login_allowed", mode="before")
-    @classmethod
-    def _members(cls, value: Any) -> Any:
+    def _case(cls, value: Any, field: ValidationInfo) -> Any:
         if not isinstance(value, str):
             return value
-        entries = tuple("".join(part.split()).lower() for part in value.split(",") if part.strip())
-        for entry in entries:
-            if not re.fullmatch(r"(corporation|alliance|character):[1-9][0-9]{0,17}", entry, re.ASCII):
-                raise ValueError("write corporation:ID, alliance:ID or character:ID, comma separated, with ids of EVE")
-        return entries
+        return value.strip().upper() if field.field_name == "log_level" else value.strip().lower()
 
-    @field_validator("readers", mode="before")
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("admin_character_ids", mode="before")
-    @classmethod
-    def _ids(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return frozenset(int(part) for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: Any) -> Any:
-        return value.upper() if isinstance(value, str) else value
+    @property
+    def members_only(self) -> bool:
+        """Whether killmails are read by members alone."""
+        return self.readers == "members"
 
     @property
     def uses_postgres(self) -> bool:
@@ -315,6 +245,8 @@ def read(**explicit: Any) -> Settings:
         raise SettingsError(f"{name} is wrong: {reason}") from None
     except OSError as error:
         raise SettingsError(f".env cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(".env is not a text file in UTF-8") from None
 
 
 _current: Settings | None = None

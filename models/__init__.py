@@ -27,6 +27,7 @@ from models.static_data import (
     Region,
     Stargate,
     StaticDataBuild,
+    StaticDataChange,
 )
 from models.sync import CorporationFeed, Lease, ListPage, MailList, Membership, SyncRun
 from models.users import Account, LoginAttempt, User, WebSession
@@ -38,7 +39,7 @@ TABLES = (
     KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, Involvement,
     *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage, Event,
     Health, Lease, Webhook, WebhookDelivery, EventReader, EventGap, Tally,
-    ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild,
+    ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild, StaticDataChange,
 )  # fmt: skip
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "SolarSystem",
     "Stargate",
     "StaticDataBuild",
+    "StaticDataChange",
     "SyncRun",
     "Tally",
     "User",

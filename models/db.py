@@ -120,6 +120,16 @@ def postgres_parameters(url: str) -> dict[str, Any]:
     return parameters
 
 
+def create_database(url: str, through: str, name: str) -> None:
+    """Create the database *name* on the server of *url*, connected to the database *through*."""
+    server = psycopg2.connect(dbname=through, **postgres_parameters(url))
+    try:
+        server.autocommit = True
+        server.cursor().execute(f"CREATE DATABASE {psycopg2.extensions.quote_ident(name, server)}")
+    finally:
+        server.close()
+
+
 def open_listener(settings: Settings) -> Any:
     """A psycopg2 connection of its own that listens to `killsync`: past a PgBouncer if the settings name a way."""
     url = settings.database_listen_url or settings.database_url
@@ -154,6 +164,12 @@ def keep_private(path: str) -> None:
         with suppress(FileNotFoundError, PermissionError):
             if each.stat().st_mode & 0o077:
                 each.chmod(PRIVATE)
+
+
+def server_version() -> int | None:
+    """The major version of PostgreSQL; None on SQLite."""
+    number = getattr(database.obj.connection(), "server_version", None)
+    return None if number is None else int(number) // 10_000
 
 
 @contextmanager

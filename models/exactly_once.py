@@ -31,11 +31,12 @@ class _Finished(Generic[T]):
     result: T
 
 
-def in_transaction_once(work: Callable[[], T]) -> T:
+def in_transaction_once(work: Callable[[], T], *, number_of: Callable[[T], int] | None = None) -> T:
     """Run *work* in a write transaction as `in_transaction` does, but never again after a commit that took place.
 
-    It costs one statement more. What *work* gave is returned also when the answer to its commit was lost. Inside another
-    transaction, that one decides: it has to be run by this function as well.
+    It costs one statement more, unless *number_of* says which number of its transaction (`txid_current()`) *work* has
+    brought along. What *work* gave is returned also when the answer to its commit was lost. Inside another transaction,
+    that one decides: it has to be run by this function as well.
     """
     if database.obj.in_transaction():
         return work()
@@ -47,11 +48,18 @@ def in_transaction_once(work: Callable[[], T]) -> T:
             if _was_committed(before.transaction):
                 return before.result
         result = work()
-        # https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT. A file has no answer to lose.
-        finished.append(_Finished(int(evaluate(either(postgres=fn.txid_current(), sqlite=Value(0)))), result))
+        finished.append(_Finished(number_of(result) if number_of is not None else _number(), result))
         return result
 
     return in_transaction(repeatable)
+
+
+def _number() -> int:
+    """Of the running transaction. A file has no answer to lose.
+
+    https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT
+    """
+    return int(evaluate(either(postgres=fn.txid_current(), sqlite=Value(0))))
 
 
 def _was_committed(transaction: int) -> bool:

@@ -18,11 +18,15 @@ from peewee import (
     TextField,
 )
 
+from models.expressions import now
 from models.fields import BaseModel, UtcDateTimeField, utcnow
 
 PENDING = "pending"
 FETCHED = "fetched"
 INVALID = "invalid"
+
+#: Values of `Killmail.classified_by` that are no number of a load.
+UNCLASSIFIED, NO_STATIC_DATA = -1, 0
 
 _OF_KILLMAIL: list[Node] = [SQL("REFERENCES killmail (killmail_id) ON DELETE CASCADE")]
 
@@ -39,9 +43,9 @@ class KillmailRef(BaseModel):
     state = TextField(default=PENDING)
     attempts = IntegerField(default=0)
     last_error = TextField(null=True)
-    discovered_at = UtcDateTimeField(default=utcnow)
+    discovered_at = UtcDateTimeField(default=now)
     fetch_priority = SmallIntegerField(column_name="lane", default=0)
-    due_at = UtcDateTimeField(default=utcnow)
+    due_at = UtcDateTimeField(default=now)
     sent_at = UtcDateTimeField(null=True)
     refused_at = UtcDateTimeField(null=True)
     run_id = BigIntegerField(null=True)
@@ -81,6 +85,17 @@ class Killmail(BaseModel):
     war_id = BigIntegerField(null=True)
     attacker_count = IntegerField()
     created_at = UtcDateTimeField(default=utcnow)
+    #: What it is about (`killsync.killmails.classification`). Nothing where the static data does not know it.
+    npc = BooleanField(default=False)
+    solo = BooleanField(default=False)
+    awox = BooleanField(default=False)
+    victim_category_id = BigIntegerField(null=True)
+    constellation_id = BigIntegerField(null=True)
+    region_id = BigIntegerField(null=True)
+    security = TextField(null=True)
+    label_bits = BigIntegerField(default=0)
+    #: By which load of the static data; NO_STATIC_DATA without any, UNCLASSIFIED not yet.
+    classified_by = BigIntegerField(default=-1)
 
     class Meta:
         table_name = "killmail"
@@ -153,7 +168,7 @@ class Involvement(BaseModel):
         primary_key = CompositeKey("kind", "entity_id", "killmail_time", "killmail_id")
 
 
-CHARACTER, CORPORATION, ALLIANCE, SHIP_TYPE = 1, 2, 3, 4
+CHARACTER, CORPORATION, ALLIANCE, SHIP_TYPE, SHIP_GROUP = 1, 2, 3, 4, 5
 VICTIM_SIDE, ATTACKER_SIDE = 1, 2
 
 

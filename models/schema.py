@@ -57,21 +57,41 @@ def migrate() -> list[str]:
             discard()
 
 
-def check() -> None:
-    """Make sure that the schema is the one this code was written for.
+def applied() -> list[str]:
+    """The migrations that the database has, in their order; none where it has no tables yet.
 
     Raises:
-        SchemaError: it is missing, older or newer; the text says what to run.
+        SchemaError: it is newer than this code.
     """
-    known = sorted(path.stem for path in migrations_folder().glob("[0-9][0-9][0-9]_*.py"))
     try:
         history = peewee.Table("migratehistory").bind(database.obj)
         done = [row["name"] for row in history.select(history.c.name).order_by(history.c.id)]
     except (peewee.OperationalError, peewee.ProgrammingError, psycopg2.Error) as error:
         if is_away(error):
             raise
-        raise SchemaError("the database has no tables yet: run `killsync migrate`") from None
-    if newer := sorted(set(done) - set(known)):
+        return []
+    if newer := sorted(set(done) - set(_known())):
         raise SchemaError(f"the database is newer than this code (it has {newer[-1]}): install the newer Killsync")
-    if missing := [name for name in known if name not in done]:
+    return done
+
+
+def pending() -> list[str]:
+    """The migrations that this code has and the database has not, in their order."""
+    done = set(applied())
+    return [name for name in _known() if name not in done]
+
+
+def _known() -> list[str]:
+    return sorted(path.stem for path in migrations_folder().glob("[0-9][0-9][0-9]_*.py"))
+
+
+def check() -> None:
+    """Make sure that the schema is the one this code was written for.
+
+    Raises:
+        SchemaError: it is missing, older or newer; the text says what to run.
+    """
+    if not applied():
+        raise SchemaError("the database has no tables yet: run `killsync migrate`")
+    if missing := pending():
         raise SchemaError(f"the database is older than this code (it lacks {missing[0]}): run `killsync migrate`")

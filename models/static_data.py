@@ -5,7 +5,7 @@ Types and systems themselves are in `models.names`, beside the other things that
 
 from __future__ import annotations
 
-from peewee import BigIntegerField, CompositeKey, TextField
+from peewee import BigIntegerField, CompositeKey, SmallIntegerField, TextField
 
 from models.fields import BaseModel, UtcDateTimeField
 
@@ -89,6 +89,27 @@ class StaticDataBuild(BaseModel):
     loaded_at = UtcDateTimeField(null=True)
     newest_build_number = BigIntegerField(null=True)
     checked_at = UtcDateTimeField(null=True)
+    #: How often static data was loaded that changed anything.
+    load_number = BigIntegerField(default=0)
 
     class Meta:
         table_name = "static_data_build"
+
+
+TYPE, SYSTEM = 1, 2
+
+
+class StaticDataChange(BaseModel):
+    """A type or system of which a load says something new, until the killmails that it touches are classified again.
+
+    `former_group_id` is the group that a type was in before; 0 for none, and for systems.
+    """
+
+    kind = SmallIntegerField()
+    entity_id = BigIntegerField()
+    former_group_id = BigIntegerField(default=0)
+    load_number = BigIntegerField()
+
+    class Meta:
+        table_name = "static_data_change"
+        primary_key = CompositeKey("kind", "entity_id", "former_group_id")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from peewee import BigAutoField, BigIntegerField, CompositeKey, IntegerField, TextField
 
-from models.fields import BaseModel, UtcDateTimeField, utcnow
+from models.expressions import now
+from models.fields import BaseModel, UtcDateTimeField
 
 QUEUED = "queued"
 RUNNING = "running"
@@ -25,7 +26,7 @@ class SyncRun(BaseModel):
     id = BigAutoField()
     user_id = BigIntegerField(index=True)
     kind = TextField(default=CHARACTER_LIST)
-    started_at = UtcDateTimeField(default=utcnow)
+    started_at = UtcDateTimeField(default=now)
     finished_at = UtcDateTimeField(null=True)
     status = TextField(default=QUEUED)
     walked = IntegerField(default=0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from peewee import BigAutoField, BigIntegerField, BooleanField, IntegerField, TextField
 
-from models.fields import BaseModel, UtcDateTimeField, utcnow
+from models.expressions import now
+from models.fields import BaseModel, UtcDateTimeField
 
 DISCORD = "discord"
 SLACK = "slack"
@@ -33,19 +34,19 @@ class Webhook(BaseModel):
     wants = TextField()
     status = TextField(default=ACTIVE)
     reason = TextField(null=True)
-    since = UtcDateTimeField(default=utcnow)
+    since = UtcDateTimeField(default=now)
     failures = IntegerField(default=0)
     failing_since = UtcDateTimeField(null=True)
     last_error = TextField(null=True)
     delivered = BigIntegerField(default=0)
     last_delivered_at = UtcDateTimeField(null=True)
-    due_at = UtcDateTimeField(default=utcnow)
+    due_at = UtcDateTimeField(default=now)
     wait_until = UtcDateTimeField(null=True)
     asked_until = UtcDateTimeField(null=True)
     is_slow = BooleanField(default=False)
     leased_by = TextField(null=True)
     leased_until = UtcDateTimeField(null=True)
-    created_at = UtcDateTimeField(default=utcnow)
+    created_at = UtcDateTimeField(default=now)
 
     class Meta:
         table_name = "webhook"
@@ -57,7 +58,7 @@ class WebhookDelivery(BaseModel):
     id = BigAutoField()
     webhook_id = BigIntegerField()
     killmail_id = BigIntegerField()
-    created_at = UtcDateTimeField(default=utcnow)
+    created_at = UtcDateTimeField(default=now)
     attempts = IntegerField(default=0)
     ended_at = UtcDateTimeField(null=True)
     outcome = TextField(null=True)

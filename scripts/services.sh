@@ -39,7 +39,8 @@ ensure() {
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     start_debian "$name"
   elif command -v docker >/dev/null && docker info >/dev/null 2>&1; then
-    docker compose up -d "$service"
+    # As the tests find them anywhere else: killsync/killsync, guest/guest.
+    POSTGRES_PASSWORD=killsync RABBITMQ_USER=guest RABBITMQ_PASSWORD=guest docker compose up -d "$service"
     wait_for "$port" "$name"
   else
     echo "Start $name on port $port (or install Docker, or run this as root on Debian), then run make test again" >&2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -39,6 +40,8 @@ class Simulator:
         self.newborn: set[int] = set()
         #: Ids that no route names.
         self.unnamed_ids: set[int] = set()
+        #: How often `POST /universe/names` was asked for each id.
+        self.names_asked: Counter[int] = Counter()
         self.url = ""
         self._rng = random.Random(self.config.seed)
         self._runner: web.AppRunner | None = None

@@ -18,6 +18,7 @@ _SYSTEMS = list(catalog.SYSTEMS)
 #: Where most fights are: trade hubs, gates that pirates watch, the space of large alliances, a wormhole.
 _BUSY = (30000142, 30002187, 30002659, 30002510, 30002053, 30002813, 30003837, 30004984, 30002537, 30003704, 30004759,
          30002768, 31000005, 30005196, 31002238)  # fmt: skip
+_HIGH_SECURITY = 0.45
 _CONTAINERS = catalog.types_of("Secure Cargo Container", "Freight Container")
 _NPCS = [type_id for type_id, (_, group, *_rest) in catalog.TYPES.items() if catalog.GROUPS[group][1] == 11]
 
@@ -31,7 +32,7 @@ def make_body(universe: Universe, kill: Kill) -> dict[str, Any]:
         "attackers": attackers,
         "killmail_id": kill.killmail_id,
         "killmail_time": datetime.fromtimestamp(kill.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "solar_system_id": rng.choice(_BUSY if rng.random() < 0.75 else _SYSTEMS),
+        "solar_system_id": _place(ship, rng),
         "victim": _victim(universe, kill, ship, rng, sum(attacker["damage_done"] for attacker in attackers)),
     }
     if rng.random() < 0.1:
@@ -39,6 +40,14 @@ def make_body(universe: Universe, kill: Kill) -> dict[str, Any]:
     if rng.random() < 0.15:
         body["war_id"] = 700_000 + rng.randrange(50_000)
     return body
+
+
+def _place(ship: int, rng: random.Random) -> int:
+    """Where it was lost. Capital ships and structures are lost outside of high security space."""
+    chosen = rng.choice(_BUSY if rng.random() < 0.75 else _SYSTEMS)
+    if catalog.SYSTEMS[chosen][3] >= _HIGH_SECURITY and (ship in fits.STRUCTURES or ship in fits.CAPITALS):
+        return rng.choice([system for system in _BUSY if catalog.SYSTEMS[system][3] < _HIGH_SECURITY])
+    return chosen
 
 
 def _party(universe: Universe, character_id: int) -> dict[str, Any]:

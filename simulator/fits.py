@@ -69,6 +69,7 @@ STRUCTURES = tuple(catalog.types_of("Citadel", "Refinery"))
 _LOST = ((SMALL, 46), (MEDIUM, 26), (LARGE, 10), (HAULER, 6), (MINER, 5), (CAPITAL, 2))
 _HULLS = {size: [hull for hull in catalog.TYPES if _SIZES.get(catalog.group_of(hull)) is size and hull != 32880]
           for size in (SMALL, MEDIUM, LARGE, HAULER, MINER, CAPITAL)}  # fmt: skip
+CAPITALS = frozenset(_HULLS[CAPITAL])
 CAPSULE, LOKI, CARRIER = 670, 29990, 23757
 _IMPLANTS = (13286, 20499, 33959, 2082, 33329)
 _LOKI_SUBSYSTEMS = (45633, 45595, 45608, 45621)

@@ -55,8 +55,12 @@ def character_name(rng: random.Random, number: int, *, hostile: bool) -> str:
     if hostile and number % 11 == 9:
         return f"{HOSTILE[number // 11 % len(HOSTILE)]} {number}"
     given, surname = f"{rng.choice(_STARTS)}{rng.choice(_ENDS)}", rng.choice(_SURNAMES)
-    # Names are unique in the game: those that come later carry a middle part.
-    return f"{given} {surname}" if number < 8 else f"{given} {_STARTS[number % len(_STARTS)]}{number} {surname}"
+    if number < 8:
+        return f"{given} {surname}"
+    # Names are unique in the game: those that come later carry a middle name, and after the last of those a number.
+    again, place = divmod(number, len(_STARTS) * len(_ENDS))
+    middle = f"{_STARTS[place % len(_STARTS)]}{_ENDS[place // len(_STARTS)]}"
+    return f"{given} {middle} {surname}{f' {again + 1}' if again else ''}"
 
 
 def corporation_name(number: int, *, hostile: bool) -> str:

@@ -67,6 +67,7 @@ class Public:
 
     async def _names(self, request: web.Request, now: float) -> web.Response:
         ids = await self._ids(request)
+        self._simulator.names_asked.update(ids)
         found = [(number, self._simulator.universe.name_of(number)) for number in ids]
         refused, unnamed = self._simulator.unnamed_categories, self._simulator.unnamed_ids | self._simulator.newborn
         if any(known is None or known[0] in refused or number in unnamed for number, known in found):

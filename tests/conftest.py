@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from killsync import process
+from killsync import http_session, process
 from killsync.settings import Settings
 from simulator import Handle, SimulatorConfig, run_in_thread
+from tests.support import shuffle
 from tests.support.deployment import Deployment, deployed
 from tests.support.process import NOTHING, begin, change_settings, end, settings_for
 from tests.support.resources import postgres_database
@@ -19,6 +21,42 @@ from tests.support.resources import postgres_database
 # Code under test in this process uses the in-memory broker; processes of their own get RabbitMQ.
 process.begin(NOTHING)
 import actors  # noqa: E402, F401 - makes the broker of the settings and declares the actors
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    shuffle.add_option(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    shuffle.choose_seed(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    shuffle.give_seed(node)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return f"shuffled: --shuffle {config.option.shuffle}" if config.option.shuffle is not None else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    shuffle.shuffle(config, items)
+
+
+@pytest.fixture
+async def sessions_closed() -> AsyncIterator[None]:
+    """Closes what the test's own loop has asked ESI or the SSO with, as a process does at its end."""
+    yield
+    await http_session.close_session()
+
+
+@pytest.fixture(autouse=True)
+def sessions_closed_after_tests_with_a_loop(request: pytest.FixtureRequest) -> None:
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("sessions_closed")
+
 
 Simulated = Callable[..., Handle]
 

@@ -32,7 +32,7 @@ class Need(StrEnum):
 class Refusal(Enum):
     """Why somebody may not. The value is what a program is told."""
 
-    LOGIN = "log in first, or send an access key as Authorization: Bearer"
+    LOGIN = "Log in first, or send an access key as Authorization: Bearer"
     LEFT = "your characters may no longer log in here: ask who runs this board"
     KEY_READS = "an access key may only read"
     KEY_SCOPE = "this access key may read killmails, and nothing of its owner's"

@@ -127,7 +127,7 @@ def need_login(user_id: int, used: str) -> bool:
 
 def _update(user_id: int, expected: Any, **values: Any) -> bool:
     query = User.update(updated_at=utcnow(), **values).where((User.id == user_id) & (User.status == ACTIVE) & expected)
-    return bool(in_transaction(query.execute))
+    return bool(in_transaction_once(query.execute))
 
 
 def disconnect(user_id: int) -> None:

@@ -11,6 +11,8 @@ import pika.exceptions
 from dramatiq.broker import Broker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
+from killsync.causes import cause
+
 
 class BrokerAway(Exception):
     """The broker cannot be used; the text names its host, never its password.
@@ -68,11 +70,11 @@ def _connection(broker: RabbitmqBroker) -> Iterator[pika.BlockingConnection]:
     except (pika.exceptions.AMQPError, OSError) as error:
         if _is_refusal(error):
             raise BrokerRefused(f"RabbitMQ at {where(broker)} does not let us in: {_cause(error)}") from None
-        raise BrokerAway(f"RabbitMQ at {where(broker)} does not answer ({type(error).__name__})") from None
+        raise BrokerAway(f"RabbitMQ at {where(broker)} does not answer ({cause(error)})") from None
     try:
         yield connection
     except (pika.exceptions.AMQPError, OSError) as error:
-        raise BrokerAway(f"RabbitMQ at {where(broker)} broke off ({type(error).__name__})") from None
+        raise BrokerAway(f"RabbitMQ at {where(broker)} broke off ({cause(error)})") from None
     finally:
         if connection.is_open:
             connection.close()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import signal
 from typing import Any
 
 from dramatiq.broker import Broker
 from dramatiq.middleware import Middleware
 
-from killsync import http_session
+from killsync import http_session, supervision
 from killsync.logging import CONTEXT, bind_context, clear_context, get_logger
 from killsync.startup import start
+from killsync.version import version
 from models.db import database, discard
 from models.errors import is_away
 
@@ -57,13 +59,29 @@ log = get_logger("worker")
 
 
 class WorkerStart(Middleware):
-    """Runs `start` when a `dramatiq` worker process boots, before its threads take messages."""
+    """Runs `start` when a `dramatiq` worker process boots, before its threads take messages; tells the manager of the process."""
+
+    def __init__(self) -> None:
+        self._worker: Any = None
 
     def after_process_boot(self, broker: Broker) -> None:
+        supervision.take_once(signal.SIGTERM, self._take_no_more)
+        # Dramatiq's main process, when it is killed, leaves its workers behind.
+        supervision.end_with_manager(with_parent=True)
         start("database", "broker", "esi", "sso", "secrets")
 
+    def _take_no_more(self) -> None:
+        """Have the threads end after the message they are at; Dramatiq asks them to only when it has woken up, a second later."""
+        for thread in self._worker.workers if self._worker is not None else ():
+            thread.running = False
+
     def after_worker_boot(self, broker: Broker, worker: Any) -> None:
-        log.info("worker started", queues=sorted(broker.get_declared_queues()))
+        self._worker = worker
+        log.info("worker started", version=version(), queues=sorted(broker.get_declared_queues()))
+        supervision.notify("READY=1")
+
+    def before_worker_shutdown(self, broker: Broker, worker: Any) -> None:
+        supervision.notify("STOPPING=1")
 
     def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
         http_session.run(http_session.close_session())

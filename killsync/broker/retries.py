@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from dramatiq.broker import Broker
@@ -23,6 +24,14 @@ def only_waits(error: BaseException) -> bool:
     return is_away(error) or (isinstance(error, Exception) and is_transient(error))
 
 
+def _is_no_shutdown(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], Shutdown))
+
+
+# Dramatiq logs the end of a message at a shutdown as a failure; it is none, and `WaitingRetries` says what it is.
+logging.getLogger("dramatiq.worker.WorkerThread").addFilter(_is_no_shutdown)
+
+
 class WaitingRetries(Retries):
     """Dramatiq's Retries, except that a wait does not count against `max_retries`.
 
@@ -34,6 +43,8 @@ class WaitingRetries(Retries):
     def after_process_message(
         self, broker: Broker, message: Any, *, result: Any = None, exception: BaseException | None = None
     ) -> None:
+        if isinstance(exception, Shutdown):
+            log.info("message given back: this worker stops", actor=message.actor_name)
         if exception is not None and only_waits(exception):
             actor = broker.get_actor(message.actor_name)
             limit = message.options.get("max_retries", actor.options.get("max_retries", self.max_retries))

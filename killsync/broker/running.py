@@ -16,10 +16,13 @@ class RunningMessage:
     Attributes:
         id: the same each time the broker delivers it.
         options: what travels with it, counters included.
+        redelivered: the broker has given it to a worker before, and has not heard that it was done: that worker died, or
+            only lost the broker and may still be at it.
     """
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     options: dict[str, Any] = field(default_factory=dict)
+    redelivered: bool = False
 
     @property
     def tries(self) -> int:
@@ -39,4 +42,6 @@ class RunningMessage:
 def running_message() -> RunningMessage:
     """The message that this thread processes."""
     message = CurrentMessage.get_current_message()
-    return RunningMessage(str(message.message_id), message.options) if message is not None else RunningMessage()
+    if message is None:
+        return RunningMessage()
+    return RunningMessage(str(message.message_id), message.options, bool(getattr(message, "redelivered", False)))

@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,7 @@ class Refused(Exception):
 
 def backup(file: Annotated[Path, typer.Argument(help="The file to write; must not exist.")]) -> None:
     """Write the database into one file, while everything runs."""
-    _do(_back_up, file)
+    _do(write, file)
 
 
 def restore(file: Annotated[Path, typer.Argument(help="A file that `killsync backup` wrote.")]) -> None:
@@ -51,7 +52,7 @@ def _do(work: Callable[[Settings, Path], str], file: Path) -> None:
         raise stop(str(refused)) from None
 
 
-def _back_up(settings: Settings, file: Path) -> str:
+def write(settings: Settings, file: Path) -> str:
     """Write a backup to *file*, readable by its owner alone; what the operator is to know.
 
     Raises:
@@ -91,10 +92,7 @@ def _restore(settings: Settings, file: Path) -> str:
             if opened.read(5) != b"PGDMP":
                 raise Refused(f"{file} is not a backup of Killsync's PostgreSQL database")
         _refuse_while_running(settings)
-        _run(
-            settings, "pg_restore", "--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction",
-            "--exit-on-error", f"--dbname={_without_password(settings)}", str(file),
-        )  # fmt: skip
+        _replace(settings, file)
     else:
         _check_sqlite(file)
         target = _sqlite(settings)
@@ -102,6 +100,29 @@ def _restore(settings: Settings, file: Path) -> str:
         keep_private(str(target))
         _copy(file, target)
     return "Restored. Run `killsync migrate`, then start the processes; what ESI lists since then is fetched by itself."
+
+
+def _replace(settings: Settings, file: Path) -> None:
+    """Put *file* in the place of all tables, those that the version of the backup did not have among them, in one transaction."""
+    with connection():
+        tables = ", ".join(f'"{table}"' for table in database.get_tables())
+    emptied = ("--command", f"DROP TABLE {tables} CASCADE") if tables else ()
+    with tempfile.TemporaryDirectory(prefix="killsync-") as folder:
+        script = f"{folder}/restore.sql"
+        _run(
+            settings,
+            "pg_restore",
+            "--clean",
+            "--if-exists",
+            "--no-owner",
+            "--no-privileges",
+            f"--file={script}",
+            str(file),
+        )
+        _run(
+            settings, "psql", "--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null",
+            *emptied, f"--file={script}", f"--dbname={_without_password(settings)}",
+        )  # fmt: skip
 
 
 def _run(settings: Settings, tool: str, *arguments: str) -> None:
@@ -115,7 +136,8 @@ def _run(settings: Settings, tool: str, *arguments: str) -> None:
     database = [_without_password(settings)] if tool == "pg_dump" else []
     done = subprocess.run([tool, *arguments, *database], capture_output=True, text=True, env=environment)  # noqa: S603
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
+        lines = [line for line in done.stderr.splitlines() if line.strip() and "NOTICE:" not in line]
+        said = lines or ["no reason given"]
         raise Refused(f"{tool} failed: {said[0].removeprefix(f'{tool}: ')}")
 
 

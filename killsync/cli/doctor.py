@@ -1,16 +1,18 @@
-"""`killsync doctor`: checks settings and services one by one and says what to do about each."""
+"""`killsync doctor`: checks settings, services and static data one by one and says what to do about each."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import peewee
 import typer
 
-from killsync import http_session
+from killsync import env_file, http_session
 from killsync import settings as settings_module
 from killsync.broker.connection import BrokerAway, ping
 from killsync.broker.setup import make_broker
+from killsync.cli import init_checks
 from killsync.cli.console import say
 from killsync.esi.client import EsiClient
 from killsync.esi.errors import EsiError
@@ -19,6 +21,7 @@ from killsync.sso.errors import SsoAway, VaultError
 from killsync.sso.metadata import Directory, SsoAnswer
 from killsync.sso.vault import Vault
 from killsync.startup import broker_away, connect_models, database_away
+from killsync.static_data import download, store
 from models import User, connection, database, schema
 
 
@@ -37,12 +40,14 @@ def _examine() -> int:
     settings_module.use(settings)
     checks: list[tuple[str, Callable[[Settings], str | None]]] = [
         ("settings", lambda settings: settings.missing("esi", "sso", "secrets", "broker")),
+        (".env", _env_file),
         ("database", _database),
         ("schema", _schema),
         ("stored tokens", _vault),
         ("broker", _broker),
         ("ESI", _esi),
         ("EVE SSO", _sso),
+        ("SSO client", lambda settings: init_checks.client(settings, lambda _text: False)),
     ]
     problems = 0
     for name, check in checks:
@@ -51,8 +56,24 @@ def _examine() -> int:
         problems += problem is not None
         if name == "database" and problem:
             break
+    else:
+        say(_static_data(settings))
     http_session.close()
     return 1 if problems else 0
+
+
+def _env_file(_settings: Settings) -> str | None:
+    path = env_file.PATH
+    if path.exists() and os.name == "posix" and path.stat().st_mode & 0o077:
+        return "others on this host can read it: `chmod 600 .env`"
+    lines = env_file.differing(env_file.text_of(path))
+    if not lines:
+        return None
+    number, name = lines[0]
+    return (
+        f"line {number}{f' ({name})' if name else ''} means something else to systemd, compose or honcho: "
+        f"write {name or 'NAME'}='the value', without spaces around = and without a remark behind it"
+    )
 
 
 def _database(settings: Settings) -> str | None:
@@ -104,8 +125,8 @@ def _esi(settings: Settings) -> str | None:
             EsiClient(settings).status()
     except EsiError as error:
         return f"{settings.esi_url} does not answer as ESI does ({error}): check ESI_URL and the network"
-    except Exception as error:
-        return f"could not be asked ({type(error).__name__}): mend what is named above first"
+    except Exception:
+        return "could not be asked: mend what is named above first"
     return None
 
 
@@ -115,3 +136,24 @@ def _sso(settings: Settings) -> str | None:
     except (SsoAway, SsoAnswer) as error:
         return f"{settings.sso_url} does not answer as EVE SSO does ({error}): check SSO_URL and the network"
     return None
+
+
+def _static_data(settings: Settings) -> str:
+    """A line about CCP's static data. Killsync works without it, so what it lacks is no fault of the installation."""
+    try:
+        with connection():
+            found = store.status()
+    except peewee.PeeweeException:
+        return "! static data: cannot be read before `killsync migrate`"
+    newest, unknown = found.newest, ""
+    try:
+        newest = http_session.run(download.newest(settings)).number
+    except download.DownloadFailed as error:
+        unknown = f", the newest build is not known ({error}: check STATIC_DATA_URL and the network)"
+    update = "run `killsync static-data update`, or leave it to the scheduler, which looks once a day"
+    if found.build is None:
+        return f"! static data: none is loaded{unknown}: {update}"
+    said = f"static data: build {found.build.number} is loaded"
+    if newest is not None and newest > found.build.number:
+        return f"! {said}, build {newest} is out{unknown}: {update}"
+    return f"! {said}{unknown}" if unknown else f"✓ {said}, the newest"

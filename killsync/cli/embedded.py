@@ -26,6 +26,7 @@ from killsync.logging import setup_logging
 from killsync.settings import Settings
 from killsync.sso.vault import generate_key
 from killsync.startup import connect_models
+from killsync.static_data import update as static_data
 from models import EsiBucket, in_transaction, schema
 
 DATA = Path("data")
@@ -71,6 +72,7 @@ def _start(port: int | None, *, ends: bool) -> int:
         schema.migrate()
         # The simulator starts with full buckets; what is remembered of an earlier one's says nothing about them.
         in_transaction(EsiBucket.delete().execute)
+        _load_static_data(settings)
         stopped = stop_signal()
         with worker(), web_server(settings), contextlib.nullcontext() if ends else ticks(settings):
             address = f"http://{settings.web_host}:{settings.web_port}"
@@ -83,6 +85,17 @@ def _start(port: int | None, *, ends: bool) -> int:
         simulated.stop()
 
 
+def _load_static_data(settings: Settings) -> None:
+    """The simulator's, before anything is stored: without it the demonstration would show neither classes nor regions."""
+    try:
+        outcome = static_data.update(settings)
+    except static_data.UpdateFailed as error:
+        # A process that was killed while it loaded; the first tick looks again.
+        console.print(f"Static data not loaded: {error}", markup=False, soft_wrap=True)
+    else:
+        console.print(f"Static data: build {outcome.build.number} of the simulator is loaded.", markup=False)
+
+
 def _settings(folder: Path, simulated: str, secret: str, port: int | None, *, ends: bool) -> Settings:
     """Settings for the embedded parts, whatever `.env` says: the simulator is the only ESI that this process may ask."""
     try:
@@ -91,6 +104,7 @@ def _settings(folder: Path, simulated: str, secret: str, port: int | None, *, en
             broker_url="memory://",
             esi_url=simulated,
             sso_url=simulated,
+            static_data_url=f"{simulated}/static-data",
             sso_client_id=CLIENT_ID,
             sso_client_secret=secret,
             sso_callback_url="http://127.0.0.1/auth/callback",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, NoReturn
 
 import peewee
@@ -27,6 +26,7 @@ from killsync.cli import (
     dead_letters,
     doctor,
     embedded,
+    init,
     keys,
     ledger,
     migrate,
@@ -35,9 +35,11 @@ from killsync.cli import (
     static_data,
     status,
     sync,
+    upgrade,
 )
 from killsync.cli.console import complain
 from killsync.logging import redact
+from killsync.version import version
 from models.errors import DatabaseAway, is_away
 
 app = typer.Typer(
@@ -59,25 +61,22 @@ letters_app = typer.Typer(help="Messages that no worker could do: look, send aga
 
 
 def _print_version(wanted: bool) -> None:
-    if not wanted:
-        return
-    try:
-        found = version("killsync")
-    except PackageNotFoundError:
-        found = "(not installed)"
-    print(f"killsync {found}")
-    raise typer.Exit
+    if wanted:
+        print(f"killsync {version()}")
+        raise typer.Exit
 
 
 @app.callback()
 def _options(
     _version: Annotated[
-        bool, typer.Option("--version", help="Show the version and end.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="Show the version and end.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Fetches EVE Online killmails for logged-in players straight from ESI."""
 
 
+app.command("init")(init.init)
+app.command("upgrade")(upgrade.upgrade)
 app.command("migrate")(migrate.migrate)
 app.command("generate-key")(keys.generate_key)
 app.command("rotate-keys")(keys.rotate_keys)
@@ -104,6 +103,7 @@ letters_app.command("drop")(dead_letters.drop_dead_letters)
 app.add_typer(static_data_app, name="static-data")
 static_data_app.command("update")(static_data.update)
 static_data_app.command("status")(static_data.status)
+static_data_app.command("classify")(static_data.classify)
 
 
 def main() -> Any:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
 
 from killsync import http_session, startup
 from killsync.cli.console import console, errors, say, stop
+from killsync.killmails import reclassification
 from killsync.static_data import download, store
 from killsync.static_data.update import UpdateFailed
 from killsync.static_data.update import update as load
@@ -36,6 +37,27 @@ def update(
         console.print(f"Build {outcome.build.number} is the newest and is loaded.")
     else:
         console.print(f"Build {outcome.build.number} loaded: {outcome.changed:,} rows changed.")
+    _classify()
+
+
+def classify() -> None:
+    """Classify the killmails that were stored before the static data was, or of which it says something new.
+
+    Workers do the same by themselves, a little at a time. It may be ended and begun again, and workers may run meanwhile.
+    """
+    startup.start("database", wait=False)
+    if not _classify():
+        say("Every killmail is classified.")
+
+
+def _classify() -> int:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("Killmails classified", total=None)
+        done = reclassification.classify_all(lambda done, total: progress.update(task, completed=done, total=total))
+    if done:
+        console.print(f"{done:,} killmails classified.")
+    return done
 
 
 def status() -> None:
@@ -57,5 +79,5 @@ def status() -> None:
         console.print(
             f"Build {found.build.number} is loaded, since {found.loaded_at:%Y-%m-%d %H:%M} UTC.", markup=False
         )
-    if found.newest is not None and (found.build is None or found.build.number != found.newest):
+    if found.newest is not None and (found.build is None or found.build.number < found.newest):
         console.print(f"Build {found.newest} is out: run `killsync static-data update`.", markup=False)

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from killsync import http_session
+from killsync.causes import cause
 from killsync.esi import errors
 from killsync.esi.responses import outcome
 from killsync.esi.routes import Route
@@ -57,7 +58,7 @@ async def send(
     except aiohttp.TooManyRedirects:
         raise errors.Malformed(path, "redirects without end") from None
     except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-        reason = str(error) if isinstance(error, http_session.ConnectionLost) else type(error).__name__
+        reason = cause(error)
         raise errors.Downtime(path, f"the connection failed ({reason})") from None
     finally:
         metrics.esi_request(route.name, came, time.monotonic() - started)

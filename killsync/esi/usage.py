@@ -7,8 +7,8 @@ from typing import Any
 from peewee import EXCLUDED
 
 from killsync.observability import counters
-from models.db import in_transaction
 from models.esi import EsiUsage
+from models.exactly_once import in_transaction_once
 from models.fields import to_text, utcnow
 
 
@@ -16,7 +16,7 @@ def _write(values: list[tuple[Any, ...]]) -> None:
     fields = [EsiUsage.hour, EsiUsage.route, EsiUsage.outcome, EsiUsage.requests, EsiUsage.tokens]
     added = {each: each + EXCLUDED[each.name] for each in (EsiUsage.requests, EsiUsage.tokens)}
     query = EsiUsage.insert_many(values, fields).on_conflict(conflict_target=fields[:3], update=added)
-    in_transaction(query.execute)
+    in_transaction_once(query.execute)
 
 
 class Usage:

@@ -1,4 +1,4 @@
-"""What a character, corporation, alliance, ship type or system did: counts, and when it was active. Reads only.
+"""What a character, corporation, alliance or ship did, or what happened in a place: counts, and when it was active. Reads only.
 
 Both read nothing but an index, and no more of it than MOST_COUNTED entries, so that the page of the largest alliance
 costs what the page of a large corporation costs.
@@ -62,6 +62,11 @@ def counts(entity: KnownEntity) -> Counts:
     return Counts(**{name: min(number, MOST_COUNTED) for name, number in found.items()}, capped=capped)
 
 
+def is_on_any(entity: KnownEntity) -> bool:
+    """Whether any killmail has it."""
+    return newest_killmails(entity, 1).first() is not None
+
+
 def activity(entity: KnownEntity, now: datetime) -> Activity:
     """When it was active in the last DAYS days."""
     since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
@@ -90,7 +95,7 @@ def newest_killmails(entity: KnownEntity, limit: int, since: datetime | None = N
     if kind.involvement is None:
         table: Any = Killmail
         query = table.select(table.killmail_time, Value(1).alias("kill"), Value(0).alias("loss"))
-        query = query.where(table.solar_system_id == entity.id)
+        query = query.where(getattr(table, str(kind.column)) == entity.id)
     else:
         table = Involvement
         query = table.select(

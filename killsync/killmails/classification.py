@@ -6,12 +6,14 @@ The rules are those of the ecosystem, as zKillboard applies them, so that tools 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from killsync.killmails.labels import BITS, labels_of
 from killsync.static_data.catalog import Catalog, TypeFacts
 
 SHIP, STRUCTURE = 6, 65
@@ -24,14 +26,8 @@ DRIFTER_REGION, POCHVEN = 11_000_033, 10_000_070
 ATTACKER_STEPS = (2, 5, 10, 25, 50, 100, 1000)
 #: Labels of the total value, ISK.
 VALUE_STEPS = ((1e9, "1b+"), (5e9, "5b+"), (10e9, "10b+"), (100e9, "100b+"), (1e12, "1t+"))
-#: Hours of EVE's day (UTC) in which a part of the world plays most.
-TIME_ZONES = (
-    (range(4), "use"),
-    (range(4, 8), "usw"),
-    (range(8, 14), "au"),
-    (range(14, 17), "ru"),
-    (range(17, 24), "eu"),
-)
+#: Who plays most in each hour of EVE's day (UTC).
+TIME_ZONES = (*["use"] * 4, *["usw"] * 4, *["au"] * 6, *["ru"] * 3, *["eu"] * 7)
 
 
 class SecurityBand(StrEnum):
@@ -53,7 +49,7 @@ class Classification:
         npc: nobody but NPCs killed it, or it was an NPC.
         solo: one pilot alone killed another's ship.
         awox: the final blow was dealt by a member of the victim's own corporation.
-        labels: sorted; those of its value are added where that is known.
+        label_bits: its labels (`killsync.killmails.labels`); those of its value are added where that is known.
     """
 
     npc: bool
@@ -64,15 +60,20 @@ class Classification:
     constellation_id: int | None
     region_id: int | None
     security: SecurityBand | None
-    labels: tuple[str, ...]
+    label_bits: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its labels, sorted."""
+        return labels_of(self.label_bits, self.victim_category_id)
 
 
 def classify(body: Mapping[str, Any], moment: datetime, catalog: Catalog) -> Classification:
     """The classification of a killmail.
 
     Args:
-        body: a checked answer of GET /killmails/{killmail_id}/{killmail_hash}.
-        moment: its time.
+        body: a checked answer of GET /killmails/{killmail_id}/{killmail_hash}. Items are not looked at.
+        moment: its time, UTC.
         catalog: types and systems.
     """
     victim, attackers = body["victim"], body["attackers"]
@@ -81,22 +82,30 @@ def classify(body: Mapping[str, Any], moment: datetime, catalog: Catalog) -> Cla
     npc = is_npc(victim, attackers)
     solo = not npc and is_solo(ship, attackers, catalog)
     awox = is_awox(victim, attackers, ship)
-    region_id = system.region_id if system else None
-    security = band(system.security_status, system.region_id) if system else None
-    labels = {f"#:{step}+" for step in ATTACKER_STEPS if len(attackers) >= step}
-    labels.update(["#:1"] if len(attackers) == 1 else [])
-    labels.add("npc" if npc else "pvp")
-    labels.update(word for word, is_so in (("solo", solo), ("awox", awox), ("war", bool(body.get("war_id")))) if is_so)
-    labels.update(f"tz:{name}" for hours, name in TIME_ZONES if moment.hour in hours)
-    if ship is not None:
-        labels.update([f"cat:{ship.category_id}"] if ship.category_id is not None else [])
-        labels.update(["capital"] if ship.is_capital else [])
-    if security is not None and region_id is not None:
-        labels.add(f"loc:{place(security, region_id)}")
+    bits = _OF_COUNTS[bisect_right(ATTACKER_STEPS, len(attackers))] if len(attackers) != 1 else BITS["#:1"]
+    bits |= BITS["npc" if npc else "pvp"] | BITS[f"tz:{TIME_ZONES[moment.hour]}"]
+    if solo:
+        bits |= BITS["solo"]
+    if awox:
+        bits |= BITS["awox"]
+    if body.get("war_id"):
+        bits |= BITS["war"]
+    if ship is not None and ship.is_capital:
+        bits |= BITS["capital"]
+    security = None
+    if system is not None:
+        security = band(system.security_status, system.region_id)
+        bits |= BITS[f"loc:{place(security, system.region_id)}"]
     return Classification(
         npc, solo, awox, ship.group_id if ship else None, ship.category_id if ship else None,
-        system.constellation_id if system else None, region_id, security, tuple(sorted(labels)),
+        system.constellation_id if system else None, system.region_id if system else None, security, bits,
     )  # fmt: skip
+
+
+#: The bits of "so many attackers or more" by the number of steps that are reached.
+_OF_COUNTS = tuple(
+    sum(BITS[f"#:{step}+"] for step in ATTACKER_STEPS[:reached]) for reached in range(len(ATTACKER_STEPS) + 1)
+)
 
 
 def is_npc(victim: Mapping[str, Any], attackers: Sequence[Mapping[str, Any]]) -> bool:

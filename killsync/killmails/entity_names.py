@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from operator import add
 from typing import Any
 
 from peewee import Value
 
-from killsync.killmails.killmail import Entity, Party
+from killsync.killmails.classification import band
+from killsync.killmails.killmail import Entity, ItemType, Party, SolarSystem
+from killsync.static_data import catalog
+from killsync.static_data.catalog import Catalog
 from models.names import NAMED
 from models.prepared import Ids, Prepared
 
@@ -33,25 +37,30 @@ _NAMES = Prepared(_names, lists=len(NAMED))
 class _Entities(dict[int | None, Any]):
     """One `Entity` for each id of one table of names, made when it is asked for first; no id is no entity."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[int], Entity] = Entity) -> None:
         super().__init__({None: None})
+        self._make = make
 
     def __missing__(self, entity_id: int | None) -> Entity:
         assert entity_id is not None
-        entity = self[entity_id] = Entity(entity_id)
+        entity = self[entity_id] = self._make(entity_id)
         return entity
 
 
 class EntityNames:
-    """Gives one `Entity` for each id, and fills in all their names at the end."""
+    """Gives one `Entity` for each id, and fills in all their names at the end.
+
+    What types are and where systems lie comes from the static data that this process has in memory.
+    """
 
     def __init__(self) -> None:
+        known = catalog.current().get()
         self.characters = _Entities()
         self.corporations = _Entities()
         self.alliances = _Entities()
         self.factions = _Entities()
-        self.types = _Entities()
-        self.systems = _Entities()
+        self.types = _Entities(lambda type_id: _type(type_id, known))
+        self.systems = _Entities(lambda system_id: _system(system_id, known))
 
     def party(self, row: dict[str, Any]) -> dict[str, Any]:
         """The attributes of a `Party` whose columns *row* has."""
@@ -70,6 +79,24 @@ class EntityNames:
         wanted = [[entity_id for entity_id in entities if entity_id is not None] for entities in given]
         for row in _NAMES.fetch(*wanted):
             given[row["position"]][row["id"]].name = row["name"]
+
+
+def _type(type_id: int, known: Catalog) -> ItemType:
+    facts = known.type(type_id)
+    return ItemType(type_id, group=known.group(facts.group_id) if facts is not None else None)
+
+
+def _system(system_id: int, known: Catalog) -> SolarSystem:
+    facts = known.system(system_id)
+    if facts is None:
+        return SolarSystem(system_id)
+    return SolarSystem(
+        system_id,
+        security_status=facts.security_status,
+        security=band(facts.security_status, facts.region_id),
+        constellation=known.constellation(facts.constellation_id),
+        region=known.region(facts.region_id),
+    )
 
 
 def party(row: dict[str, Any], names: EntityNames) -> Party:

@@ -17,6 +17,7 @@ from typing import Any
 from dramatiq.errors import BrokerConnectionError
 
 from killsync import settings as settings_module
+from killsync.broker.running import running_message
 from killsync.esi import errors
 from killsync.esi.client import shared
 from killsync.esi.errors import Cost
@@ -25,7 +26,7 @@ from killsync.killmails import ledger
 from killsync.killmails.ledger import Pending
 from killsync.killmails.store import Saved, save_killmail, save_killmails
 from killsync.logging import get_logger
-from killsync.names import lookup
+from killsync.names import batching
 from killsync.process import OnePerProcess
 from killsync.sync import evidence, progress
 from killsync.webhooks import matching
@@ -36,8 +37,9 @@ log = get_logger("killmails")
 #: Messages of a backlog whose killmails this process asks for at a time. What is fresh never waits for these.
 BACKLOG_MESSAGES = 3
 #: ESI may answer 5xx for one killmail for ever, while it answers all others. One that has to wait for longer than this
-#: because of that counts as failed, so that nobody's sync waits for it; it is asked for again all the same.
-OWN_TROUBLE_SECONDS = 60.0
+#: because of that counts as failed, so that nobody's sync waits for it; it is asked for again all the same. That is its sixth
+#: failure in a row while others were answered, half a minute after the first.
+OWN_TROUBLE_SECONDS = 15.0
 _backlog_slots = OnePerProcess(lambda: threading.BoundedSemaphore(BACKLOG_MESSAGES))
 
 
@@ -47,7 +49,7 @@ class KillmailRefused(Exception):
 
 def fetch(killmail_ids: Sequence[int]) -> None:
     """Fetch those that are pending and save them. ESI's faults are noted in the ledger, not raised."""
-    pending = ledger.pending(killmail_ids)
+    pending = ledger.pending(killmail_ids, taken_over=running_message().redelivered)
     _fetch([ref for ref in pending if ref.fetch_priority < ledger.BACKLOG_PRIORITY], backlog=False)
     _fetch([ref for ref in pending if ref.fetch_priority >= ledger.BACKLOG_PRIORITY], backlog=True)
 
@@ -77,7 +79,8 @@ def _handle(refs: Mapping[int, Pending], details: list[Detail]) -> None:
     new, names_wanted = _save(refs, bodies)
     _record_refused(refs, refused)
     progress.shared().add(_costs(refs, details))
-    _notify(new, names_wanted)
+    is_history = all(ref.fetch_priority >= ledger.BACKLOG_PRIORITY for ref in refs.values())
+    _notify(new, names_wanted=names_wanted, is_history=is_history)
 
 
 def _sort(details: list[Detail]) -> tuple[list[Mapping[str, Any]], dict[int, errors.EsiError]]:
@@ -110,12 +113,15 @@ def _save(refs: Mapping[int, Pending], bodies: list[Mapping[str, Any]]) -> tuple
     return new, names_wanted
 
 
-def _notify(new: list[Mapping[str, Any]], names_wanted: bool) -> None:
+def _notify(new: list[Mapping[str, Any]], *, names_wanted: bool, is_history: bool) -> None:
     """Let everybody know who has something to do now."""
     evidence.seen(new)
     try:
-        if names_wanted:
-            lookup.schedule_lookup()
+        if is_history:
+            # Even when it brought no name: it may have been the last of those that others wait for.
+            batching.schedule_history()
+        elif names_wanted:
+            batching.schedule_lookup()
         if new:
             matching.killmails_saved()
     except BrokerConnectionError as error:
@@ -193,4 +199,4 @@ def submit(killmail_id: int, killmail_hash: str) -> None:
         ledger.add_submitted(killmail_id, killmail_hash, proven=True)
         saved = save_killmail(body, killmail_hash)
     if saved.names_wanted:
-        lookup.schedule_lookup()
+        batching.schedule_lookup()

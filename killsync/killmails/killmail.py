@@ -9,12 +9,31 @@ from datetime import datetime
 
 import msgspec
 
+from killsync.killmails.classification import SecurityBand
+from killsync.killmails.labels import labels_of
+from killsync.static_data.catalog import Area, Group, Named
+
 
 class Entity(msgspec.Struct):
     """Something with an id at ESI and a name, which is None until it is known."""
 
     id: int
     name: str | None = None
+
+
+class ItemType(Entity):
+    """A ship, structure, module or other item; its group is None where the static data does not know it."""
+
+    group: Group | None = None
+
+
+class SolarSystem(Entity):
+    """A solar system, and where it is as far as the static data knows. `security_status` is the true one."""
+
+    security_status: float | None = None
+    security: SecurityBand | None = None
+    constellation: Area | None = None
+    region: Named | None = None
 
 
 class Position(msgspec.Struct):
@@ -32,7 +51,7 @@ class Party(msgspec.Struct, kw_only=True):
     corporation: Entity | None = None
     alliance: Entity | None = None
     faction: Entity | None = None
-    ship_type: Entity | None = None
+    ship_type: ItemType | None = None
 
     @property
     def faction_id(self) -> int | None:
@@ -42,7 +61,7 @@ class Party(msgspec.Struct, kw_only=True):
 class Victim(Party, kw_only=True):
     """Who and what was lost. A structure has no character; `ship_type` is always there."""
 
-    ship_type: Entity
+    ship_type: ItemType
     damage_taken: int
     position: Position | None = None
 
@@ -50,7 +69,7 @@ class Victim(Party, kw_only=True):
 class Attacker(Party, kw_only=True):
     """One who took part. NPCs have no character."""
 
-    weapon_type: Entity | None = None
+    weapon_type: ItemType | None = None
     damage_done: int
     final_blow: bool
     #: From -10 to 5.
@@ -60,7 +79,7 @@ class Attacker(Party, kw_only=True):
 class Item(msgspec.Struct, kw_only=True):
     """Something the victim carried, and what lay in it. `flag` and `singleton` are ESI's numbers."""
 
-    item_type: Entity
+    item_type: ItemType
     flag: int
     quantity_dropped: int | None = None
     quantity_destroyed: int | None = None
@@ -74,7 +93,7 @@ class Killmail(msgspec.Struct, kw_only=True):
     killmail_id: int
     killmail_hash: str
     killmail_time: datetime
-    solar_system: Entity
+    solar_system: SolarSystem
     moon_id: int | None = None
     war_id: int | None = None
     victim: Victim
@@ -82,11 +101,25 @@ class Killmail(msgspec.Struct, kw_only=True):
     attacker_count: int
     final_blow: Attacker | None = None
     items: list[Item] = []
-    #: Exactly one attacker had a pilot, and the victim had one.
-    solo: bool = False
-    #: No attacker had a pilot.
+    #: What it is about, as it was classified (`killsync.killmails.classification`).
     npc: bool = False
+    solo: bool = False
+    awox: bool = False
+    victim_category_id: int | None = None
+    constellation_id: int | None = None
+    region_id: int | None = None
+    security: str | None = None
+    label_bits: int = 0
     created_at: datetime
+
+    @property
+    def solar_system_id(self) -> int:
+        return self.solar_system.id
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that other killboards know, sorted."""
+        return list(labels_of(self.label_bits, self.victim_category_id))
 
 
 class KillmailSummary(msgspec.Struct, kw_only=True):
@@ -94,11 +127,12 @@ class KillmailSummary(msgspec.Struct, kw_only=True):
 
     killmail_id: int
     killmail_time: datetime
-    solar_system: Entity
+    solar_system: SolarSystem
     victim: Party
     attacker_count: int
     final_blow: Party | None = None
     solo: bool = False
-    npc: bool = True
+    npc: bool = False
+    awox: bool = False
     #: "kill" or "loss" for whoever the list is about; None for nobody.
     outcome: str | None = None

@@ -17,7 +17,7 @@ from killsync.killmails.store import enter_new
 from models.db import in_transaction
 from models.exactly_once import in_transaction_once
 from models.expressions import locked, now, one_of
-from models.fields import LONG_AGO, to_text, utcnow
+from models.fields import LONG_AGO
 from models.killmails import FETCHED, INVALID, PENDING, KillmailRef
 
 #: Fetch priorities, most urgent first: a killmail that just happened goes before history, a priority user's before another's.
@@ -73,11 +73,11 @@ def record_page(
 def _record(
     owner_id: int, run_id: int | None, unique: list[tuple[int, str]], fetch_priority: int, of_corporation: bool
 ) -> Recorded:
-    discovered = to_text(utcnow())
     entered = enter_new(
         "killmail_ref",
-        ("killmail_id", "killmail_hash", "state", "attempts", "discovered_at", "lane", "due_at", "run_id"),
-        [(number, digest, PENDING, 0, discovered, fetch_priority, LONG_AGO, run_id) for number, digest in unique],
+        # `discovered_at` is the table's own default, the database's clock.
+        ("killmail_id", "killmail_hash", "state", "attempts", "lane", "due_at", "run_id"),
+        [(number, digest, PENDING, 0, fetch_priority, LONG_AGO, run_id) for number, digest in unique],
     )
     named = enter_new(
         "corporation_killmail" if of_corporation else "user_killmail",
@@ -157,7 +157,7 @@ def claim(limit: int, *, backlog: bool) -> list[int]:
         .where(KillmailRef.killmail_id.in_(locked(due, skip=True)))
         .returning(KillmailRef.fetch_priority, KillmailRef.killmail_id)
     )
-    taken = in_transaction(lambda: list(claiming.namedtuples().execute()))
+    taken = in_transaction_once(lambda: list(claiming.namedtuples().execute()))
     return [ref.killmail_id for ref in sorted(taken, key=lambda ref: (ref.fetch_priority, -ref.killmail_id))]
 
 
@@ -206,8 +206,14 @@ class Pending:
     attempts: int
 
 
-def pending(killmail_ids: Sequence[int]) -> list[Pending]:
-    """Those of *killmail_ids* that are still to be fetched, in their order."""
+def pending(killmail_ids: Sequence[int], *, taken_over: bool = False) -> list[Pending]:
+    """Those of *killmail_ids* that are still to be fetched, in their order.
+
+    *taken_over*: the message that names them was with another worker before. From now on they are claimed for this one
+    alone: should the other still be at it, what it saves counts, and it puts nothing back.
+    """
+    if taken_over:
+        _update_pending(killmail_ids, KillmailRef.sent_at.is_null(False), sent_at=now(), due_at=now(CLAIM_SECONDS))
     refs: Any = KillmailRef.select(*(getattr(KillmailRef, field.name) for field in fields(Pending))).where(
         one_of(KillmailRef.killmail_id, killmail_ids), _IS_PENDING
     )

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from killsync.killmails.classification import classify
+from killsync.static_data.catalog import Catalog
 from models.fields import to_text
 from models.killmails import (
     ALLIANCE,
     ATTACKER_SIDE,
     CHARACTER,
     CORPORATION,
+    SHIP_GROUP,
     SHIP_TYPE,
     VICTIM_SIDE,
     AttackerRow,
@@ -23,6 +26,8 @@ from models.killmails import (
 
 _PARTIES = ((CHARACTER, "character_id"), (CORPORATION, "corporation_id"), (ALLIANCE, "alliance_id"),
             (SHIP_TYPE, "ship_type_id"))  # fmt: skip
+#: Of who stores without static data.
+_NO_CATALOG = Catalog()
 
 
 class Item(NamedTuple):
@@ -55,16 +60,21 @@ class KillmailRows:
     named: dict[str, set[int]]
 
 
-def map_killmail(body: Mapping[str, Any], killmail_hash: str, created_at: datetime) -> KillmailRows:
+def map_killmail(
+    body: Mapping[str, Any], killmail_hash: str, created_at: datetime, catalog: Catalog = _NO_CATALOG
+) -> KillmailRows:
     """The rows of one killmail.
 
     Args:
         body: a parsed and checked answer of GET /killmails/{killmail_id}/{killmail_hash}.
         killmail_hash: the hash that was asked for; ESI's body does not repeat it.
         created_at: the moment it is stored.
+        catalog: what the static data says of types and systems.
     """
     killmail_id = body["killmail_id"]
-    moment = to_text(parse_time(body["killmail_time"]))
+    time = parse_time(body["killmail_time"])
+    moment = to_text(time)
+    kind = classify(body, time, catalog)
     victim, attackers = body["victim"], body["attackers"]
     position = victim.get("position") or {}
     items = tuple(_item(item) for item in victim.get("items") or ())
@@ -79,6 +89,15 @@ def map_killmail(body: Mapping[str, Any], killmail_hash: str, created_at: dateti
             war_id=body.get("war_id"),
             attacker_count=len(attackers),
             created_at=to_text(created_at),
+            npc=kind.npc,
+            solo=kind.solo,
+            awox=kind.awox,
+            victim_category_id=kind.victim_category_id,
+            constellation_id=kind.constellation_id,
+            region_id=kind.region_id,
+            security=kind.security,
+            label_bits=kind.label_bits,
+            classified_by=catalog.load_number,
         ),
         victim=VictimRow(
             killmail_id=killmail_id,
@@ -110,7 +129,7 @@ def map_killmail(body: Mapping[str, Any], killmail_hash: str, created_at: dateti
         items=items,
         involvement=[
             InvolvementRow(kind=kind, entity_id=entity, killmail_time=moment, killmail_id=killmail_id, sides=sides)
-            for (kind, entity), sides in sorted(_involved(victim, attackers).items())
+            for (kind, entity), sides in sorted(involved(victim, attackers, catalog).items())
         ],
         named=_named(body, items),
     )
@@ -132,13 +151,20 @@ def _item(item: Mapping[str, Any]) -> Item:
     )
 
 
-def _involved(victim: Mapping[str, Any], attackers: list[Mapping[str, Any]]) -> dict[tuple[int, int], int]:
+def involved(
+    victim: Mapping[str, Any], attackers: list[Mapping[str, Any]], catalog: Catalog
+) -> dict[tuple[int, int], int]:
+    """The sides of each (kind, entity) that took part."""
     sides: dict[tuple[int, int], int] = {}
     for party, side in ((victim, VICTIM_SIDE), *((attacker, ATTACKER_SIDE) for attacker in attackers)):
         for kind, field in _PARTIES:
             entity = party.get(field)
             if entity is not None:
                 sides[kind, entity] = sides.get((kind, entity), 0) | side
+    for (kind, entity), side in tuple(sides.items()):
+        if kind == SHIP_TYPE and (ship := catalog.type(entity)) is not None:
+            group = SHIP_GROUP, ship.group_id
+            sides[group] = sides.get(group, 0) | side
     return sides
 
 

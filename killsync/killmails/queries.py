@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import Tuple, Value, fn
-
-from killsync.killmails.cursors import Place, read_cursor
+from killsync.killmails.cursors import read_cursor
 from killsync.killmails.entity_names import PARTY_COLUMNS, EntityNames
-from killsync.killmails.filter import BOTH_SIDES, Filter
+from killsync.killmails.filter import KillmailFilter
 from killsync.killmails.killmail import Attacker, Item, Killmail, Position, Victim
+from killsync.killmails.selection import page_ids
 from models import killmails as tables
-from models.expressions import one_of
-from models.fields import moment, to_text
-from models.killmails import Involvement, KillmailRef
+from models.fields import moment
+from models.killmails import KillmailRef
 from models.prepared import Ids, Prepared
 
 #: The most killmails of a page.
 MOST = 100
+#: Columns that say what a killmail is about; the first three are flags.
+CLASSIFIED = ("npc", "solo", "awox", "victim_category_id", "constellation_id", "region_id", "security", "label_bits")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Page:
     has_next: bool
 
 
-def page(chosen: Filter, first: int, after: str | None, *, items: bool = True) -> Page:
+def page(chosen: KillmailFilter, first: int, after: str | None, *, items: bool = True) -> Page:
     """A page of at most *first* killmails behind the cursor *after*; *items* false leaves the items out.
 
     Raises:
@@ -42,48 +42,6 @@ def page(chosen: Filter, first: int, after: str | None, *, items: bool = True) -
     """
     ids = page_ids(chosen, first + 1, read_cursor(after) if after else None)
     return Page(killmails(ids[:first], items=items), has_next=len(ids) > first)
-
-
-def page_ids(chosen: Filter, limit: int, after: Place | None) -> list[int]:
-    """The ids of a page of at most *limit* killmails behind the place *after*, newest first."""
-    parties = chosen.parties
-    #: The table whose index gives the killmails in the order of the page.
-    source: Any = Involvement if parties else tables.Killmail
-    # Distinct rows are ordered by what they have: the moment is selected for that alone.
-    query = source.select(source.killmail_id, source.killmail_time.coerce(False))
-    if parties:
-        kind, ids = parties[0]
-        query = query.where(_involves(source, kind, ids, chosen.sides))
-        if len(ids) > 1:
-            # Several characters of one account may stand on one killmail: it is one row of the page all the same.
-            query = query.distinct()
-    for kind, ids in parties[1:]:
-        query = query.where(_also_involved(source, kind, ids, chosen.sides))
-    if chosen.system_id is not None:
-        if parties:
-            query = query.join(tables.Killmail, on=tables.Killmail.killmail_id == source.killmail_id)
-        query = query.where(tables.Killmail.solar_system_id == chosen.system_id)
-    if chosen.start is not None:
-        query = query.where(source.killmail_time >= chosen.start)
-    if chosen.end is not None:
-        query = query.where(source.killmail_time <= chosen.end)
-    if after is not None:
-        place = Tuple(to_text(after.killmail_time), after.killmail_id)
-        query = query.where(Tuple(source.killmail_time, source.killmail_id) < place)
-    query = query.order_by(source.killmail_time.desc(), source.killmail_id.desc()).limit(limit)
-    return [row["killmail_id"] for row in query.dicts()]
-
-
-def _involves(involvement: Any, kind: int, ids: Sequence[int], sides: int) -> Any:
-    """That a row of *involvement* is of one of the parties, on one of the sides."""
-    condition = (involvement.kind == kind) & one_of(involvement.entity_id, ids)
-    return condition if sides == BOTH_SIDES else condition & (involvement.sides.bin_and(sides) != 0)
-
-
-def _also_involved(source: Any, kind: int, ids: Sequence[int], sides: int) -> Any:
-    other: Any = Involvement.alias()
-    same = (other.killmail_time == source.killmail_time) & (other.killmail_id == source.killmail_id)
-    return fn.EXISTS(other.select(Value(1)).where(_involves(other, kind, ids, sides) & same))
 
 
 def columns(table: Any, *names: str) -> list[Any]:
@@ -94,7 +52,7 @@ def columns(table: Any, *names: str) -> list[Any]:
 def _killmail_rows(ids: Ids) -> Any:
     table, victim = tables.Killmail, tables.Victim
     mail = columns(table, "killmail_id", "killmail_hash", "killmail_time", "solar_system_id", "moon_id", "war_id",
-                   "attacker_count", "created_at")  # fmt: skip
+                   "attacker_count", "created_at", *CLASSIFIED)  # fmt: skip
     lost = columns(victim, *PARTY_COLUMNS, "damage_taken", "position_x", "position_y", "position_z")
     query: Any = table.select(*mail, *lost).join(victim, on=victim.killmail_id == table.killmail_id)
     return query.where(ids.have(table.killmail_id)).order_by(table.killmail_time.desc(), table.killmail_id.desc())
@@ -125,8 +83,6 @@ def killmails(ids: Sequence[int], *, items: bool = True) -> list[Killmail]:
     names = EntityNames()
     found = {row["killmail_id"]: _killmail(row, names) for row in _KILLMAILS.fetch(ids)}
     _add_attackers(found, names)
-    for each in found.values():
-        _classify(each)
     if items:
         _add_items(found, names)
     names.fill()
@@ -162,6 +118,10 @@ def _killmail(row: dict[str, Any], names: EntityNames) -> Killmail:
         victim=victim,
         attacker_count=row["attacker_count"],
         created_at=moment(row["created_at"]),
+        npc=bool(row["npc"]),
+        solo=bool(row["solo"]),
+        awox=bool(row["awox"]),
+        **{name: row[name] for name in CLASSIFIED[3:]},
     )
 
 
@@ -178,13 +138,6 @@ def _add_attackers(found: dict[int, Killmail], names: EntityNames) -> None:
         killmail.attackers.append(attacker)
         if attacker.final_blow:
             killmail.final_blow = attacker
-
-
-def _classify(killmail: Killmail) -> None:
-    """`npc`: no pilot among the attackers. `solo`: one pilot alone killed another; NPCs that joined in do not count."""
-    pilots = sum(1 for attacker in killmail.attackers if attacker.character is not None)
-    killmail.npc = pilots == 0
-    killmail.solo = pilots == 1 and killmail.victim.character is not None
 
 
 def _add_items(found: dict[int, Killmail], names: EntityNames) -> None:

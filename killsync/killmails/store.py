@@ -18,9 +18,11 @@ from peewee import Table
 from killsync.events.store import emit_each
 from killsync.killmails.mapping import Item, KillmailRows, map_killmail
 from killsync.process import OnePerProcess
-from models.db import database, in_transaction, is_postgres
+from killsync.static_data import catalog
+from models.db import database, is_postgres
 from models.errors import is_away
 from models.events import KILLMAIL_SAVED
+from models.exactly_once import in_transaction_once
 from models.expressions import either
 from models.fields import utcnow
 from models.killmails import (
@@ -78,7 +80,7 @@ def save_killmail(body: Mapping[str, Any], killmail_hash: str) -> Saved:
     Raises:
         peewee.OperationalError: the database is away; nothing was stored.
     """
-    return _save_all([map_killmail(body, killmail_hash, utcnow())])[0]
+    return _save_all([map_killmail(body, killmail_hash, utcnow(), catalog.current().get())])[0]
 
 
 def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
@@ -89,12 +91,12 @@ def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
     Raises:
         peewee.OperationalError: the database is away; nothing, or not everything, was stored.
     """
-    now = utcnow()
+    now, known = utcnow(), catalog.current().get()
     outcomes: list[Saved | Exception | None] = []
     mapped = []
     for body, killmail_hash in given:
         try:
-            mapped.append(map_killmail(body, killmail_hash, now))
+            mapped.append(map_killmail(body, killmail_hash, now, known))
             outcomes.append(None)
         except Exception as error:
             outcomes.append(error)
@@ -121,7 +123,7 @@ def _save_all(batch: list[KillmailRows]) -> list[Saved]:
         return []
     known = known_ids()
     unknown = {table: known.missing(table, set().union(*(each.named[table] for each in batch))) for table in NAME_KEYS}
-    saved, names_wanted = in_transaction(lambda: _save(batch, unknown))
+    saved, names_wanted = in_transaction_once(lambda: _save(batch, unknown))
     for table, ids in unknown.items():
         known.add(table, ids)
     return [Saved(each.killmail_id in saved, each.killmail_id in saved and names_wanted) for each in batch]

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from peewee import fn
-
 from killsync.killmails.cursors import read_cursor
 from killsync.killmails.entity_names import PARTY_COLUMNS, EntityNames, party
-from killsync.killmails.filter import Filter
+from killsync.killmails.filter import KillmailFilter
 from killsync.killmails.killmail import KillmailSummary
-from killsync.killmails.queries import columns, page_ids
+from killsync.killmails.queries import columns
+from killsync.killmails.selection import page_ids
 from models.fields import moment
 from models.killmails import VICTIM_SIDE, Attacker, Involvement, Killmail, Victim
 from models.prepared import Ids, Prepared
@@ -34,7 +33,7 @@ class SummaryPage:
     has_next: bool
 
 
-def page(chosen: Filter, first: int, after: str | None, viewpoint: Viewpoint | None = None) -> SummaryPage:
+def page(chosen: KillmailFilter, first: int, after: str | None, viewpoint: Viewpoint | None = None) -> SummaryPage:
     """A page of at most *first* rows behind the cursor *after*.
 
     Raises:
@@ -45,16 +44,10 @@ def page(chosen: Filter, first: int, after: str | None, viewpoint: Viewpoint | N
 
 
 def _summary_rows(ids: Ids) -> Any:
-    mail = columns(Killmail, "killmail_id", "killmail_time", "solar_system_id", "attacker_count")
+    mail = columns(Killmail, "killmail_id", "killmail_time", "solar_system_id", "attacker_count", "npc", "solo", "awox")
     query: Any = Killmail.select(*mail, *columns(Victim, *PARTY_COLUMNS))
     query = query.join(Victim, on=Victim.killmail_id == Killmail.killmail_id).where(ids.have(Killmail.killmail_id))
     return query.order_by(Killmail.killmail_time.desc(), Killmail.killmail_id.desc())
-
-
-def _pilot_counts(ids: Ids) -> Any:
-    pilots = fn.COUNT(Attacker.character_id).alias("pilots")
-    of_ids = Attacker.select(Attacker.killmail_id, pilots).where(ids.have(Attacker.killmail_id))
-    return of_ids.group_by(Attacker.killmail_id)
 
 
 def _final_blow_rows(ids: Ids) -> Any:
@@ -62,7 +55,7 @@ def _final_blow_rows(ids: Ids) -> Any:
     return blows.where(ids.have(Attacker.killmail_id) & Attacker.final_blow).order_by(Attacker.id)
 
 
-_SUMMARIES, _PILOTS, _FINAL_BLOWS = Prepared(_summary_rows), Prepared(_pilot_counts), Prepared(_final_blow_rows)
+_SUMMARIES, _FINAL_BLOWS = Prepared(_summary_rows), Prepared(_final_blow_rows)
 
 
 def summaries(ids: Sequence[int], viewpoint: Viewpoint | None = None) -> list[KillmailSummary]:
@@ -71,7 +64,6 @@ def summaries(ids: Sequence[int], viewpoint: Viewpoint | None = None) -> list[Ki
         return []
     names = EntityNames()
     found = {row["killmail_id"]: _summary(row, names) for row in _SUMMARIES.fetch(ids)}
-    _add_classes(found)
     for row in _FINAL_BLOWS.fetch(ids):
         found[row["killmail_id"]].final_blow = party(row, names)
     names.fill()
@@ -87,15 +79,10 @@ def _summary(row: dict[str, Any], names: EntityNames) -> KillmailSummary:
         solar_system=names.systems[row["solar_system_id"]],
         victim=party(row, names),
         attacker_count=row["attacker_count"],
+        npc=bool(row["npc"]),
+        solo=bool(row["solo"]),
+        awox=bool(row["awox"]),
     )
-
-
-def _add_classes(found: dict[int, KillmailSummary]) -> None:
-    """`npc` and `solo`, by the rule of `killsync.killmails.queries`."""
-    for row in _PILOTS.fetch(found):
-        summary = found[row["killmail_id"]]
-        summary.npc = row["pilots"] == 0
-        summary.solo = row["pilots"] == 1 and summary.victim.character is not None
 
 
 def _add_outcomes(found: dict[int, KillmailSummary], viewpoint: Viewpoint) -> None:

@@ -1,4 +1,4 @@
-"""What a page can be about: a character, corporation, alliance, ship type or solar system, and its ticker."""
+"""What a page can be about, from a character to a region, and its ticker."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 from peewee import Value
 
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import now
-from models.killmails import ALLIANCE, CHARACTER, CORPORATION, SHIP_TYPE
+from models.killmails import ALLIANCE, CHARACTER, CORPORATION, SHIP_GROUP, SHIP_TYPE
 from models.names import Alliance, Character, Corporation, ItemType, SolarSystem
+from models.static_data import Constellation, ItemGroup, Region
 
 #: A ticker is asked of ESI once in this many seconds.
 TICKER_SECONDS = 86_400.0
@@ -24,9 +26,10 @@ class EntityKind:
         word: how addresses and templates call it.
         plural: the first part of the path of its pages.
         table: its table of names.
-        field: the attribute of `killsync.killmails.filter.Filter` that chooses one.
-        involvement: how the table `involvement` calls it; None for a system, which killmails name themselves.
+        field: the attribute of `killsync.killmails.filter.KillmailFilter` that chooses one.
+        involvement: how the table `involvement` calls it; None for a place, which killmails name themselves.
         noun: how a page calls it.
+        column: for a place, the column of `killmail` that names one.
     """
 
     word: str
@@ -35,6 +38,7 @@ class EntityKind:
     field: str
     involvement: int | None
     noun: str
+    column: str | None = None
 
     @property
     def has_ticker(self) -> bool:
@@ -57,14 +61,25 @@ ENTITY_KINDS = {
         EntityKind("corporation", "corporations", Corporation, "corporation_id", CORPORATION, "Corporation"),
         EntityKind("alliance", "alliances", Alliance, "alliance_id", ALLIANCE, "Alliance"),
         EntityKind("ship", "types", ItemType, "ship_type_id", SHIP_TYPE, "Ship"),
-        EntityKind("system", "systems", SolarSystem, "system_id", None, "System"),
+        EntityKind("group", "groups", ItemGroup, "ship_group_id", SHIP_GROUP, "Ship group"),
+        EntityKind("system", "systems", SolarSystem, "system_id", None, "System", "solar_system_id"),
+        EntityKind(
+            "constellation",
+            "constellations",
+            Constellation,
+            "constellation_id",
+            None,
+            "Constellation",
+            "constellation_id",
+        ),
+        EntityKind("region", "regions", Region, "region_id", None, "Region", "region_id"),
     )
 }
 
 
 @dataclass(frozen=True)
 class KnownEntity:
-    """An entity that a stored killmail names. `name` and `ticker` are None until they are known."""
+    """An entity that a stored killmail or the static data names. `name` and `ticker` are None until they are known."""
 
     kind: EntityKind
     id: int
@@ -81,7 +96,7 @@ class KnownEntity:
 
 
 def find(kind: EntityKind, entity_id: int) -> KnownEntity | None:
-    """The entity, if any killmail ever named it."""
+    """The entity, if any killmail or the static data ever named it."""
     found = known_entities(kind, select(kind).where(kind.key == entity_id))
     return found[0] if found else None
 
@@ -105,7 +120,7 @@ def claim_ticker(entity: KnownEntity) -> bool:
     table = kind.table
     is_due = table.ticker_asked_at.is_null() | (table.ticker_asked_at <= now(-TICKER_SECONDS))
     claimed = table.update(ticker_asked_at=now()).where((kind.key == entity.id) & table.ticker.is_null() & is_due)
-    return bool(in_transaction(claimed.execute))
+    return bool(in_transaction_once(claimed.execute))
 
 
 def needs_ticker(kind: EntityKind, entity_id: int) -> bool:

@@ -7,27 +7,20 @@ that comes is stored at once.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from killsync import settings as settings_module
-from killsync.broker.messages import send
 from killsync.esi import errors
 from killsync.esi.client import EsiClient, shared
 from killsync.logging import get_logger
-from killsync.names import trouble, wanted
+from killsync.names import batching, trouble, wanted
+from killsync.names.batching import MOST
 from killsync.names.wanted import Claimed
-from killsync.process import OnePerProcess
 from models.names import Alliance, Character, Corporation
 
 log = get_logger("enrichment")
 
-#: Names are collected this long before ESI is asked, so that a walk costs a few requests instead of one a killmail.
-COLLECT_MS = 800
-#: ESI takes at most this many ids at a time (POST /universe/names, maxItems).
-MOST = 1000
 #: Names that one message asks for one by one, while ESI refuses their kind in bulk.
 MOST_SINGLES = 40
 #: Names of a kind of which none is known that are asked for by themselves, to find one that has to be named in bulk too.
@@ -46,39 +39,14 @@ _SINGLE: dict[Any, Callable[[EsiClient, int], str]] = {
 _REFUSED = (errors.NotFound, errors.BadRequest, errors.Forbidden)
 
 
-class LookupSchedule:
-    """When this process last had names looked up: calls within COLLECT_MS share one message."""
+def look_up(*, only_full: bool = False) -> None:
+    """Ask for the names that are wanted, and for old ones while there is room; what fails is due again by itself.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sent_at = float("-inf")
-
-    def schedule(self) -> None:
-        """Send the message, unless one is on its way."""
-        with self._lock:
-            now = time.monotonic()
-            if now - self._sent_at < COLLECT_MS / 1000:
-                return
-            self._sent_at = now
-        send("enrich_names", delay_ms=COLLECT_MS)
-
-
-_schedule = OnePerProcess(LookupSchedule)
-
-
-def schedule_lookup() -> None:
-    """Have the wanted names looked up in a moment."""
-    _schedule().schedule()
-
-
-def is_wanted() -> bool:
-    """Whether there is something to ask for: a name, or whether ESI names things again."""
-    return wanted.is_wanted() or trouble.is_probe_due()
-
-
-def look_up() -> None:
-    """Ask for the names that are wanted, and for old ones while there is room; what fails is due again by itself."""
-    _Lookup(shared(settings_module.current())).run()
+    Args:
+        only_full: ask for nothing while history comes whose names would fill the request.
+    """
+    if not only_full or batching.is_worth_it() or trouble.is_probe_due():
+        _Lookup(shared(settings_module.current())).run()
 
 
 class _Stop(Exception):
@@ -108,7 +76,8 @@ class _Lookup:
                 self._all(claimed)
             except _Stop:
                 return
-            if sum(map(len, claimed.values())) < MOST and not wanted.is_wanted(without=trouble.kinds()):
+            is_full = sum(map(len, claimed.values())) >= MOST
+            if (not is_full and not wanted.is_wanted(without=trouble.kinds())) or not batching.is_worth_it():
                 break
         for name in sorted(trouble.kinds()):
             if not self._one_by_one(wanted.model_of(name)):
@@ -211,7 +180,11 @@ class _Lookup:
     def _probe(self, model: Any) -> None:
         """Ask for something in bulk that ESI is known to know. Once it is named, everything of the kind may be."""
         number = wanted.known_id(model, []) or wanted.any_id(model)
-        if number is None or (reserved := trouble.reserve_error()) is None:
+        if number is None:
+            # Since a build of the static data was loaded, nothing of this kind is ESI's to name.
+            trouble.end(wanted.name_of(model))
+            return
+        if (reserved := trouble.reserve_error()) is None:
             return
         try:
             self._client.names([number])
@@ -237,7 +210,7 @@ class _Lookup:
                 return False
             log.debug("name asked for by itself", kind=wanted.name_of(model), id=number, named=named)
         if len(ids) == MOST_SINGLES:
-            schedule_lookup()
+            batching.schedule_lookup()
         return True
 
     def _single(self, model: Any, number: int) -> bool:

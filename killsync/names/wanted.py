@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from peewee import Case, Node, fn
+from peewee import Case, Node, Value, fn
 
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
 from models.fields import utcnow
 from models.killmails import Attacker, Killmail, Victim
-from models.names import NAMED, Alliance, Character, Corporation
+from models.names import NAMED, Alliance, Character, Corporation, ItemType, SolarSystem
+from models.static_data import Constellation, ItemGroup, Region
 
 #: An id that ESI refuses to name is asked for again after so many seconds: the first time, the second, and from then on.
 #: A character is not named for an hour after it is born, and now and then one is refused for no reason.
@@ -26,13 +28,16 @@ STALE_SECONDS: dict[Any, float] = {
     Corporation: 7 * 86_400.0,
     Alliance: 7 * 86_400.0,
 }
+#: What the static data has of a kind is never asked of ESI: this column says of each thing whether it has.
+_OF_BUILD: dict[Any, Any] = {ItemType: ItemType.group_id, SolarSystem: SolarSystem.region_id}
 #: Rows of one statement.
 _BATCH = 500
 
 #: Ids by the table that they are of.
 Claimed = dict[Any, list[int]]
 
-_MODELS: dict[str, Any] = {model._meta.table_name: model for model in NAMED}
+#: Tables of names; those of the last three come from the static data alone.
+_MODELS: dict[str, Any] = {model._meta.table_name: model for model in (*NAMED, ItemGroup, Constellation, Region)}
 
 
 def model_of(name: str) -> Any:
@@ -102,7 +107,12 @@ def _is_due(model: Any, offset_seconds: float = 0.0) -> Any:
 
 
 def _is_unnamed(model: Any, offset_seconds: float = 0.0) -> Any:
-    return model.name.is_null() & _is_due(model, offset_seconds)
+    return model.name.is_null() & _is_esis(model) & _is_due(model, offset_seconds)
+
+
+def _is_esis(model: Any) -> Any:
+    """That ESI alone can name a thing."""
+    return _OF_BUILD[model].is_null() if model in _OF_BUILD else Value(1) == 1
 
 
 def _claim(limit: int, conditions: list[tuple[Any, Node]], *, newest_first: bool = False) -> Claimed:
@@ -121,7 +131,7 @@ def _claim(limit: int, conditions: list[tuple[Any, Node]], *, newest_first: bool
                 left -= len(ids)
         return claimed
 
-    return in_transaction(work)
+    return in_transaction_once(work)
 
 
 def store_names(names: Mapping[int, str]) -> None:
@@ -158,7 +168,7 @@ def refuse(model: Any, ids: Iterable[int]) -> None:
         for part in _parts(refused):
             model.update(refusals=model.refusals + 1, retry_at=due).where(key.in_(part)).execute()
 
-    in_transaction(work)
+    in_transaction_once(work)
 
 
 def _set_retry(model: Any, ids: list[int], seconds: float) -> None:
@@ -186,7 +196,7 @@ def ask_again(model: Any) -> None:
 def known_id(model: Any, besides: Sequence[int]) -> int | None:
     """An id that ESI has named, the oldest of its kind: a new one may not be named in bulk yet."""
     key = model._meta.primary_key
-    named = model.select(key).where(model.name.is_null(False)).order_by(key).limit(len(besides) + 1)
+    named = model.select(key).where(model.name.is_null(False) & _is_esis(model)).order_by(key).limit(len(besides) + 1)
     found = [getattr(row, key.name) for row in named.namedtuples()]
     return next((number for number in found if number not in set(besides)), None)
 
@@ -194,7 +204,7 @@ def known_id(model: Any, besides: Sequence[int]) -> int | None:
 def any_id(model: Any) -> int | None:
     """An id of this kind, whatever is known of it."""
     key = model._meta.primary_key
-    found: int | None = model.select(key).order_by(key).limit(1).scalar()
+    found: int | None = model.select(key).where(_is_esis(model)).order_by(key).limit(1).scalar()
     return found
 
 
@@ -203,9 +213,19 @@ def is_wanted(*, without: Iterable[str] = ()) -> bool:
     return any(model.select().where(_is_unnamed(model)).exists() for model in _without(without))
 
 
+def count_due(most: int) -> int:
+    """How many names are due to be asked for, counted up to *most*."""
+    found = 0
+    for model in NAMED:
+        if found < most:
+            due = model.select(model._meta.primary_key).where(_is_unnamed(model)).limit(most - found)
+            found += due.count()
+    return found
+
+
 def count_unnamed() -> int:
-    """Names that are not known."""
-    return sum(model.select().where(model.name.is_null()).count() for model in NAMED)
+    """Names that are not known and that ESI is asked for."""
+    return sum(model.select().where(model.name.is_null() & _is_esis(model)).count() for model in NAMED)
 
 
 def is_unnamed() -> bool:

@@ -16,7 +16,9 @@ from peewee import EXCLUDED, fn
 
 from killsync.process import OnePerProcess, at_begin
 from models.db import connection, in_transaction
+from models.errors import DatabaseAway
 from models.events import KILLMAIL_SAVED, Event
+from models.exactly_once import in_transaction_once
 from models.expressions import epoch_of, now
 from models.fields import to_text, utcnow
 from models.killmails import PENDING as IS_PENDING
@@ -82,7 +84,7 @@ class BufferedSums:
         try:
             with connection():
                 self._write([(*key, *amounts) for key, amounts in sorted(sums.items())])
-        except (peewee.PeeweeException, psycopg2.Error, AttributeError):
+        except (peewee.PeeweeException, psycopg2.Error, DatabaseAway, AttributeError):
             with self._lock:
                 for key, amounts in sums.items():
                     self._add(key, amounts)
@@ -107,7 +109,7 @@ def _write(values: list[tuple[Any, ...]]) -> None:
     adding = Tally.insert_many(values, _COLUMNS).on_conflict(
         conflict_target=_KEY, update={Tally.number: Tally.number + EXCLUDED.number}
     )
-    in_transaction(adding.as_rowcount().execute)
+    in_transaction_once(adding.as_rowcount().execute)
 
 
 _buffer = OnePerProcess(lambda: BufferedSums(_write))

@@ -33,8 +33,9 @@ from killsync.observability.figures import (
 from killsync.scheduling import leader
 from killsync.sso import health
 from killsync.sync import corporation_polls
-from models.db import database, in_transaction
+from models.db import database
 from models.esi import EsiBucket, EsiUsage
+from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
 from models.fields import UtcDateTimeField, utcnow
 from models.killmails import Killmail
@@ -315,4 +316,4 @@ def roll_up_usage() -> int:
             ).as_rowcount().execute()
         return len(gone)
 
-    return in_transaction(work)
+    return in_transaction_once(work)

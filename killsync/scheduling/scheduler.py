@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import uuid
 from types import FrameType
@@ -19,13 +20,16 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from dramatiq.errors import BrokerConnectionError
 
+from killsync import supervision
 from killsync.broker.messages import send
 from killsync.broker.setup import make_broker
+from killsync.causes import cause
 from killsync.logging import get_logger
 from killsync.observability import metrics
 from killsync.scheduling import leader
 from killsync.scheduling.turns import tick_seconds
 from killsync.settings import Settings
+from killsync.version import is_told, version
 from models import connection
 from models.errors import DatabaseAway, is_away
 
@@ -70,7 +74,7 @@ class Scheduler:
             metrics.scheduler_tick("sent" if leads else "standby", leads)
         except BrokerConnectionError as error:
             metrics.scheduler_tick("skipped", self._leads)
-            log.warning("tick skipped: the broker does not answer", reason=type(error).__name__)
+            log.warning("tick skipped: the broker does not answer", reason=cause(error))
         except (peewee.PeeweeException, psycopg2.Error, DatabaseAway) as error:
             if not is_away(error):
                 raise
@@ -79,10 +83,13 @@ class Scheduler:
 
 
 def main() -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT; `--version` alone is answered."""
     from killsync import startup
     from killsync.observability import metrics_server
 
+    if is_told(sys.argv[1:]):
+        return
+    supervision.end_with_manager()
     settings = startup.start("database", "broker")
     make_broker(settings)
     metrics_server.serve_scheduler(settings)
@@ -95,7 +102,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     scheduler = Scheduler(settings)
     scheduler.start()
-    log.info("scheduler started", tick_seconds=tick_seconds(settings))
+    log.info("scheduler started", version=version(), tick_seconds=tick_seconds(settings))
+    supervision.notify("READY=1")
     stopped.wait()
+    supervision.notify("STOPPING=1")
     scheduler.stop()
     log.info("scheduler stopped")

@@ -7,13 +7,15 @@ import uuid
 from killsync import leases
 from killsync.access import admission, audit, keys
 from killsync.access import store as affiliations
-from killsync.broker import messages
+from killsync.broker.messages import send
 from killsync.events import store as events
+from killsync.killmails import reclassification
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
-from killsync.names import lookup
+from killsync.names import batching
 from killsync.observability import counters
 from killsync.observability.queries import roll_up_usage
+from killsync.static_data import schedule as static_data
 from killsync.sync import progress, runs
 from killsync.webhooks import deliveries, matching
 from models import in_transaction
@@ -34,18 +36,22 @@ MEMBERS_SECONDS = 60.0
 
 
 def sweep() -> None:
-    """Send due killmails again, ask for wanted names, end runs that only lack their end, notify webhooks, drop what is old."""
+    """Send due killmails again, ask for wanted names, end runs that only lack their end, have stored killmails classified,
+    notify webhooks, drop what is old, look for new static data.
+    """
     sent = dispatch()
-    if lookup.is_wanted():
-        lookup.schedule_lookup()
+    batching.schedule_history()
     progress.shared().settle(runs.unsettled_runs())
     runs.fail_abandoned()
     if leases.acquire("sample", uuid.uuid4().hex, SAMPLE_SECONDS):
         counters.record_snapshot()
         in_transaction(_prune)
+    if reclassification.is_wanted():
+        send("classify_killmails")
     matching.sweep()
     if admission.is_wanted() and leases.acquire("members", uuid.uuid4().hex, MEMBERS_SECONDS):
-        messages.send("check_members")
+        send("check_members")
+    static_data.send_due()
     if sent:
         log.info("killmails sent", killmails=sent)
 

@@ -99,6 +99,24 @@ async def refresh(settings: Settings, refresh_token: str, keep: Callable[[str], 
     return await _tokens(settings, form, refresh_token, keep)
 
 
+async def check_client(settings: Settings) -> str | None:
+    """Why the SSO does not take the client id and secret of *settings*, in its words; None when it takes them.
+
+    It is asked to refresh a token that never was. What it objects to first is the client (RFC 6749, 5.2).
+
+    Raises:
+        SsoAway: the SSO cannot be asked.
+    """
+    form = {"grant_type": "refresh_token", "refresh_token": "none"}
+    try:
+        address = (await directory(settings).endpoints()).token
+        await fetch(settings, address, schemas.TokenAnswer, form=form, auth=_client(settings))
+    except SsoAnswer as error:
+        is_client = error.status == 401 or error.code in ("invalid_client", "unauthorized_client")
+        return str(error) if is_client else None
+    return None
+
+
 async def revoke(settings: Settings, refresh_token: str) -> None:
     """End a refresh token (RFC 7009). Without a revocation endpoint this does nothing."""
     address = (await directory(settings).endpoints()).revoke

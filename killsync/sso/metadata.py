@@ -14,6 +14,7 @@ import msgspec
 
 from killsync import http_session
 from killsync.answers import answered, said, shown
+from killsync.causes import cause
 from killsync.process import OnePerSettings
 from killsync.settings import Settings
 from killsync.sso import schemas
@@ -143,7 +144,7 @@ async def fetch(
                 body += await response.content.read(MOST_BYTES)
             status = response.status
     except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-        raise SsoAway(f"no answer ({type(error).__name__})") from None
+        raise SsoAway(f"no answer ({cause(error)})") from None
     if status >= 500 or status == 429:
         raise SsoAway(answered("it", status, said(body, *secrets)).removeprefix("it "))
     if status >= 300:

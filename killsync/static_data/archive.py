@@ -6,6 +6,7 @@ a file, touches no database. Fields that Killsync has no use for are left out.
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,11 @@ MOST_FILE = 2_000_000_000
 #: The most entries of one file.
 MOST_ENTRIES = 1_000_000
 
+#: The longest name, characters: real ones have a hundred at most, and an index of PostgreSQL takes some thousand bytes.
+MOST_NAME = 300
+
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Text = Annotated[str, msgspec.Meta(max_length=MOST_NAME)]
 T = TypeVar("T")
 
 
@@ -30,7 +35,7 @@ class BadArchive(ValueError):
 
 
 class _Name(msgspec.Struct):
-    en: str = ""
+    en: Text = ""
 
 
 class _Entry(msgspec.Struct, kw_only=True):
@@ -144,7 +149,10 @@ def read(path: Path) -> StaticData:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(archive)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except BadArchive:
+        raise
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, ValueError,
+            OverflowError, struct.error) as error:  # fmt: skip
         raise BadArchive(f"{path.name} is no whole zip file ({error})") from None
     except Exception as error:
         # zlib and lzma raise errors of their own for damaged bytes.

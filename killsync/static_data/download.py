@@ -15,6 +15,7 @@ from typing import IO
 import aiohttp
 
 from killsync import http_session
+from killsync.causes import cause
 from killsync.settings import Settings
 from killsync.static_data.archive import BadArchive, Build, read_latest
 
@@ -49,7 +50,7 @@ async def newest(settings: Settings) -> Build:
             while not answer.content.at_eof() and len(text) <= MOST_LATEST:
                 text += await answer.content.read(MOST_LATEST)
     except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-        raise DownloadFailed(f"{url} does not answer ({type(error).__name__})") from None
+        raise DownloadFailed(f"{url} does not answer ({cause(error)})") from None
     if len(text) > MOST_LATEST:
         raise DownloadFailed(f"{url} is larger than {MOST_LATEST:,} bytes")
     try:
@@ -77,7 +78,7 @@ def download(settings: Settings, build: Build, folder: Path, progress: Progress 
                     break
                 reason = "the download was cut"
             except (aiohttp.ClientError, ConnectionError, TimeoutError, asyncio.IncompleteReadError) as error:
-                reason = f"the connection failed ({type(error).__name__})"
+                reason = f"the connection failed ({cause(error)})"
         else:
             raise DownloadFailed(f"{url}: {reason}, {TRIES} times")
     return Path(file.name).rename(folder / name)

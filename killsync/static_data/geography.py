@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from killsync.process import OnePerProcess
+from killsync.static_data.catalog import Current
 from models import SolarSystem, Stargate
 
 #: Metres in a light year, as the game counts.
@@ -30,24 +32,25 @@ class Geography:
         neighbours: dict[int, list[int]] = {}
         for system_id, destination_id in gates:
             neighbours.setdefault(system_id, []).append(destination_id)
+            neighbours.setdefault(destination_id, [])
         self._neighbours = {system_id: tuple(found) for system_id, found in neighbours.items()}
 
     def jumps(self, origin_id: int, destination_id: int) -> int | None:
         """The fewest jumps from one system to another; None where no way of gates leads."""
         if origin_id == destination_id:
             return 0 if origin_id in self._positions or origin_id in self._neighbours else None
+        if origin_id not in self._neighbours or destination_id not in self._neighbours:
+            return None
         # From both ends at once, always the smaller side: it looks at far fewer systems than from one.
         near, far = {origin_id}, {destination_id}
         seen_near, seen_far = {origin_id}, {destination_id}
-        neighbours, none = self._neighbours, ()
+        neighbours = self._neighbours
         jumps = 0
         while near and far:
             jumps += 1
             if len(near) > len(far):
                 near, far, seen_near, seen_far = far, near, seen_far, seen_near
-            ring: set[int] = set()
-            for system_id in near:
-                ring.update(neighbours.get(system_id, none))
+            ring: set[int] = set().union(*[neighbours[system_id] for system_id in near])
             if not ring.isdisjoint(far):
                 return jumps
             ring -= seen_near
@@ -73,6 +76,14 @@ class Geography:
             return None
         return math.dist(origin, destination) / LIGHT_YEAR
 
+    def around(self, origin_id: int, light_years: float) -> set[int]:
+        """The systems that are at most *light_years* away, the origin among them; empty where its position is unknown."""
+        origin = self._positions.get(origin_id)
+        if origin is None:
+            return set()
+        most = light_years * LIGHT_YEAR
+        return {system_id for system_id, position in self._positions.items() if math.dist(origin, position) <= most}
+
 
 def load() -> Geography:
     """The map of the build that is loaded; empty before the first."""
@@ -82,3 +93,6 @@ def load() -> Geography:
         [(gate.system_id, gate.destination_id) for gate in gates],
         {each.system_id: (each.position_x, each.position_y, each.position_z) for each in systems},
     )
+
+
+current = OnePerProcess(lambda: Current(load))

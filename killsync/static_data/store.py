@@ -15,6 +15,7 @@ from typing import Any
 import peewee
 from peewee import EXCLUDED
 
+from killsync.static_data import catalog
 from killsync.static_data.archive import Build, StaticData
 from models import (
     Constellation,
@@ -27,6 +28,7 @@ from models import (
     SolarSystem,
     Stargate,
     StaticDataBuild,
+    StaticDataChange,
 )
 from models.db import database, in_transaction
 from models.expressions import differs, now
@@ -46,6 +48,8 @@ def load(data: StaticData) -> int:
 
 
 def _load(data: StaticData) -> int:
+    before = catalog.read()
+    number = before.load_number + 1
     changed = 0
     for whole, rows in (
         (ItemCategory, data.categories),
@@ -61,7 +65,22 @@ def _load(data: StaticData) -> int:
     changed += _merge(ItemType, data.types, is_whole=False)
     changed += _merge(SolarSystem, data.systems, is_whole=False)
     _record(build_number=data.build.number, released_at=data.build.released_at, loaded_at=now())
+    if changed:
+        _record(load_number=number)
+    # Without static data nothing was classified by it: there is no killmail that this load puts in doubt.
+    if changed and len(before):
+        _record_changes(number, before)
     return changed
+
+
+def _record_changes(number: int, before: catalog.Catalog) -> None:
+    """Remember of what this load says something new, so that the killmails which it touches are classified again."""
+    changes = [(*change, number) for change in before.changes(catalog.read())]
+    for some in peewee.chunked(changes, 1_000):
+        StaticDataChange.insert_many(some, list(StaticDataChange._meta.sorted_fields)).on_conflict(
+            conflict_target=[StaticDataChange.kind, StaticDataChange.entity_id, StaticDataChange.former_group_id],
+            preserve=[StaticDataChange.load_number],
+        ).execute()
 
 
 #: What a table of names holds beside what a build says.

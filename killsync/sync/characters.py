@@ -24,7 +24,8 @@ from killsync.sync.list_sync import (
 )
 from killsync.sync.lists import LeaseAttempt
 from killsync.sync.schedule import RecentKillmail
-from models import connection, in_transaction, utcnow
+from models import connection, utcnow
+from models.exactly_once import in_transaction_once
 from models.killmails import CHARACTER
 from models.sync import CHARACTER_LIST
 from models.users import ACTIVE, User
@@ -51,7 +52,10 @@ def sync_user(user_id: int, run_id: int | None = None, *, is_routine: bool = Fal
     if is_routine and not user_polls.is_claimed(user_id):
         return
     message = running_message()
-    attempt, open_run = in_transaction(lambda: _lease(user, run_id, message))
+    attempt, open_run = in_transaction_once(lambda: _lease(user, run_id, message))
+    if attempt.is_overtaken:
+        log.info("message overtaken by its own copy", user_id=user_id)
+        return
     if attempt.leased is None or open_run is None:
         if run_id is None or open_run is not None:
             retry_when_free(attempt, message)

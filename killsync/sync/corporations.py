@@ -29,7 +29,8 @@ from killsync.sync.list_sync import (
 )
 from killsync.sync.lists import LeaseAttempt
 from killsync.sync.schedule import RecentKillmail
-from models import connection, in_transaction, utcnow
+from models import connection, utcnow
+from models.exactly_once import in_transaction_once
 from models.killmails import CORPORATION
 from models.sync import CORPORATION_LIST
 from models.users import User
@@ -59,7 +60,10 @@ def sync_corporation(corporation_id: int, run_id: int | None = None) -> None:
         attempt = lease_list(user_id, CORPORATION_LIST, corporation_id, message)
         return attempt, runs.open_run(user_id, CORPORATION_LIST) if attempt.leased is not None else None
 
-    attempt, open_run = in_transaction(lease)
+    attempt, open_run = in_transaction_once(lease)
+    if attempt.is_overtaken:
+        log.info("message overtaken by its own copy", corporation_id=corporation_id)
+        return
     if attempt.leased is None or open_run is None:
         if run_id is not None and runs.is_open(run_id):
             retry_when_free(attempt, message)

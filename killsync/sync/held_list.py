@@ -6,7 +6,6 @@ A worker that was taken over, stopped for minutes or cut off from the broker, fi
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
@@ -14,7 +13,7 @@ from dramatiq.errors import Retry
 
 from killsync.broker.running import RunningMessage
 from killsync.sync import lists
-from killsync.sync.lists import LeaseAttempt, LeasedList
+from killsync.sync.lists import Copy, LeaseAttempt, LeasedList
 from models.exactly_once import in_transaction_once
 
 T = TypeVar("T")
@@ -23,11 +22,17 @@ T = TypeVar("T")
 LEASE_SECONDS = 150.0
 #: A lease that was renewed this long ago is renewed before the next call of the same page, seconds.
 RENEW_SECONDS = 20.0
+#: The option of a message that waits: the mark that the list has of it.
+_WAITS = "list_waits"
 
 
 def lease_list(user_id: int, kind: str, subject_id: int, message: RunningMessage) -> LeaseAttempt:
     """Take the list for the sync that *message* asked for, to be read by the token of *user_id*."""
-    return lists.lease(user_id, kind, subject_id, f"{message.id}:{uuid.uuid4().hex}", message.id, LEASE_SECONDS)
+    return lists.lease(user_id, kind, subject_id, _copy(message), LEASE_SECONDS)
+
+
+def _copy(message: RunningMessage) -> Copy:
+    return Copy(message.id, message.options.get(_WAITS), message.redelivered)
 
 
 def retry_delay(held_seconds: float, tries: int) -> float:
@@ -77,6 +82,21 @@ class HeldList:
         result = in_transaction_once(held)
         self._renewed_at = time.monotonic()
         return result
+
+    def wait(self, work: Callable[[], None], message: RunningMessage) -> None:
+        """As `change`, and the list is from then on for the copy of *message* that the caller sends back to wait.
+
+        Raises:
+            TakenOver: another worker has it, by the same message, which must not exist twice.
+        """
+        mark = _copy(message).mark()
+
+        def then_wait() -> None:
+            work()
+            lists.wait(self.leased, mark)
+
+        self.change(then_wait)
+        message.options[_WAITS] = mark
 
     def keep(self) -> None:
         """Renew the lease between the calls of a page that takes several, if it was not a moment ago.

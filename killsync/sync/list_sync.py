@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from dramatiq.errors import Retry
+from dramatiq.errors import BrokerConnectionError, Retry
 
 from killsync import settings as settings_module
 from killsync.broker import queues
@@ -26,6 +27,7 @@ from killsync.esi.responses import ListAnswer
 from killsync.killmails import ledger
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
+from killsync.names import batching
 from killsync.observability import metrics
 from killsync.sso.errors import Disabled, NeedsLogin, SsoAway, SsoDoubt, VaultError
 from killsync.sso.refresh import access_token
@@ -83,6 +85,10 @@ def sync_list(user: User, run_id: int, leased: LeasedList, owner: ListOwner, mes
         lists.release(leased)
     dispatch()
     progress.shared().settle([run_id])
+    if sync.found:
+        # The names of its killmails may have waited for its pages to be read; when the broker is away, the sweep finds them.
+        with suppress(BrokerConnectionError):
+            batching.schedule_history()
     return outcome
 
 
@@ -95,7 +101,7 @@ class _ListSync:
         self._settings = settings_module.current()
         self._client = shared(self._settings)
         self._token = ""
-        self._found = 0
+        self.found = 0
         self._news = 0
         self._page_one_expires: datetime | None = None
         self._log = log.bind(user_id=user.id, character=user.character_name, run_id=run_id)
@@ -123,7 +129,7 @@ class _ListSync:
             # Asking again is of no use before somebody puts the key back; the tokens stay as they are.
             return self._failed(self._poll_later(error), self._log.error, "sync stopped")
         self._held.change(self._complete)
-        self._log.info("pages done", pages=walk.last_page, killmails_found=self._found)
+        self._log.info("pages done", pages=walk.last_page, killmails_found=self.found)
         return Outcome.COMPLETED
 
     def _complete(self) -> None:
@@ -177,7 +183,7 @@ class _ListSync:
             ended = after.is_history and after.cursor is None and leased.next_page is not None
             walked_at = utcnow() if ended else leased.walked_at
             if ended or after.cursor != leased.next_page:
-                lists.move_cursor(leased, after.cursor, walked_at)
+                lists.move_cursor(leased, after.cursor, ended=ended)
             return recorded, after, walked_at
 
         recorded, after, walked_at = self._held.change(remember)
@@ -185,7 +191,7 @@ class _ListSync:
         if page == 1:
             self._page_one_expires = state.expires_at
         if answer is not None and not answer.not_modified:
-            self._found += len(dict(answer.refs))
+            self.found += len(dict(answer.refs))
             self._log.info("page read", page=page, killmails=len(answer.refs), new=recorded.new_to_ledger)
         if not is_first_walk:
             self._news += recorded.new_to_list
@@ -297,7 +303,10 @@ class _ListSync:
             else:
                 self._owner.hold(delay + IN_FLIGHT_SECONDS)
 
-        self._held.change(work)
+        if is_long:
+            self._held.change(work)
+        else:
+            self._held.wait(work, self._message)
         self._log.info("sync waits", reason=str(error), retry_in=round(delay, 1), next_page=self._held.leased.next_page)
         if is_long:
             return Outcome.DEFERRED

@@ -5,13 +5,15 @@ A lease keeps two workers from reading one list at once. Nothing here asks ESI, 
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import Alias, fn
+from peewee import Alias, Value, fn
 
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import at, locked, now
 from models.fields import from_any, utcnow
 from models.sync import ListPage, MailList
@@ -28,7 +30,7 @@ class LeasedList:
         holder: of the lease.
         user_id: by whose token it is read.
         next_page: where an unfinished pagination goes on; None when none is unfinished.
-        walked_at: when it was last read to its end; None for never.
+        walked_at: when it was last read to its end, by this host's clock; None for never.
     """
 
     list_id: int
@@ -42,10 +44,17 @@ class LeasedList:
 
 @dataclass(frozen=True)
 class LeaseAttempt:
-    """What became of asking for a list: it is leased, or another worker holds it for *held_seconds* more."""
+    """What became of asking for a list.
+
+    Attributes:
+        leased: the list, if this worker has it now.
+        held_seconds: otherwise, for how much longer another worker holds it.
+        is_overtaken: another copy of the same message goes on with it.
+    """
 
     leased: LeasedList | None
     held_seconds: float = 0.0
+    is_overtaken: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,37 +67,68 @@ class PageState:
     pages: int | None = None
 
 
-def lease(user_id: int, kind: str, subject_id: int, holder: str, message_id: str, seconds: float) -> LeaseAttempt:
+@dataclass(frozen=True)
+class Copy:
+    """A delivery of a message that asks for a list. The broker delivers one again whose worker it has lost; that worker may
+    still be at it, or have sent the message back to wait.
+
+    Attributes:
+        message_id: the same of each.
+        waits: the mark with which it was sent back to wait; None for one that never was.
+        redelivered: the broker delivers it again.
+    """
+
+    message_id: str
+    waits: str | None = None
+    redelivered: bool = False
+
+    def mark(self) -> str:
+        """A new mark, by which one copy is told from all others of its message."""
+        return f"{self.message_id}:{uuid.uuid4().hex}"
+
+
+def lease(user_id: int, kind: str, subject_id: int, asked: Copy, seconds: float) -> LeaseAttempt:
     """Take the list for *seconds*, to be read by the token of *user_id*.
 
-    *holder* begins with *message_id*. A message that comes again was taken from a worker that died or lost the broker:
-    whoever has it now takes the lease over at once. The list of a user who is gone is leased to nobody.
+    Of all copies of a message one goes on with the list. One that is delivered again takes it over at once, since the worker
+    that had it most likely died; any other leaves it alone where the list knows of a later copy, at work or waiting. The list
+    of a user who is gone is leased to nobody.
     """
     is_this_list = (MailList.kind == kind) & (MailList.subject_id == subject_id)
-    mark = f"{message_id}:"
-    is_free = (
-        MailList.leased_until.is_null()
-        | (MailList.leased_until <= now())
-        | (fn.substr(MailList.leased_by, 1, len(mark)) == mark)
-    )
-    columns = (MailList.id, MailList.next_page, MailList.walked_at)
+    prefix = f"{asked.message_id}:"
+    is_of_message = fn.COALESCE(fn.substr(MailList.leased_by, 1, len(prefix)) == prefix, False)
+    is_free = MailList.leased_until.is_null() | (MailList.leased_until <= now())
+    may_take = is_free | is_of_message if asked.redelivered else is_free & (~is_of_message | _is(asked.waits))
+    columns = (MailList.id, MailList.next_page, MailList.walked_at, Alias(now(), "database_now"))
 
     def work() -> LeaseAttempt:
         if not _lock_user(user_id):
             return LeaseAttempt(None, 1.0)
         MailList.insert(user_id=user_id, kind=kind, subject_id=subject_id, next_page=1).on_conflict_ignore().execute()
+        holder = asked.mark()
         taken = MailList.update(leased_by=holder, leased_until=now(seconds), user_id=user_id).where(
-            is_this_list & is_free
+            is_this_list & may_take
         )
-        for row in taken.returning(*columns).execute():
-            return LeaseAttempt(LeasedList(row.id, kind, subject_id, holder, user_id, row.next_page, row.walked_at))
-        held: Any = MailList.select(MailList.leased_until, Alias(now(), "database_now")).where(is_this_list)
-        row = held.namedtuples().get()
+        for row in taken.returning(*columns).namedtuples().execute():
+            walked_at = _here(row.walked_at, row.database_now)
+            return LeaseAttempt(LeasedList(row.id, kind, subject_id, holder, user_id, row.next_page, walked_at))
+        held: Any = MailList.select(MailList.leased_by, MailList.leased_until, Alias(now(), "database_now"))
+        row = held.where(is_this_list).namedtuples().get()
         database_now = from_any(row.database_now)
         left = (row.leased_until - database_now).total_seconds() if row.leased_until and database_now else 0.0
-        return LeaseAttempt(None, max(1.0, left))
+        return LeaseAttempt(None, max(1.0, left), is_overtaken=(row.leased_by or "").startswith(prefix))
 
-    return in_transaction(work)
+    return in_transaction_once(work)
+
+
+def _is(waits: str | None) -> Any:
+    return MailList.leased_by == waits if waits is not None else Value(False)
+
+
+def wait(leased: LeasedList, mark: str) -> None:
+    """Give the list back to the copy of its message that is sent back to wait with *mark*, and to no other copy."""
+    held = (MailList.id == leased.list_id) & (MailList.leased_by == leased.holder)
+    in_transaction(MailList.update(leased_by=mark, leased_until=None).where(held).execute)
 
 
 def _lock_user(user_id: int) -> bool:
@@ -115,9 +155,9 @@ def release(leased: LeasedList) -> None:
     in_transaction(MailList.update(leased_by=None, leased_until=None).where(held).execute)
 
 
-def move_cursor(leased: LeasedList, next_page: int | None, walked_at: datetime | None) -> None:
-    """Remember where the pagination goes on, None for its end, and when the list was last read to its end."""
-    moved = MailList.update(next_page=next_page, walked_at=walked_at)
+def move_cursor(leased: LeasedList, next_page: int | None, *, ended: bool) -> None:
+    """Remember where the pagination goes on, None for its end; *ended*: the list was read to its end just now."""
+    moved = MailList.update(next_page=next_page, **({"walked_at": now()} if ended else {}))
     in_transaction(moved.where((MailList.id == leased.list_id) & (MailList.leased_by == leased.holder)).execute)
 
 
@@ -131,11 +171,13 @@ def page_state(list_id: int, page: int) -> PageState:
     )
     if row is None:
         return PageState()
-    expires_at, database_now = row.expires_at, from_any(row.database_now)
-    if expires_at is not None and database_now is not None:
-        # Stored by the database's clock; the host that reads it may have another one than the host that wrote it.
-        expires_at += utcnow() - database_now
-    return PageState(row.etag, row.last_modified, expires_at, row.pages)
+    return PageState(row.etag, row.last_modified, _here(row.expires_at, row.database_now), row.pages)
+
+
+def _here(stored: datetime | None, database_now: datetime | str) -> datetime | None:
+    """A moment on the database's clock by this host's, which may be another one than that of the host that stored it."""
+    now_there = from_any(database_now)
+    return stored + (utcnow() - now_there) if stored is not None and now_there is not None else stored
 
 
 def store_page(list_id: int, page: int, state: PageState) -> None:

@@ -116,7 +116,7 @@ def recount(run_ids: Sequence[int]) -> list[int]:
             emit_each(SYNC_PROGRESS, [(run.id, run.user_id) for run in (*ended, *changed)])
         return [run.id for run in ended]
 
-    return in_transaction(work)
+    return in_transaction_once(work)
 
 
 def fail(run_id: int, user_id: int, reason: str) -> None:

@@ -1,6 +1,7 @@
-"""The filter of a list of killmails as an address says it: `/?corporation=98000001&side=losses&mine=1`.
+"""The filter of a list of killmails as an address says it: `/?corporation=98000001&side=losses&security=low,null&mine=1`.
 
-Reads and writes query strings. Knows nothing of the database; that an id exists is found out by who asks for its name.
+Reads and writes query strings: what a list and its page offer here, other clauses in `killsync.killmails.filter_forms`. That an
+id exists is found out by who asks for its name.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from killsync.killmails.filter import BOTH_SIDES, Filter
+from killsync.killmails.filter import BOTH_SIDES, KillmailFilter
+from killsync.killmails.filter_forms import CLAUSES, BadFilter, from_address, to_address, to_graphql
 from killsync.killmails.summaries import Viewpoint
 from killsync.names.entities import ENTITY_KINDS
 from models.killmails import ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
 
 #: Words of an address, the side they choose, and the same in GraphQL.
 SIDES = {"kills": (ATTACKER_SIDE, "ATTACKER"), "losses": (VICTIM_SIDE, "VICTIM")}
+#: Words of the clauses that go together: one is not taken away without the others.
+_TOGETHER = ("near", "jumps", "light-years")
 _MOST_CURSOR = 300
 
 
@@ -37,38 +41,43 @@ def read_id(text: str, what: str) -> int:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which killmails a page shows. `ids` by word of the address, `about`: the word that the page itself is about."""
+    """Which killmails a page shows. `ids` by word of the address, `about`: the word that the page itself is about; `more`: other
+    clauses as the address says them.
+    """
 
     ids: dict[str, int] = field(default_factory=dict)
     side: str | None = None
     is_mine: bool = False
     about: str | None = None
+    more: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_everything(self) -> bool:
-        return not (self.ids or self.is_mine)
+        return not (self.ids or self.is_mine or self.more)
 
     @property
     def has_party(self) -> bool:
         """Whether a side means anything: somebody stands on it."""
-        return self.is_mine or any(word != "system" for word in self.ids)
+        return self.is_mine or any(ENTITY_KINDS[word].involvement is not None for word in self.ids)
 
-    def filter(self, mine: tuple[int, ...] | None) -> Filter:
-        """The same for the database; *mine* are the reader's characters, None for a visitor."""
+    def filter(self, mine: tuple[int, ...] | None) -> KillmailFilter:
+        """The same for the database; *mine* are the reader's characters, None for a visitor. May read which systems are near."""
         ids: dict[str, Any] = {ENTITY_KINDS[word].field: number for word, number in self.ids.items()}
         sides = SIDES[self.side][0] if self.side else BOTH_SIDES
-        return Filter(**ids, sides=sides, mine=(mine or ()) if self.is_mine else None)
+        mine = (mine or ()) if self.is_mine else None
+        return replace(from_address(dict(self.more)), **ids, sides=sides, mine=mine)
 
     def variables(self) -> dict[str, Any]:
         """The same as GraphQL's KillmailFilter, for the page's subscription."""
         names = {"character": "characterId", "corporation": "corporationId", "alliance": "allianceId",
-                 "ship": "shipTypeId", "system": "systemId"}  # fmt: skip
+                 "ship": "shipTypeId", "group": "shipGroupId", "system": "systemId", "constellation": "constellationId",
+                 "region": "regionId"}  # fmt: skip
         given: dict[str, Any] = {names[word]: str(number) for word, number in self.ids.items()}
         if self.side:
             given["side"] = SIDES[self.side][1]
         if self.is_mine:
             given["mine"] = True
-        return given
+        return given | to_graphql(from_address(dict(self.more), located=False))
 
     def viewpoint(self, mine: tuple[int, ...] | None) -> Viewpoint | None:
         """Whose kills and losses are marked: the one party's that the list is about, else the reader's."""
@@ -82,7 +91,12 @@ class Chosen:
     def pairs(self) -> list[tuple[str, str]]:
         """The parts of the query string but for what the page is about."""
         found = [(word, str(number)) for word, number in self.ids.items() if word != self.about]
-        return [*found, *([("side", self.side)] if self.side else []), *([("mine", "1")] if self.is_mine else [])]
+        return [
+            *found,
+            *self.more,
+            *([("side", self.side)] if self.side else []),
+            *([("mine", "1")] if self.is_mine else []),
+        ]
 
     def query(self, **more: str) -> str:
         """The query string, beginning with `?` unless it is empty."""
@@ -100,7 +114,12 @@ class Chosen:
 
     def without(self, word: str) -> Chosen:
         """The same without the condition."""
-        left = replace(self, ids={each: number for each, number in self.ids.items() if each != word})
+        words = _TOGETHER if word in _TOGETHER else (word,)
+        left = replace(
+            self,
+            ids={each: number for each, number in self.ids.items() if each != word},
+            more=tuple(pair for pair in self.more if pair[0] not in words),
+        )
         return left if left.has_party else replace(left, side=None)
 
     def on_side(self, side: str | None) -> Chosen:
@@ -126,7 +145,12 @@ def read(query: Mapping[str, str], about: tuple[str, int] | None = None) -> Chos
     side = query.get("side") or None
     if side is not None and side not in SIDES:
         raise BadAddress("A side is kills or losses.")
-    return Chosen(ids, side, query.get("mine") == "1", word)
+    words = {clause.word for clause in CLAUSES} - set(ENTITY_KINDS) - {"side"}
+    try:
+        more = from_address({each: query[each] for each in words if query.get(each)}, located=False)
+    except BadFilter as error:
+        raise BadAddress(f"{error}.") from None
+    return Chosen(ids, side, query.get("mine") == "1", word, tuple(to_address(more)))
 
 
 def read_after(query: Mapping[str, str]) -> str | None:

@@ -13,16 +13,14 @@ from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-import aiohttp_jinja2
 import msgspec
 from aiohttp import web
 
 from killsync.access import keys, members
 from killsync.access.decision import Need, Refusal, decide
-from killsync.settings import Settings
 from killsync.web import sessions
-from killsync.web.render import wants_page
-from killsync.web.security import SETTINGS, Handler, client_ip, is_this_host, is_within
+from killsync.web.render import rendered, wants_page
+from killsync.web.security import SETTINGS, Handler, check_rate, client_ip, is_this_host, is_within
 from killsync.web.sessions import Caller
 from models.threads import in_db
 
@@ -57,17 +55,17 @@ def needs(
     return said
 
 
+def is_asked(request: web.Request, need: Need | None) -> bool:
+    """Whether *need* is one that not everybody has here."""
+    return request.app[SETTINGS].members_only or need not in (Need.OPEN, Need.READ, Need.ACCOUNT)
+
+
 def need_of(route: web.AbstractRoute) -> Need | None:
     """What a route needs; None where it says nothing. Static files are this project's own, and open."""
     if isinstance(route.resource, web.StaticResource):
         return Need.OPEN
     need: Need | None = getattr(route.handler, "need", None)
     return need
-
-
-def is_closed(settings: Settings) -> bool:
-    """Whether members alone may read."""
-    return settings.readers == "members"
 
 
 @web.middleware
@@ -83,15 +81,15 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     if _has_key_in_address(request):
         return await _answer(request, 401, KEY_IN_ADDRESS, Refusal.LOGIN)
-    caller = await _caller(request, need, settings)
+    caller = await _caller(request, need)
     if caller.is_wrong_key:
         return await _answer(request, 401, WRONG_KEY, Refusal.LOGIN)
     sessions.check_key_rate(request, caller)
     asker = replace(caller.asker, is_operator=_is_host_of(request, need))
-    refusal = decide(need, asker, members_only=is_closed(settings))
+    refusal = decide(need, asker, members_only=settings.members_only)
     if refusal is None:
         return await handler(request)
-    status = 401 if refusal is Refusal.LOGIN and is_closed(settings) else 403
+    status = 401 if refusal is Refusal.LOGIN and settings.members_only else 403
     return await _answer(request, status, refusal.value, refusal)
 
 
@@ -101,19 +99,17 @@ async def refusal_of(request: web.Request, need: Need, seconds: float = 0.0) -> 
     Raises:
         web.HTTPTooManyRequests: too many wrong keys.
     """
-    closed = is_closed(request.app[SETTINGS])
-    if need is Need.READ and not closed and sessions.key_of(request) is None:
+    if not is_asked(request, need) and sessions.key_of(request) is None:
         return None
     caller = await sessions.caller_within(request, seconds)
     if caller.is_wrong_key:
         return Refusal.LOGIN
-    return decide(need, caller.asker, members_only=closed)
+    return decide(need, caller.asker, members_only=request.app[SETTINGS].members_only)
 
 
-async def _caller(request: web.Request, need: Need | None, settings: Settings) -> Caller:
+async def _caller(request: web.Request, need: Need | None) -> Caller:
     """Who asks. Where everybody may, nobody has to be looked up; a key that is sent has to be right all the same."""
-    is_for_all = need in (Need.READ, Need.ACCOUNT) and not is_closed(settings)
-    if (is_for_all or _is_host_of(request, need)) and sessions.key_of(request) is None:
+    if (not is_asked(request, need) or _is_host_of(request, need)) and sessions.key_of(request) is None:
         return sessions.VISITOR
     return await sessions.caller_of(request)
 
@@ -129,7 +125,12 @@ def _has_key_in_address(request: web.Request) -> bool:
 
 
 async def _answer(request: web.Request, status: int, text: str, refusal: Refusal) -> web.StreamResponse:
-    """Tell who may not: a browser by a page, a program by JSON."""
+    """Tell who may not: a browser by a page, a program by JSON.
+
+    Raises:
+        web.HTTPTooManyRequests: it asks in vain too often.
+    """
+    check_rate(request, "page")
     is_login = refusal is Refusal.LOGIN
     if wants_page(request):
         template = "left.html" if refusal is Refusal.LEFT else "login.html"
@@ -138,7 +139,9 @@ async def _answer(request: web.Request, status: int, text: str, refusal: Refusal
             context["whom"] = await whom_to_ask(request)
         else:
             context |= {"text": _page_text(request, text, refusal, status), "offers_login": is_login}
-        response = aiohttp_jinja2.render_template(template, request, context, status=status)
+        if text == KEY_IN_ADDRESS:
+            context["login"] = "/auth/login"
+        response = rendered(request, template, context, status)
     else:
         code = "UNAUTHENTICATED" if is_login else "FORBIDDEN"
         body = {"errors": [{"message": text, "extensions": {"code": code}}]}
@@ -168,7 +171,7 @@ async def whom_to_ask(request: web.Request) -> str:
 async def robots(request: web.Request) -> web.Response:
     """GET /robots.txt: what search engines may look at."""
     private = (
-        ("/",) if is_closed(request.app[SETTINGS]) else ("/auth/", "/me", "/webhooks", "/ops", "/graphql", "/search")
+        ("/",) if request.app[SETTINGS].members_only else ("/auth/", "/me", "/webhooks", "/ops", "/graphql", "/search")
     )
     lines = ["User-agent: *", *(f"Disallow: {path}" for path in private)]
     return web.Response(text="\n".join(lines) + "\n")
@@ -179,7 +182,7 @@ async def _keep_private(request: web.Request, response: web.StreamResponse) -> N
     route = request.match_info.route
     if isinstance(route.resource, web.StaticResource):
         return
-    if is_closed(request.app[SETTINGS]):
+    if request.app[SETTINGS].members_only:
         response.headers.setdefault("X-Robots-Tag", "noindex, nofollow, noarchive")
         cached = response.headers.get("Cache-Control", "").lower()
         if "no-store" not in cached and "private" not in cached:

@@ -53,7 +53,9 @@ class Readiness:
         except TimeoutError:
             return f"the {name} does not answer in {CHECK_SECONDS:.0f} s"
         except Exception as error:
-            return f"the {name} does not answer ({type(error).__name__})"
+            if getattr(error, "is_refusal", False):
+                return f"the {name} does not let us in: user, password or vhost are wrong"
+            return f"the {name} does not answer"
         return "ok"
 
     def close(self) -> None:

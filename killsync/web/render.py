@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from aiohttp import web
 
 from killsync.killmails.cursors import cursor_of
 from killsync.names.entities import ENTITY_KINDS
-from killsync.web import sessions
+from killsync.web import sessions, space
 from killsync.web.security import SETTINGS
 
 HERE = Path(__file__).resolve().parent
@@ -23,7 +24,7 @@ LEAST_PACKED = 4096
 
 #: Words of templates and addresses: how an id without a name is called, and where its page is, if it has one.
 NOUNS = {word: kind.noun for word, kind in ENTITY_KINDS.items()} | {"type": "Type", "faction": "Faction"}
-PATHS = {word: f"/{kind.plural}/" for word, kind in ENTITY_KINDS.items()}
+PATHS = {word: f"/{kind.plural}/" for word, kind in ENTITY_KINDS.items()} | {"type": f"/{ENTITY_KINDS['ship'].plural}/"}
 #: CCP's image server: path and variation by word (https://developers.eveonline.com/docs/services/image-server/).
 IMAGES = {
     "character": ("characters", "portrait"), "corporation": ("corporations", "logo"), "alliance": ("alliances", "logo"),
@@ -37,12 +38,18 @@ IMAGE_FALLBACKS = {"ship": "icon bp", "type": "bp relic render", "bpc": "bp icon
 async def page(request: web.Request, template: str, status: int = 200, **context: Any) -> web.Response:
     """The page of *template* for whoever asks. It shows what is theirs, so nobody but their browser may keep it."""
     context.setdefault("viewer", await sessions.viewer_of(request))
-    response = aiohttp_jinja2.render_template(template, request, context, status=status)
+    response = rendered(request, template, context, status)
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Vary"] = "Cookie, Accept"
     if isinstance(response.body, bytes) and len(response.body) >= LEAST_PACKED:
         response.enable_compression()
     return response
+
+
+def rendered(request: web.Request, template: str, context: Mapping[str, Any], status: int = 200) -> web.Response:
+    """*template* with *context* and what every template may use."""
+    # Not by the library's context processors: aiohttp warns of the key under which those keep what they bring.
+    return aiohttp_jinja2.render_template(template, request, {**_common(request), **context}, status=status)
 
 
 def json(data: Any) -> web.Response:
@@ -56,14 +63,13 @@ def wants_page(request: web.Request) -> bool:
     return "text/html" in request.headers.get("Accept", "")
 
 
-async def common(request: web.Request) -> dict[str, Any]:
-    """What every template may use."""
+def _common(request: web.Request) -> dict[str, Any]:
     next_page = "" if request.path == "/" else "?next=" + quote(request.path_qs, safe="")
     return {
         "eve_images": request.app[SETTINGS].eve_images,
         "path": request.path,
         "login": f"/auth/login{next_page}",
-        "is_closed": request.app[SETTINGS].readers == "members",
+        "is_closed": request.app[SETTINGS].members_only,
     }
 
 
@@ -75,6 +81,11 @@ def moment(value: datetime) -> str:
 def number(value: float) -> str:
     """A figure of any size, with its thousands apart."""
     return f"{value:,}"
+
+
+def amount(value: float) -> str:
+    """A measured amount: thousands apart, and two places after the point where there are any."""
+    return f"{value:,.2f}".rstrip("0").rstrip(".") if abs(value) < 1e15 else f"{value:.3g}"
 
 
 def json_text(value: Any) -> str:
@@ -93,14 +104,15 @@ def setup(app: web.Application) -> None:
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.FileSystemLoader(str(HERE / "templates")),
-        context_processors=[common],
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(moment=moment, number=number, json_text=json_text, cursor=cursor_of)
-    environment.globals.update(image=image, NOUNS=NOUNS, PATHS=PATHS, IMAGE_FALLBACKS=IMAGE_FALLBACKS)
+    environment.filters.update(moment=moment, number=number, json_text=json_text, cursor=cursor_of, amount=amount)
+    environment.globals.update(
+        image=image, NOUNS=NOUNS, PATHS=PATHS, IMAGE_FALLBACKS=IMAGE_FALLBACKS, shown=space.shown
+    )
     app.router.add_static("/static", HERE / "static")
     libraries = HERE / "assets" / "lib"
     libraries.mkdir(parents=True, exist_ok=True)

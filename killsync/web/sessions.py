@@ -83,7 +83,6 @@ VISITOR = Caller()
 #: Keys that were valid a while ago, by their digest: another one's wrong keys from the same address do not lock them out.
 _PROVEN: web.AppKey[set[str]] = web.AppKey("proven_keys")
 _MOST_PROVEN = 1_000
-_BEARER = "bearer "
 #: Whoever keeps something open for a session is told here when one ends in this process; it gets the digest.
 ENDED: web.AppKey[list[Callable[[str], None]]] = web.AppKey("ended_sessions")
 #: Who sends a request, and when that was read.
@@ -147,8 +146,8 @@ def key_of(request: web.Request) -> str | None:
     presented = request.get(_KEY)
     if presented is not None:
         return presented
-    header = request.headers.get("Authorization", "").strip()
-    return header[len(_BEARER) :].strip() if header.lower().startswith(_BEARER) else None
+    scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
 
 
 def present_key(request: web.Request, text: str) -> None:

@@ -14,8 +14,9 @@ from killsync.webhooks.giving_up import disable, unusable
 from killsync.webhooks.policy import Consequence, Failures
 from killsync.webhooks.slots import Lane
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import later_of, locked, now
-from models.fields import utcnow
+from models.fields import moment
 from models.users import User
 from models.webhooks import ACTIVE, Webhook, WebhookDelivery
 
@@ -68,7 +69,7 @@ def claim_due(limit: int, seconds: float, *, is_slow: bool = False) -> list[int]
             Webhook.update(due_at=now(seconds)).where(Webhook.id.in_(ids)).execute()
         return ids
 
-    return in_transaction(work)
+    return in_transaction_once(work)
 
 
 def unclaim(webhook_id: int) -> None:
@@ -194,7 +195,7 @@ def record_delivery(
     def work() -> bool:
         is_open = WebhookDelivery.select().where(WebhookDelivery.id == delivery_id, WebhookDelivery.ended_at.is_null())
         updating = Webhook.update(
-            # Run again after a commit whose answer was lost, this counts nothing.
+            # Told twice, by a worker that was taken over and by the one that took over, it counts once.
             delivered=Webhook.delivered + Case(None, ((fn.EXISTS(is_open), 1),), 0),
             last_delivered_at=now(),
             failures=0,
@@ -208,7 +209,7 @@ def record_delivery(
         _end(delivery_id, DELIVERED)
         return bool(held)
 
-    return in_transaction(work)
+    return in_transaction_once(work)
 
 
 def skip(delivery_id: int, outcome: str) -> None:
@@ -222,10 +223,13 @@ def _end(delivery_id: int, outcome: str) -> None:
     ).execute()
 
 
-def defer(webhook_id: int, holder: str, seconds: float, *, asked: float = 0.0) -> None:
-    """Through no fault of anybody: the next try not before *seconds*. *asked*: so long by its receiver's wish."""
+def defer(webhook_id: int, holder: str, seconds: float, *, asked: float = 0.0) -> bool:
+    """Through no fault of anybody: the next try not before *seconds*. *asked*: so long by its receiver's wish.
+
+    False, and nothing is changed, when another worker took over: it is that one's to go on with.
+    """
     deferring = Webhook.update(**_give_back(seconds, asked)).where(_held(webhook_id, holder))
-    in_transaction(deferring.execute)
+    return bool(in_transaction_once(deferring.execute))
 
 
 def _pause(seconds: float, asked: float = 0.0) -> dict[str, Any]:
@@ -268,12 +272,12 @@ def record_failure(
 
     def work() -> Consequence | None:
         is_it = (_held(target.webhook_id, holder)) & (Webhook.url == target.url)
-        webhook = locked(Webhook.select().where(is_it)).first()
+        webhook = locked(Webhook.select(Webhook, now().alias("database_now")).where(is_it)).first()
         if webhook is None:
             return None
         delivery = WebhookDelivery.id == delivery_id
         attempts: int | None = WebhookDelivery.select(WebhookDelivery.attempts).where(delivery).scalar()
-        lasting = utcnow() - webhook.failing_since if webhook.failing_since else timedelta(0)
+        lasting = moment(webhook.database_now) - webhook.failing_since if webhook.failing_since else timedelta(0)
         found = judge(Failures(webhook.failures + 1, lasting, (attempts or 0) + 1))
         if webhook.status == ACTIVE and found.disable is not None:
             disable(target.webhook_id, found.disable)
@@ -291,7 +295,7 @@ def record_failure(
             WebhookDelivery.update(attempts=WebhookDelivery.attempts + 1).where(delivery).execute()
         return found
 
-    return in_transaction(work)
+    return in_transaction_once(work)
 
 
 def prune(keep_seconds: float) -> int:

@@ -214,8 +214,8 @@ class Delivery:
         return is_held and not pause
 
     def _defer(self, seconds: float, *, asked: float = 0.0) -> None:
-        deliveries.defer(self.target.webhook_id, self.holder, seconds, asked=asked)
-        _schedule(self.target.webhook_id, seconds)
+        if deliveries.defer(self.target.webhook_id, self.holder, seconds, asked=asked):
+            _schedule(self.target.webhook_id, seconds)
 
     def _failed(self, verdict: Verdict, waiting: Waiting) -> bool:
         judge = partial(policy.consequence_of, verdict)

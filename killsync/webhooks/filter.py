@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from killsync.killmails.filter import BOTH_SIDES, Filter
+from killsync.killmails.filter import BOTH_SIDES, KillmailFilter
 from killsync.killmails.killmail import Killmail
 from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
 
@@ -67,7 +67,7 @@ class WebhookFilter:
             return False
         if self.ship_type_ids and killmail.victim.ship_type.id not in self.ship_type_ids:
             return False
-        parties = Filter(
+        parties = KillmailFilter(
             corporation_id=self.corporation_id,
             alliance_id=self.alliance_id,
             system_id=self.system_id,
@@ -78,13 +78,13 @@ class WebhookFilter:
 
     def is_loss(self, killmail: Killmail, character_ids: Sequence[int]) -> bool:
         """Whether the side that this webhook watches lost the ship."""
-        watched = Filter(
+        watched = KillmailFilter(
             corporation_id=self.corporation_id,
             alliance_id=self.alliance_id,
             sides=VICTIM_SIDE,
             mine=tuple(character_ids) if self.mine else None,
         )
-        return bool(watched.parties) and watched.matches(killmail)
+        return bool(watched.clauses) and watched.matches(killmail)
 
     def check(self) -> None:
         """See that every condition can be evaluated.

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp_jinja2
 from aiohttp import web
 from yarl import URL
 
@@ -19,7 +18,7 @@ from killsync.access.decision import Need
 from killsync.logging import get_logger
 from killsync.sso.errors import VaultError
 from killsync.sso.vault import Vault
-from killsync.web import forms, sessions
+from killsync.web import forms, render, sessions
 from killsync.web.guard import needs
 from killsync.web.security import SETTINGS, check_rate, same_origin
 from killsync.web.sessions import Viewer
@@ -225,7 +224,7 @@ async def _list(request: web.Request, viewer: Viewer, notice: Notice | None = No
 
 def _render(request: web.Request, template: str, viewer: Viewer, *, status: int = 200, **context: Any) -> web.Response:
     common = {"viewer": viewer, "kinds": KIND_NAMES, "sides": SIDE_NAMES, "ages": AGES, "notice": None}
-    return aiohttp_jinja2.render_template(template, request, {**common, **context}, status=status)
+    return render.rendered(request, template, {**common, **context}, status)
 
 
 def setup(app: web.Application) -> None:

@@ -11,6 +11,7 @@ from peewee import Node, fn
 
 from killsync.webhooks.filter import BadFilter, WebhookFilter
 from models.db import in_transaction
+from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
 from models.users import Account
 from models.webhooks import ACTIVE, JSON, PAUSED, Webhook, WebhookDelivery
@@ -119,7 +120,7 @@ def create(
             ).execute()
         )
 
-    return in_transaction(work)
+    return in_transaction_once(work)
 
 
 def change(

@@ -19,8 +19,7 @@ from killsync.webhooks.filter import BadFilter, WebhookFilter
 from killsync.webhooks.giving_up import disable, unusable
 from models.db import in_transaction
 from models.events import KILLMAIL_SAVED, Event
-from models.expressions import kept, locked, one_of
-from models.fields import utcnow
+from models.expressions import kept, locked, now, one_of
 from models.killmails import Killmail
 from models.users import User
 from models.webhooks import ACTIVE, EventGap, EventReader, Webhook, WebhookDelivery
@@ -211,8 +210,7 @@ def _enter(choice: Choice) -> None:
     chosen = {webhook_id for webhook_id, _ in choice.pairs}
     there = kept(Webhook.select(Webhook.id).where(one_of(Webhook.id, sorted(chosen))).order_by(Webhook.id))
     known = {webhook.id for webhook in there.namedtuples()}
-    moment = utcnow()
-    entered = [(webhook_id, killmail_id, moment) for webhook_id, killmail_id in choice.pairs if webhook_id in known]
+    entered = [(webhook_id, killmail_id, now()) for webhook_id, killmail_id in choice.pairs if webhook_id in known]
     if entered:
         WebhookDelivery.insert_many(
             entered, [WebhookDelivery.webhook_id, WebhookDelivery.killmail_id, WebhookDelivery.created_at]

@@ -181,3 +181,36 @@ def test_history_travels_in_bulk_and_what_is_fresh_in_small_messages_before_it(l
     assert [message.kwargs["more"] for message in messages].count(True) == 1
     assert [message.options.get("broker_priority", 0) for message in messages] == [1, 1, 0, 0, 0]
     assert all(set(message.kwargs) == {"more"} for message in messages), "a message carries ids and nothing else"
+
+
+def test_a_killmail_that_esi_cannot_give_keeps_no_sync_waiting_for_minutes(listed: Any) -> None:
+    """ESI answers 500 for it for ever; everything else is well."""
+    handle, run_id, refs = listed
+    bad, *others = refs
+    handle.call(lambda sim: sim.faults.append(Fault(f"/killmails/{bad[0]}/*", "status", 500)))
+    asked, waited = 0, 0.0
+    with connection():
+        runs.mark_pages_read(run_id)
+    while not waited or not rows_of(bad)[1]:
+        # Each time it is due, other killmails have been had since.
+        fetch([others.pop()])
+        fetch([bad])
+        asked += 1
+        waited += (rows_of(bad)[0]).total_seconds()
+        assert waited < 90, "after half a minute it counts as failed"
+    fetch(others)
+    with connection():
+        runs.recount([run_id])
+        row = run_queries.run_row(run_id)
+    assert row is not None and row["finished_at"] is not None and (row["saved"], row["errors"]) == (19, 1)
+    assert asked == 6 and states() == {"fetched": 19, "pending": 1}, "and it is asked for again"
+
+
+def rows_of(ref: tuple[int, str]) -> tuple[Any, str | None]:
+    """In how long the killmail is due, and its last error."""
+    from models.fields import utcnow
+    from models.killmails import KillmailRef
+
+    with connection():
+        found = KillmailRef.get_by_id(ref[0])
+    return found.due_at - utcnow(), found.last_error

@@ -13,15 +13,19 @@ import pytest_asyncio
 from graphql_api.documents import Documents
 from graphql_api.errors import BadDocument
 from graphql_api.tartiflette.engine import Api
+from killsync.killmails.classification import classify
+from killsync.killmails.mapping import parse_time
+from killsync.static_data import catalog
 from models.db import database
 from simulator.universe import Universe
+from tests.support import static_data
 from tests.support.player import Player
 from tests.support.resources import PROJECT
 from tests.support.web_server import fill, new_universe, served
 
 SDL = (PROJECT / "graphql_api" / "schema.graphql").read_text()
 ALL = """
-id killmailHash killmailTime solarSystem { id name } moonId warId attackerCount solo npc createdAt
+id killmailHash killmailTime solarSystem { id name } moonId warId attackerCount solo npc awox labels createdAt
 victim { character { id name } corporation { id name } alliance { id name } factionId shipType { id name } damageTaken position { x y z } }
 attackers { character { id name } corporation { id name } alliance { id name } factionId shipType { id name } weaponType { id name }
   damageDone finalBlow securityStatus }
@@ -64,6 +68,7 @@ class Reader:
 @pytest_asyncio.fixture
 async def reader(settings: Any) -> AsyncIterator[Reader]:
     universe = new_universe(kills=(60, 40, 20))
+    static_data.load()
     newest = fill(universe)
     async with served(settings) as url, aiohttp.ClientSession() as http:
         yield Reader(url, universe, newest, http)
@@ -96,9 +101,10 @@ async def test_a_killmail_is_given_whole(reader: Reader) -> None:
         assert seen["finalBlow"]["finalBlow"] is True
         assert (seen["victim"]["character"] is None) == ("character_id" not in body["victim"])
         assert (seen["victim"]["position"] is None) == ("position" not in body["victim"])
-        pilots = [a for a in body["attackers"] if "character_id" in a]
-        assert seen["npc"] == (not pilots)
-        assert seen["solo"] == (len(pilots) == 1 and "character_id" in body["victim"])
+        kind = classify(body, parse_time(body["killmail_time"]), catalog.current().get())
+        assert (seen["npc"], seen["solo"], seen["awox"], seen["labels"]) == (
+            kind.npc, kind.solo, kind.awox, list(kind.labels),
+        )  # fmt: skip
         served_items = body["victim"].get("items", [])
         assert [(int(i["itemType"]["id"]), len(i["items"])) for i in seen["items"]] == [
             (i["item_type_id"], len(i.get("items", []))) for i in served_items
@@ -440,3 +446,88 @@ async def test_the_fast_completion_answers_as_tartiflette_does_for_what_is_ones_
 
         monkeypatch.setattr(fast_completion, "complete", never)
         assert [await player.data(query) for query in queries] == fast
+
+
+# What killmails are about.
+
+WHERE = """solarSystem { id name securityStatus security constellation { id name region { id name } } region { id name } }
+  victim { shipType { id name group { id name category { id name } } } } attackers { shipType { group { id } } }"""
+
+
+async def test_a_killmail_says_where_it_was_and_of_what_class_the_ships_were(reader: Reader) -> None:
+    known = catalog.current().get()
+    for number in reader.newest[:30]:
+        body = reader.universe.body(number)
+        seen = (await reader.data(f'{{ killmail(id: "{number}") {{ {WHERE} }} }}'))["killmail"]
+        system, ship = known.system(body["solar_system_id"]), known.type(body["victim"]["ship_type_id"])
+        assert system is not None and ship is not None
+        where = seen["solarSystem"]
+        assert where["securityStatus"] == pytest.approx(system.security_status)
+        assert where["security"] in ("HIGH", "LOW", "NULL", "WORMHOLE", "ABYSSAL", "POCHVEN")
+        region = {"id": str(system.region_id), "name": known.region(system.region_id).name}
+        assert region["name"] and where["region"] == region
+        area = known.constellation(system.constellation_id)
+        assert where["constellation"] == {"id": str(system.constellation_id), "name": area.name, "region": region}
+        group = known.group(ship.group_id)
+        assert group.name and group.category is not None
+        assert seen["victim"]["shipType"]["group"] == {
+            "id": str(group.id), "name": group.name, "category": {"id": str(group.category.id), "name": group.category.name},
+        }  # fmt: skip
+
+
+async def test_each_filter_of_the_contract_is_taken_and_fits(reader: Reader) -> None:
+    known = catalog.current().get()
+    body = reader.universe.body(reader.newest[3])
+    system = known.system(body["solar_system_id"])
+    assert system is not None
+    ship = known.type(body["victim"]["ship_type_id"])
+    assert ship is not None
+    kind = classify(body, parse_time(body["killmail_time"]), known)
+    assert kind.security is not None
+    labels = ", ".join(f'"{label}"' for label in kind.labels)
+    for given in (
+        f'regionId: "{system.region_id}"', f'constellationId: "{system.constellation_id}"',
+        f"security: [{kind.security.name}, ABYSSAL]", f'victimShipGroupIds: ["{ship.group_id}", "29"]',
+        f'victimShipCategoryIds: ["{ship.category_id}"]', f'shipGroupId: "{ship.group_id}", side: VICTIM',
+        f"minAttackers: {len(body['attackers'])}, maxAttackers: {len(body['attackers'])}",
+        f"npc: {str(kind.npc).lower()}", f"solo: {str(kind.solo).lower()}", f"awox: {str(kind.awox).lower()}",
+        f"labels: [{labels}]", f'nearSystemId: "{body["solar_system_id"]}", maxJumps: 0',
+        f'nearSystemId: "{body["solar_system_id"]}", maxLightYears: 0.1, maxJumps: 3',
+    ):  # fmt: skip
+        assert body["killmail_id"] in await reader.ids(f"first: 100, filter: {{ {given} }}"), given
+    for given in (
+        'regionId: "1"',
+        "minAttackers: 100000",
+        f'labels: ["cat:{ship.category_id}", "cat:999"]',
+        'constellationId: "5"',
+    ):
+        assert await reader.ids(f"first: 100, filter: {{ {given} }}") == [], given
+
+
+@pytest.mark.parametrize(
+    ("given", "argument", "reason"),
+    [
+        ("security: []", "security", "empty list"),
+        ("victimShipGroupIds: []", "victimShipGroupIds", "empty list"),
+        ('victimShipGroupIds: ["25", "frigate"]', "victimShipGroupIds", "whole number"),
+        ('regionId: "-1"', "regionId", "whole number"),
+        ('labels: ["nonsense"]', "labels", "nonsense"),
+        ("minAttackers: -1", "minAttackers", "is from 0"),
+        ("minAttackers: 5, maxAttackers: 4", "minAttackers", "nothing can be both"),
+        ('startDate: "2026-08-02", endDate: "2026-08-01"', "startDate", "nothing can be both"),
+        ("npc: true, solo: true", "npc", "contradict"),
+        ("maxJumps: 3", "maxJumps", "needs nearSystemId"),
+        ('nearSystemId: "30000142"', "nearSystemId", "needs maxJumps or maxLightYears"),
+        ('nearSystemId: "30000142", maxJumps: -1', "maxJumps", "is from 0"),
+        ('nearSystemId: "30000142", maxLightYears: -1.0', "maxLightYears", "is a number from 0"),
+        ("attackerShipGroupIds: [" + ", ".join(f'"{number}"' for number in range(101)) + "]", "attackerShipGroupIds", "more than 100"),
+    ],
+)  # fmt: skip
+@ON_SQLITE
+async def test_a_filter_that_makes_no_sense_is_refused_with_the_clause(
+    reader: Reader, given: str, argument: str, reason: str
+) -> None:
+    answer = await reader.ask(f"{{ killmails(filter: {{ {given} }}) {{ edges {{ cursor }} }} }}")
+    error = answer["errors"][0]
+    assert error["extensions"] == {"code": "BAD_USER_INPUT", "argument": argument}
+    assert reason in error["message"]

@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 
 from killsync import service_health
-from killsync.names import trouble, wanted
+from killsync import settings as settings_module
+from killsync.killmails import ledger
+from killsync.names import batching, trouble, wanted
 from killsync.names.lookup import look_up
 from killsync.names.trouble import MOST_ERRORS
 from killsync.observability import diagnosis
 from killsync.observability.overview import gather
+from killsync.static_data.update import update
 from models import connection, utcnow
 from models.fields import from_any
 from models.names import NAME_KEYS
 from models.sql import insert_rows, rows, run, sql_now
-from simulator import Handle
+from simulator import Handle, catalog
 from simulator.faults import Fault
 
 DAY = 86_400.0
@@ -238,3 +241,49 @@ def test_what_the_halves_bring_is_kept_when_esi_goes_away_in_between(handle: Han
     named = 900 - unnamed('"character"')
     handle.call(lambda sim: sim.faults.clear())
     assert unnamed("corporation") == 0 and 0 < named < 900
+
+
+def test_names_of_what_the_static_data_has_are_never_asked_of_esi(handle: Handle, tmp_path: Any) -> None:
+    export = tmp_path / "export.zip"
+    export.write_bytes(catalog.archive())
+    enter("item_type", [*[each for each in list(catalog.TYPES)[:50] if each not in (587, 603)], 999_999_991])
+    update(settings_module.current(), export)
+    # Even while ESI refuses lists with types in them, and is asked whether it does still.
+    handle.call(lambda sim: sim.unnamed_categories.update({"inventory_type"}))
+    for _ in range(3):
+        look_up()
+        run(f"UPDATE item_type SET retry_at = {sql_now(-1.0)} WHERE name IS NULL")
+        forget_errors(probe=True)
+    asked_ids = handle.call(lambda sim: set(sim.names_asked))
+    assert 999_999_991 in asked_ids, "newer than the build"
+    known = {*catalog.TYPES, *catalog.SYSTEMS}
+    assert not known.intersection(asked_ids)
+    assert {row[0] for row in rows("SELECT name FROM item_type WHERE type_id = 587")} == {"Rifter"}
+
+
+def test_the_names_of_history_wait_until_they_fill_a_request_or_history_ends(handle: Handle) -> None:
+    ledger.add_submitted(1, "a" * 40)
+    run(f"UPDATE killmail_ref SET lane = {ledger.BACKLOG}, sent_at = {sql_now(0.0)} WHERE killmail_id = 1")
+    sent: list[bool] = []
+    batching._schedule().schedule = lambda only_full=False: sent.append(only_full)  # type: ignore[method-assign]
+
+    def scheduled() -> list[bool]:
+        batching._schedule()._counted_at = float("-inf")
+        sent.clear()
+        batching.schedule_history()
+        return list(sent)
+
+    assert scheduled() == [False], "the first names are asked for at once"
+    look_up()
+    assert asked(handle) == 1
+    enter("character", [2_100_000_000 + number for number in range(500)])
+    assert scheduled() == []
+    look_up(only_full=True)
+    assert asked(handle) == 1, "history goes on"
+    assert batching.is_due_for_reader() is False, "a moment ago"
+    enter("character", [2_100_010_000 + number for number in range(500)])
+    assert scheduled() == [True]
+    run("UPDATE killmail_ref SET state = 'fetched'")
+    assert scheduled() == [True] and batching.is_worth_it()
+    service_health.change("names-asked", batching._Asked, lambda state, now: setattr(state, "at", now - 30.0))
+    assert batching.is_due_for_reader() is True

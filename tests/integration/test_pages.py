@@ -17,10 +17,12 @@ from peewee import fn
 
 from killsync.esi import errors
 from killsync.killmails import activity, esi_url, summaries
+from killsync.killmails.classification import classify
 from killsync.killmails.cursors import cursor_of
-from killsync.killmails.filter import Filter
+from killsync.killmails.filter import KillmailFilter
 from killsync.killmails.fitting_slots import section
-from killsync.killmails.killmail import Attacker, Entity, Item, KillmailSummary
+from killsync.killmails.killmail import Attacker, Entity, Item, ItemType, KillmailSummary
+from killsync.killmails.mapping import parse_time
 from killsync.killmails.summaries import Viewpoint
 from killsync.names import entities, search
 from killsync.names.entities import ENTITY_KINDS
@@ -34,6 +36,7 @@ from models import connection, utcnow
 from models.db import database
 from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
 from models.sql import rows, run
+from tests.support import static_data
 from tests.support.killmails import STACK, TOP_DAMAGE, fight
 from tests.support.player import Player
 from tests.support.web_server import fill, new_universe, served
@@ -135,13 +138,14 @@ def test_charts_have_a_bar_for_every_day_and_hour() -> None:
 
 def test_rows_walk_through_all_killmails_and_know_kill_from_loss(settings: Any) -> None:
     universe = new_universe(kills=(70, 30))
+    known = static_data.load()
     newest_first = fill(universe)
     hero = universe.demo_characters[0].character_id
     with connection():
         seen: list[KillmailSummary] = []
         after = None
         while True:
-            page = summaries.page(Filter(), 20, after, Viewpoint(CHARACTER, (hero,)))
+            page = summaries.page(KillmailFilter(), 20, after, Viewpoint(CHARACTER, (hero,)))
             seen += page.killmails
             if not page.has_next:
                 break
@@ -152,16 +156,15 @@ def test_rows_walk_through_all_killmails_and_know_kill_from_loss(settings: Any) 
             lost = body["victim"].get("character_id") == hero
             killed = any(each.get("character_id") == hero for each in body["attackers"])
             assert row.outcome == ("loss" if lost else "kill" if killed else None)
-            pilots = sum(1 for each in body["attackers"] if each.get("character_id"))
-            assert row.npc == (pilots == 0)
-            assert row.solo == (pilots == 1 and "character_id" in body["victim"])
+            kind = classify(body, parse_time(body["killmail_time"]), known)
+            assert (row.npc, row.solo, row.awox) == (kind.npc, kind.solo, kind.awox)
             final = next(each for each in body["attackers"] if each["final_blow"])
             assert row.final_blow is not None
             shown = row.final_blow.character
             assert (shown and shown.id) == final.get("character_id")
         for sides in (VICTIM_SIDE, ATTACKER_SIDE):
             view = Viewpoint(ALLIANCE, (99_000_002,))
-            page = summaries.page(Filter(alliance_id=99_000_002, sides=sides), 50, None, view)
+            page = summaries.page(KillmailFilter(alliance_id=99_000_002, sides=sides), 50, None, view)
             assert page.killmails and {row.outcome for row in page.killmails} <= {"kill", "loss"}
 
 
@@ -647,7 +650,7 @@ def test_flags_are_read_in_the_order_of_a_fit() -> None:
 
 def test_equal_items_are_one_line_and_containers_stay_whole() -> None:
     def item(kind: int, flag: int, dropped: int | None = None, destroyed: int | None = None, inside: Any = ()) -> Any:
-        return Item(item_type=Entity(kind), flag=flag, quantity_dropped=dropped, quantity_destroyed=destroyed,
+        return Item(item_type=ItemType(kind), flag=flag, quantity_dropped=dropped, quantity_destroyed=destroyed,
                     singleton=0, items=list(inside))  # fmt: skip
 
     found = sections(
@@ -685,7 +688,9 @@ def test_a_filter_survives_its_address() -> None:
     )
     assert chosen.query() == "?corporation=98000001&system=30000142&side=losses&mine=1"
     assert chosen.variables() == {"corporationId": "98000001", "systemId": "30000142", "side": "VICTIM", "mine": True}
-    assert chosen.filter((5,)) == Filter(corporation_id=98000001, system_id=30000142, sides=VICTIM_SIDE, mine=(5,))
+    assert chosen.filter((5,)) == KillmailFilter(
+        corporation_id=98000001, system_id=30000142, sides=VICTIM_SIDE, mine=(5,)
+    )
     assert chosen.filter(None).mine == (), "a visitor's own killmails are none, and never everybody's"
     alone = chosen.of_mine(False).without("corporation")
     assert (alone.query(), alone.has_party) == ("?system=30000142", False), "a side without a party means nothing"
@@ -694,3 +699,51 @@ def test_a_filter_survives_its_address() -> None:
     assert about.rows_query() == "?about=alliance&alliance=99000001&side=kills"
     again = filter_address.read(dict(pair.split("=") for pair in about.rows_query()[1:].split("&")))
     assert again == about
+
+
+def test_other_clauses_of_an_address_survive_it_and_reach_the_query_and_the_subscription(settings: Any) -> None:
+    static_data.load()
+    text = {
+        "near": "30000142",
+        "jumps": "2",
+        "security": "low,null",
+        "npc": "0",
+        "attackers-from": "3",
+        "system": "30000142",
+    }
+    chosen = filter_address.read(text)
+    assert not chosen.is_everything and filter_address.read(dict(chosen.pairs())) == chosen
+    assert dict(chosen.pairs()) == text
+    assert chosen.variables() == {
+        "systemId": "30000142", "nearSystemId": "30000142", "maxJumps": 2, "security": ["LOW", "NULL"], "npc": False,
+        "minAttackers": 3,
+    }  # fmt: skip
+    with connection():
+        made = chosen.filter(None)
+    assert (made.system_id, made.npc, made.min_attackers) == (30000142, False, 3)
+    assert made.near is not None and 30000144 in made.near.systems
+    assert dict(chosen.without("jumps").pairs()).keys() == text.keys() - {"near", "jumps"}
+    for wrong in ({"security": "lowish"}, {"jumps": "3"}, {"npc": "maybe"}):
+        with pytest.raises(filter_address.BadAddress):
+            filter_address.read(wrong)
+
+
+@ON_SQLITE
+async def test_a_page_shows_what_its_clauses_let_through_and_how_to_take_each_away(settings: Any) -> None:
+    known = static_data.load()
+    universe = new_universe(kills=(60,))
+    newest = fill(universe)
+    wanted = {
+        number
+        for number in newest[:50]
+        if classify(body := universe.body(number), parse_time(body["killmail_time"]), known).security == "low"
+    }
+    async with served(settings) as url:
+        status, text = await fetched(f"{url}/?security=low")
+        assert status == 200
+        shown = {int(number) for number in re.findall(r'href="/killmails/(\d+)"', text)}
+        assert wanted and wanted <= shown
+        assert not shown & (set(newest[:50]) - wanted)
+        assert 'aria-label="Remove the filter low"' in text
+        assert (await fetched(f"{url}/?security=lowish"))[0] == 400
+        assert (await fetched(f"{url}/killmails/rows?near=30000142&jumps=1"))[0] == 200

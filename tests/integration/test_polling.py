@@ -189,7 +189,7 @@ def test_old_runs_are_deleted_and_others_kept(settings: Any) -> None:
 def test_a_message_for_a_list_that_is_being_walked_comes_back_soon_and_then_less_often(settings: Any) -> None:
     with connection():
         user_id = enter(1, due=0)
-        held = lists.lease(user_id, CHARACTER_LIST, 9001, "another:1", "another", 150)
+        held = lists.lease(user_id, CHARACTER_LIST, 9001, lists.Copy("another"), 150)
         assert held.leased is not None
         with pytest.raises(Retry) as put_back:
             sync_user(user_id)

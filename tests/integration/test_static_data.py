@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from killsync.static_data import archive, download, geography, store
-from killsync.static_data.catalog import CurrentCatalog
+from killsync import service_health
+from killsync.static_data import archive, download, geography, schedule, store
+from killsync.static_data.catalog import Current, read
 from killsync.static_data.update import UpdateFailed, update
 from models import ItemGroup, ItemType, Region, SolarSystem, Stargate, connection
 from simulator import catalog
@@ -202,7 +204,7 @@ def test_a_download_that_never_ends_well_changes_nothing(mirror: Any) -> None:
 
 
 def test_a_process_sees_a_new_build_in_its_catalog(settings: Any, simulated_archive: Path) -> None:
-    current = CurrentCatalog()
+    current = Current(read)
     assert len(current.get()) == 0 and current.get().type(587) is None
     update(settings, simulated_archive)
     assert current.get().type(587) is None, "looked a moment ago"
@@ -215,9 +217,81 @@ def test_a_process_sees_a_new_build_in_its_catalog(settings: Any, simulated_arch
         assert facts is not None and facts.is_capital, capital
 
 
+def test_one_update_runs_at_a_time_and_a_dead_one_blocks_for_a_moment(
+    settings: Any, simulated_archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    load = store.load
+
+    def slow(data: Any) -> int:
+        entered.set()
+        assert go_on.wait(20)
+        return load(data)
+
+    monkeypatch.setattr(store, "load", slow)
+    done: list[Any] = []
+    first = threading.Thread(target=lambda: done.append(update(settings, simulated_archive)))
+    first.start()
+    assert entered.wait(20)
+    with pytest.raises(UpdateFailed, match=r"another process is loading static data: .* or for \d+ s if it was killed"):
+        update(settings, simulated_archive)
+    go_on.set()
+    first.join()
+    assert done[0].build.number == catalog.BUILD
+    assert update(settings, simulated_archive).changed == 0, "the right to load was given back"
+
+
+def test_an_older_newest_build_does_not_replace_what_the_operator_loaded(
+    against: Any, simulated: Any, simulated_archive: Path
+) -> None:
+    settings = at_simulator(against, simulated(kills=(3,)))
+    data = dataclasses.replace(archive.read(simulated_archive), build=archive.Build(catalog.BUILD + 7, None))
+    with connection():
+        store.load(data)
+    assert update(settings).was_loaded
+    with connection():
+        assert store.loaded() == data.build
+
+
+def test_the_scheduler_has_one_worker_look_once_a_day(
+    against: Any, simulated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = simulated(kills=(3,))
+    settings = at_simulator(against, handle)
+    sent: list[str] = []
+    monkeypatch.setattr(schedule, "send", sent.append)
+    clock = [1_000_000.0]
+    monkeypatch.setattr(service_health, "clock", lambda: clock[0])
+    with connection():
+        assert schedule.send_due() and not schedule.send_due()
+        clock[0] += schedule.LOST_SECONDS
+        assert schedule.send_due(), "a message that was lost is sent again"
+        schedule.look()
+        assert not schedule.send_due()
+        clock[0] += schedule.LOOK_SECONDS - 1
+        assert not schedule.send_due()
+        clock[0] += schedule.SPREAD_SECONDS + 1
+        assert schedule.send_due()
+    assert sent == ["update_static_data"] * 3
+    with connection():
+        assert store.status().newest == catalog.BUILD and store.loaded() is not None
+    # What cannot be had is tried again later and later, and at least once a day.
+    against(handle, STATIC_DATA_URL=f"{handle.url}/nowhere")
+    pauses = []
+    with connection():
+        for _ in range(10):
+            schedule.look()
+            pauses.append(service_health.read("static-data", schedule.Looking).next_at - clock[0])
+        assert pauses[:3] == [900.0, 1800.0, 3600.0] and pauses[-1] == schedule.LOOK_SECONDS
+        assert store.loaded() is not None
+    assert settings.static_data_url.endswith("/static-data")
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="the real export is not part of the project")
 def test_the_real_export_is_loaded(settings: Any) -> None:
+    began = time.monotonic()
     assert update(settings, REAL).changed > 70_000
+    assert time.monotonic() - began < 60
     assert update(settings, REAL).changed == 0
     with connection():
         assert geography.load().jumps(30000142, 30002187) == 11

@@ -110,6 +110,11 @@ def listed() -> set[int]:
     return {row.killmail_id for row in UserKillmail.select(UserKillmail.killmail_id)}
 
 
+def again(message: RunningMessage) -> RunningMessage:
+    """The message as the broker delivers it when it has lost the worker that had it: as it was sent, and marked."""
+    return RunningMessage(message.id, {}, redelivered=True)
+
+
 def run_of(run_id: int) -> Any:
     return SyncRun.get_by_id(run_id)
 
@@ -248,7 +253,7 @@ def test_a_worker_that_was_taken_over_neither_waits_nor_ends_the_run(esi: Esi, a
 
     def overtake(page: int) -> None:
         # The broker gave the message to another worker, which goes on.
-        assert lease_list(user.id, CHARACTER_LIST, user.character_id, message).leased is not None
+        assert lease_list(user.id, CHARACTER_LIST, user.character_id, again(message)).leased is not None
         user_polls.hold(user.id, 777.0)
         raise {
             "wait": errors.Downtime("/path", "away", retry_after=30.0),
@@ -275,7 +280,7 @@ def test_a_worker_that_was_taken_over_after_its_last_page_schedules_nothing(
     after_pages = dispatch.dispatch
 
     def overtake() -> int:
-        lease_list(user.id, CHARACTER_LIST, user.character_id, message)
+        lease_list(user.id, CHARACTER_LIST, user.character_id, again(message))
         user_polls.hold(user.id, 777.0)
         return after_pages()
 
@@ -304,6 +309,73 @@ def test_a_page_with_a_refresh_inside_does_not_outlive_its_lease(esi: Esi, monke
     esi.meanwhile = reject
     sync_user(user.id)
     assert len(left) == 2 and min(left) > 100, "each call begins with a whole lease"
+
+
+# One message in several copies.
+
+
+def deliver(monkeypatch: pytest.MonkeyPatch, user: User, message: RunningMessage) -> bool:
+    """A worker takes a message; whether it sends it back."""
+    monkeypatch.setattr("killsync.sync.characters.running_message", lambda: message)
+    try:
+        sync_user(user.id)
+    except Retry:
+        return True
+    return False
+
+
+def test_of_a_message_that_waits_and_its_copy_that_comes_again_one_goes_on(
+    esi: Esi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = pilot()
+    first = RunningMessage("a message")
+
+    def away(_page: int) -> None:
+        raise errors.Downtime("/path", "away", retry_after=30.0)
+
+    esi.meanwhile = away
+    assert deliver(monkeypatch, user, first), "it is sent back to wait"
+    # Its acknowledgement was lost with the connection: the broker delivers it again, and that copy waits as well.
+    second = again(first)
+    assert deliver(monkeypatch, user, second)
+    esi.meanwhile, esi.asked = lambda _page: None, []
+    assert not deliver(monkeypatch, user, first), "the first copy ends: a later one waits"
+    assert esi.asked == [] and SyncRun.get().walked == 0
+    assert not deliver(monkeypatch, user, second)
+    assert listed() == {1, 2} and SyncRun.get().walked == 1
+
+
+def test_a_copy_of_a_message_does_nothing_beside_the_one_that_is_worked_on(
+    esi: Esi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = pilot()
+    first = RunningMessage("a message")
+    others: list[bool] = []
+
+    def another(_page: int) -> None:
+        if not others:
+            # It lay with a worker that had lost the broker, and knows nothing of the copy.
+            others.append(deliver(monkeypatch, user, RunningMessage(first.id)))
+
+    esi.meanwhile = another
+    assert not deliver(monkeypatch, user, again(first))
+    assert others == [False] and esi.asked == [1] and listed() == {1, 2}
+
+
+def test_a_message_that_waited_is_taken_over_when_its_worker_dies(esi: Esi, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = pilot()
+    first = RunningMessage("a message")
+
+    def away(_page: int) -> None:
+        raise errors.Downtime("/path", "away", retry_after=30.0)
+
+    esi.meanwhile = away
+    assert deliver(monkeypatch, user, first)
+    # The worker that takes it up dies with the list.
+    assert lease_list(user.id, CHARACTER_LIST, user.character_id, first).leased is not None
+    esi.meanwhile = lambda _page: None
+    assert not deliver(monkeypatch, user, RunningMessage(first.id, dict(first.options), redelivered=True))
+    assert listed() == {1, 2}
 
 
 # Runs that nobody goes on with.
@@ -433,7 +505,7 @@ def test_the_next_director_goes_on_where_a_deleted_one_stopped(esi: Esi) -> None
     ListPage.create(list_id=before.id, page=1, etag="etag")
     accounts.delete_account(first.account_id)
     attempt = lease_list(second.id, CORPORATION_LIST, CORPORATION, RunningMessage())
-    assert attempt.leased is not None and attempt.leased.walked_at == before.walked_at
+    assert attempt.leased is not None and MailList.get_by_id(attempt.leased.list_id).walked_at == before.walked_at
     assert lists.page_state(attempt.leased.list_id, 1).etag == "etag"
     assert not MailList.select().where(MailList.user_id == first.id).exists()
 
@@ -544,6 +616,20 @@ def test_a_slow_worker_does_not_free_what_another_holds(esi: Esi) -> None:
     assert ledger.claim(10, backlog=False) == [2], "what it still holds itself it may free"
 
 
+def test_a_worker_whose_message_came_again_puts_nothing_back(esi: Esi) -> None:
+    enter(1, 2)
+    ledger.claim(10, backlog=False)
+    first = ledger.pending([1, 2])
+    second = ledger.pending([1, 2], taken_over=True)
+    assert [ref.killmail_id for ref in second] == [1, 2]
+    ledger.release(first, -1.0)
+    ledger.record_failure(first[0], "not JSON", -1.0)
+    assert ledger.claim(10, backlog=False) == [], "the copy that came again holds them"
+    assert KillmailRef.get_by_id(1).attempts == 0
+    ledger.release(second, -1.0)
+    assert ledger.claim(10, backlog=False) == [2, 1]
+
+
 def test_a_submitted_killmail_is_due_by_the_databases_clock(esi: Esi) -> None:
     with time_machine.travel(utcnow() + timedelta(minutes=10), tick=True):
         ledger.add_submitted(1, digest(1))
@@ -614,6 +700,60 @@ def test_a_tick_knows_whom_it_claimed_though_the_answer_to_the_commit_was_lost(
         assert [each.user_id for each in user_polls.claim_due_users(5, 900.0)] == [user.id]
     lose_the_answer_of_a_commit(monkeypatch, 1)
     assert corporation_polls.claim_due(5, 900.0) == [CORPORATION]
+
+
+@ON_POSTGRES
+@pytest.mark.parametrize(
+    "what", ["figures", "usage", "tokens", "claim", "webhook", "new killmail", "rows of the ledger"]
+)
+def test_nothing_counts_twice_though_the_answer_to_the_commit_was_lost(
+    esi: Esi, monkeypatch: pytest.MonkeyPatch, what: str, settings: Any
+) -> None:
+    from killsync.esi import usage
+    from killsync.esi.clock import Clock
+    from killsync.esi.rate_limit.store import BucketStore
+    from killsync.esi.rate_limit.token_bucket import TokenBucket
+    from killsync.killmails.store import save_killmail
+    from killsync.observability import counters
+    from killsync.webhooks import deliveries, queries
+    from models.esi import EsiUsage
+    from models.observability import Tally
+    from models.webhooks import Webhook, WebhookDelivery
+    from tests.support.web_server import new_universe
+    from tests.support.webhook_account import ANY
+
+    account = Account.create().id
+    made = queries.create(account, "mine", "json", "url", "hint", None, ANY)
+    WebhookDelivery.insert(webhook_id=made, killmail_id=1).execute()
+    store, empty = BucketStore(Clock()), TokenBucket(limit=100, window=900.0)
+
+    def take(bucket: TokenBucket, _breaker: Any, moment: float) -> float:
+        return bucket.take(moment, 5, backlog=False, reserve=0)
+
+    store.change("bucket", empty, [take])
+    universe = new_universe(kills=(5,))
+    kill = next(iter(universe.kills.values()))
+    ledger.add_submitted(kill.killmail_id, kill.killmail_hash)
+    lose_the_answer_of_a_commit(monkeypatch, 1)
+    if what == "figures":
+        counters._write([("2026-01-01 00:00:00+00:00", "name", "", 3)])
+        assert Tally.get().number == 3
+    elif what == "usage":
+        usage._write([("2026-01-01 00:00:00+00:00", "route", "200", 1, 2)])
+        assert (EsiUsage.get().requests, EsiUsage.get().tokens) == (1, 2)
+    elif what == "tokens":
+        assert store.change("bucket", empty, [take]) == [0.0]
+        bucket, _, moment = store.read("bucket", empty)
+        assert bucket.used(moment) == 10
+    elif what == "claim":
+        assert deliveries.claim_due(5, 60.0) == [made]
+    elif what == "webhook":
+        assert queries.create(account, "another", "json", "url", "hint", None, ANY) is not None
+        assert Webhook.select().count() == 2
+    elif what == "new killmail":
+        assert save_killmail(universe.body(kill.killmail_id), kill.killmail_hash).is_new
+    else:
+        assert ledger.claim(5, backlog=False) == [kill.killmail_id]
 
 
 @ON_POSTGRES

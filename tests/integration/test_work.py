@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from graphql_api.tartiflette import engine
 from killsync.killmails import queries
-from killsync.killmails.killmail import Attacker, Entity, Killmail, Victim
+from killsync.killmails.killmail import Attacker, Entity, ItemType, Killmail, SolarSystem, Victim
 from models.prepared import Prepared
 from models.sql import rows
 from models.threads import Busy, _Pool, read_db
@@ -108,14 +108,14 @@ async def test_an_operation_out_of_time_says_what_it_had_come_to(
 
 
 def _battle(number: int, attackers: int) -> Killmail:
-    moment, ship = datetime(2026, 8, 1, tzinfo=UTC), Entity(587, "Rifter")
+    moment, ship = datetime(2026, 8, 1, tzinfo=UTC), ItemType(587, "Rifter")
     attacker = [
         Attacker(character=Entity(each, "Pilot"), corporation=Entity(7, "Corporation"), ship_type=ship, weapon_type=ship,
                  damage_done=1, final_blow=each == 0, security_status=-1.5)
         for each in range(attackers)
     ]  # fmt: skip
     return Killmail(
-        killmail_id=number, killmail_hash="0" * 40, killmail_time=moment, solar_system=Entity(30000142, "Jita"),
+        killmail_id=number, killmail_hash="0" * 40, killmail_time=moment, solar_system=SolarSystem(30000142, "Jita"),
         victim=Victim(ship_type=ship, damage_taken=1), attackers=attacker, attacker_count=attackers, created_at=moment,
     )  # fmt: skip
 

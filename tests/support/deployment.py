@@ -44,6 +44,7 @@ class Deployment:
         self.settings = {
             "ESI_URL": simulated.url,
             "SSO_URL": simulated.url,
+            "STATIC_DATA_URL": f"{simulated.url}/static-data",
             "SSO_CLIENT_ID": CLIENT[0],
             "SSO_CLIENT_SECRET": CLIENT[1],
             "SSO_CALLBACK_URL": f"{self.url}/auth/callback",
@@ -71,7 +72,7 @@ class Deployment:
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [str(BIN / arguments[0]), *arguments[1:]],
-                stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+                stdout=log, stderr=log, cwd=self.folder, start_new_session=True, preexec_fn=signals_as_at_login,
                 env=environment(**{**self.settings, **settings}),
             )  # fmt: skip
         self.processes[name] = process
@@ -141,6 +142,12 @@ class Deployment:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(timeout=10)
         self.processes.clear()
+
+
+def signals_as_at_login() -> None:
+    """In a new process: a shell has what it runs in the background ignore SIGINT, and children inherit that."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_until(condition: Any, what: str, seconds: float = 60) -> None:

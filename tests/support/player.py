@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,8 @@ class Player:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        #: How this browser reaches an address that it is sent to.
+        self.through: Callable[[str], str] = str
         self.browser = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
     async def __aenter__(self) -> Player:
@@ -26,7 +29,7 @@ class Player:
         """Log in as the character; the callback's answer, not followed."""
         begun = await self.browser.get(f"{self.url}/auth/login", params=query, allow_redirects=False)
         assert begun.status == 302, await begun.text()
-        chosen = f"{begun.headers['Location']}&auto_character={character_id}"
+        chosen = f"{self.through(begun.headers['Location'])}&auto_character={character_id}"
         approved = await self.browser.get(chosen, allow_redirects=False)
         assert approved.status == 302, await approved.text()
         return await self.browser.get(approved.headers["Location"], allow_redirects=False)

@@ -40,6 +40,7 @@ def settings_for(database_url: str, **values: Any) -> Settings:
             "BROKER_URL": "memory://",
             "ESI_URL": "http://127.0.0.1:9",
             "SSO_URL": "http://127.0.0.1:9",
+            "STATIC_DATA_URL": "http://127.0.0.1:9",
             "SSO_CLIENT_ID": CLIENT[0],
             "SSO_CLIENT_SECRET": CLIENT[1],
             "SSO_CALLBACK_URL": f"http://127.0.0.1:{port}/auth/callback",

@@ -88,6 +88,12 @@ def synced(browser: Any, place: Site) -> dict[str, Any]:
     log_in(first.page, place, place.pilots[0].character_id)
     first.page.locator("#pilots .state", has_text="Synced").wait_for()
     fight(place.handle.simulator.universe, FIGHT)
+
+    def is_named() -> bool:
+        first.go("/")
+        return first.page.locator("#feed tbody tr").count() == 50 and not first.page.locator("[data-unnamed]").count()
+
+    wait_until(is_named, "the first page is full and everything on it named", WAIT_MS / 1000)
     state: dict[str, Any] = first.context.storage_state()
     first.context.close()
     return state
@@ -201,6 +207,7 @@ def test_the_feed_is_filtered_by_name_side_and_mine_and_goes_on_to_older_ones(re
     name = place.pilots[0].name
     assert set(page.locator("#feed .victim div:first-child").all_inner_texts()) <= {name}
     page.get_by_role("link", name="Remove the filter 1DQ1-A").click()
+    page.wait_for_url(re.compile(r"^(?!.*system=)"))
     expect(rows.first).to_be_visible()
     assert set(page.locator("#feed .victim div:first-child").all_inner_texts()) == {name}
 
@@ -214,7 +221,7 @@ def test_the_search_suggests_by_keyboard_and_works_without_scripts(reader: Any, 
     page.keyboard.press("Enter")
     page.wait_for_url("**/characters/*")
     plain = reader(java_script_enabled=False).go("/")
-    box = plain.get_by_role("searchbox", name="Pilot, corporation, alliance, ship or system", exact=True)
+    box = plain.get_by_role("searchbox", name="Pilot, corporation, alliance, ship, class, system or region", exact=True)
     box.fill(place.pilots[0].name)
     box.press("Enter")
     plain.get_by_role("link", name=place.pilots[0].name, exact=True).click()

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 
+from simulator import catalog
 from tests.support.deployment import wait_until
 from tests.support.player import Player
 
@@ -85,6 +86,23 @@ async def test_doctor_finds_a_whole_installation_well(deployment: Any) -> None:
     place = deployment({"kills": (5,)})
     done = place.command("killsync", "doctor")
     assert done.stdout.count("✓") == 7 and "✗" not in done.stdout
+    assert "! static data: none is loaded: run `" in done.stdout and "static-data update`" in done.stdout
+    assert "No static data is loaded" in place.command("killsync", "static-data", "status").stdout
+    place.command("killsync", "static-data", "update")
+    assert f"✓ static data: build {catalog.BUILD} is loaded, the newest" in place.command("killsync", "doctor").stdout
+    place.sql("UPDATE static_data_build SET build_number = build_number - 1")
+    older = " ".join(place.command("killsync", "doctor").stdout.split())
+    assert f"! static data: build {catalog.BUILD - 1} is loaded, build {catalog.BUILD} is out: run" in older
+    away = " ".join(place.command("killsync", "doctor", STATIC_DATA_URL="http://127.0.0.1:9").stdout.split())
+    assert f"build {catalog.BUILD} is out, the newest build is not known (http://127.0.0.1:9/latest.jsonl" in away
+
+
+def test_a_whole_deployment_loads_static_data_by_itself(deployment: Any) -> None:
+    place = deployment({"kills": (5,)})
+    place.start_worker()
+    place.start_scheduler()
+    loaded = "SELECT count(*) FROM static_data_build WHERE build_number IS NOT NULL"
+    wait_until(lambda: place.sql(loaded)[0][0] == 1, "the build is loaded", 60)
 
 
 def test_status_says_what_needs_a_look_and_check_ends_with_1(deployment: Any) -> None:

@@ -150,3 +150,41 @@ def test_every_process_refuses_a_schema_that_is_not_its_own(tmp_path: Path) -> N
             for done in together.map(lambda command: run_process(command, tmp_path, **values), commands):
                 assert done.returncode == 2 and "newer than this code" in done.stderr, done.stderr
                 assert "Traceback" not in done.stderr
+
+
+def test_upgrade_backs_up_migrates_and_says_what_to_restart(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    first.mkdir()
+    shutil.copy(PROJECT / "migrations" / "001_initial.py", first)
+    begin(settings_for(database_url), migrated=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "migrations_folder", lambda: first)
+        schema.migrate()
+    end()
+    values = {**RUNS_ON, "DATABASE_URL": database_url}
+    looked = run_process(["killsync", "upgrade", "--check"], tmp_path, **values)
+    assert looked.returncode == 0 and "to come: 002_polling" in looked.stdout and not (tmp_path / "backups").exists()
+    done = run_process(["killsync", "upgrade"], tmp_path, **values)
+    assert done.returncode == 0, done.stderr
+    assert "Backup written: backups/before-" in done.stdout and "Migrated: 002_polling" in done.stdout
+    assert "systemctl restart" in done.stdout
+    (backup,) = (tmp_path / "backups").iterdir()
+    assert backup.stat().st_mode & 0o777 == 0o600
+    restored = run_process(["killsync", "restore", str(backup)], tmp_path, **values)
+    assert restored.returncode == 0, restored.stderr
+    assert "to come: 002_polling" in run_process(["killsync", "upgrade", "--check"], tmp_path, **values).stdout
+
+
+def test_upgrade_changes_nothing_where_no_backup_can_be_written(tmp_path: Path) -> None:
+    with postgres_database() as url:
+        begin(settings_for(url))
+        with connection():
+            run("DELETE FROM migratehistory WHERE name <> '001_initial'")
+        end()
+        file = tmp_path / "there"
+        file.touch()
+        values = {**RUNS_ON, "DATABASE_URL": url}
+        done = run_process(["killsync", "upgrade", "--backup", str(file)], tmp_path, **values)
+    assert done.returncode == 1 and "nothing was changed" in done.stderr and "Migrated" not in done.stdout

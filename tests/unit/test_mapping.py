@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 
 from killsync.esi import schemas
 from killsync.killmails import mapping
+from killsync.killmails.classification import classify
 from killsync.settings import project_root
+from killsync.static_data.catalog import Catalog
 from models.killmails import (
     ALLIANCE,
     ATTACKER_SIDE,
     CHARACTER,
     CORPORATION,
+    NO_STATIC_DATA,
     SHIP_TYPE,
     VICTIM_SIDE,
     AttackerRow,
@@ -115,12 +118,17 @@ def all_items(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [*outer, *(inner for container in outer for inner in container.get("items", []))]
 
 
+#: Columns of a killmail that say what it is about.
+CLASSIFIED = ("npc", "solo", "awox", "victim_category_id", "constellation_id", "region_id", "security", "label_bits")
+
+
 def check_whole(body: dict[str, Any]) -> None:
     """Compare every column of every row with the field of the body that bears its name."""
     rows = mapped(body)
     victim = body["victim"]
     position = victim.get("position", {})
     assert rows.killmail_id == body["killmail_id"]
+    kind = classify(body, mapping.parse_time(body["killmail_time"]), Catalog())
     assert rows.killmail._asdict() == {
         "killmail_id": body["killmail_id"],
         "killmail_hash": DIGEST,
@@ -130,6 +138,8 @@ def check_whole(body: dict[str, Any]) -> None:
         "war_id": body.get("war_id"),
         "attacker_count": len(body["attackers"]),
         "created_at": "2026-08-18 12:30:15.250000+00:00",
+        **{name: getattr(kind, name) for name in CLASSIFIED},
+        "classified_by": NO_STATIC_DATA,
     }
     assert rows.victim._asdict() == {
         "killmail_id": body["killmail_id"],
@@ -169,7 +179,7 @@ def test_nothing_of_a_killmail_is_left_out(body: dict[str, Any]) -> None:
         return [*each[:-1], *(leaf for inner in each.inside for leaf in item_leaves(inner))]
 
     rows = mapped(body)
-    found = [*rows.killmail, *rows.victim, *(value for row in rows.attackers for value in row)]
+    found = [*rows.killmail[:8], *rows.victim, *(value for row in rows.attackers for value in row)]
     for each in rows.items:
         found.extend(item_leaves(each))
     wanted = Counter((type(leaf), leaf) for leaf in leaves(body))

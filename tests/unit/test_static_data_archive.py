@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +39,12 @@ def first_line(files: dict[str, bytes], file: str, /, **fields: Any) -> None:
     files[file] = json.dumps({**json.loads(line), **fields}).encode() + b"\n" + rest
 
 
+def replaced(files: dict[str, bytes], file: str, old: bytes, new: bytes) -> None:
+    """Change the first occurrence of some bytes of a file."""
+    assert old in files[file]
+    files[file] = files[file].replace(old, new, 1)
+
+
 def test_the_simulators_archive_is_read_whole(tmp_path: Path) -> None:
     data = read(rewritten(tmp_path / "a.zip", lambda files: None))
     assert data.build.number == catalog.BUILD
@@ -64,6 +72,25 @@ def test_the_simulators_archive_is_read_whole(tmp_path: Path) -> None:
         (lambda files: files.update({"types.jsonl": files["types.jsonl"][:-20]}), "is no JSON"),
         (lambda files: files.update({"types.jsonl": b"\xff\xfe\n"}), "types.jsonl, line 1"),
         (lambda files: files.update({"metaGroups.jsonl": files["metaGroups.jsonl"] * 2}), "twice"),
+        (lambda files: first_line(files, "types.jsonl", volume=float("nan")), "types.jsonl, line 1 is no JSON"),
+        (lambda files: first_line(files, "types.jsonl", mass=float("inf")), "types.jsonl, line 1 is no JSON"),
+        (
+            lambda files: replaced(files, "types.jsonl", b'"volume":', b'"volume":1e999,"old":'),
+            "out of range - at $.volume",
+        ),
+        (lambda files: first_line(files, "types.jsonl", name={"en": "x" * 301}), "at $.name.en"),
+        (lambda files: first_line(files, "types.jsonl", name={"en": "\ud800 and more"}), "types.jsonl, line 1"),
+        (lambda files: first_line(files, "types.jsonl", _key=1.5), "at $._key"),
+        (lambda files: first_line(files, "types.jsonl", _key=None), "at $._key"),
+        (
+            lambda files: replaced(files, "groups.jsonl", b'"categoryID"', b'"category"'),
+            "missing required field categoryID",
+        ),
+        (lambda files: files.update({"types.jsonl": b"[1]\n"}), "types.jsonl, line 1"),
+        (lambda files: files.update({"types.jsonl": b'{"_key":' * 5000 + b"\n"}), "types.jsonl, line 1"),
+        (lambda files: first_line(files, "_sde.jsonl", buildNumber="newest"), "_sde.jsonl, line 1"),
+        (lambda files: first_line(files, "_sde.jsonl", releaseDate="soon"), "_sde.jsonl, line 1"),
+        (lambda files: first_line(files, "mapStargates.jsonl", destination=None), "at $.destination"),
     ],
 )
 def test_a_broken_archive_says_where(tmp_path: Path, change: Any, said: str) -> None:
@@ -102,6 +129,26 @@ def test_the_newest_build_is_named_by_latest() -> None:
             read_latest(text)
 
 
+def test_what_is_kept_may_lack_what_is_optional_and_holds_no_nul(tmp_path: Path) -> None:
+    def change(files: dict[str, bytes]) -> None:
+        files["types.jsonl"] = b'{"_key":1}\n\n{"_key":2,"name":{"en":" \\u0000 "},"groupID":3,"new":[{}]}\n'
+        files["another.jsonl"] = b"\xff"
+
+    data = read(rewritten(tmp_path / "a.zip", change))
+    assert data.types == [(1, None, 0, None, None, False, None, None), (2, None, 3, None, None, False, None, None)]
+
+
+@pytest.mark.parametrize("place", [3, 300, -30, -12, -8])
+def test_an_archive_with_wrong_numbers_in_its_directory_is_refused_or_read_whole(tmp_path: Path, place: int) -> None:
+    whole, path = catalog.archive(), tmp_path / "a.zip"
+    for value in (0x00, 0x7F, 0xFF):
+        changed = bytearray(whole)
+        changed[place] = value
+        path.write_bytes(changed)
+        with contextlib.suppress(BadArchive, OSError):
+            assert len(read(path).types) == len(catalog.TYPES)
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="the real export is not part of the project")
 def test_the_real_export_is_read() -> None:
     data = read(REAL)
@@ -110,6 +157,13 @@ def test_the_real_export_is_read() -> None:
     jita, amarr, thera = 30000142, 30002187, 31000005
     assert geography.jumps(jita, amarr) == 11
     assert geography.jumps(jita, thera) is None
+    systems = [row[0] for row in data.systems]
+    pairs = [(systems[place * 41 % len(systems)], systems[place * 89 % len(systems)]) for place in range(1000)]
+    began = time.process_time()
+    for origin, destination in pairs:
+        geography.jumps(origin, destination)
+        geography.light_years(origin, destination)
+    assert (time.process_time() - began) / len(pairs) < 0.001, "a millisecond for the two of a pair"
     assert 15 < (geography.light_years(jita, amarr) or 0) < 25
 
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from killsync.killmails.cursors import BadCursor, read_cursor
-from killsync.killmails.killmail import Attacker, Entity, Killmail, Victim
+from killsync.killmails.killmail import Attacker, Entity, ItemType, Killmail, SolarSystem, Victim
 from killsync.webhooks.filter import BadFilter, WebhookFilter
 from killsync.webhooks.policy import Failures, consequence_of
 from killsync.webhooks.sender import MOST_PAUSE, Answer, Verdict, judge
 
-WHO: dict[str, Any] = {"character": Entity(1, "a"), "corporation": Entity(2, "b"), "ship_type": Entity(4, "c")}
+WHO: dict[str, Any] = {"character": Entity(1, "a"), "corporation": Entity(2, "b"), "ship_type": ItemType(4, "c")}
 NUMBERS = st.one_of(
     st.sampled_from([0, -1, 10**18, 2**31, 2**63 - 1, 2**63, 10**400, 1e308, float("inf"), float("nan"), True, None]),
     st.integers(),
@@ -34,7 +34,7 @@ FIELDS = tuple(WebhookFilter.__dataclass_fields__)
 def killmail(moment: datetime) -> Killmail:
     blow = Attacker(**WHO, damage_done=5, final_blow=True)
     return Killmail(
-        killmail_id=77, killmail_hash="ab" * 20, killmail_time=moment, solar_system=Entity(5, "s"),
+        killmail_id=77, killmail_hash="ab" * 20, killmail_time=moment, solar_system=SolarSystem(5, "s"),
         victim=Victim(**WHO, damage_taken=5), final_blow=blow, attackers=[blow], attacker_count=1, solo=True,
         created_at=moment,
     )  # fmt: skip

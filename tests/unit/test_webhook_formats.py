@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killsync.killmails.killmail import Attacker, Entity, Killmail, Victim
+from killsync.killmails.killmail import Attacker, Entity, ItemType, Killmail, SolarSystem, Victim
 from killsync.webhooks import formats, sender
 from killsync.webhooks.formats import Place, for_discord, for_slack
 from killsync.webhooks.sender import Answer, BadAddress, check_address, is_public, judge
@@ -27,12 +27,12 @@ def killmail(name: str) -> Killmail:
     """A killmail in which everything has the same name."""
     who = {
         "character": Entity(1, name), "corporation": Entity(2, name), "alliance": Entity(3, name),
-        "ship_type": Entity(4, name),
+        "ship_type": ItemType(4, name),
     }  # fmt: skip
     blow = Attacker(**who, damage_done=5, final_blow=True)
     return Killmail(
         killmail_id=77, killmail_hash="ab" * 20, killmail_time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        solar_system=Entity(5, name), victim=Victim(**who, damage_taken=5_000_000_000), final_blow=blow,
+        solar_system=SolarSystem(5, name), victim=Victim(**who, damage_taken=5_000_000_000), final_blow=blow,
         attackers=[blow], attacker_count=1, solo=True, created_at=datetime(2026, 1, 2, 3, 5, tzinfo=UTC),
     )  # fmt: skip
 

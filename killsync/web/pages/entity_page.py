@@ -1,8 +1,10 @@
-"""Pages about one character, corporation, alliance, ship type or system: counts, activity, kills and losses."""
+"""Pages about one entity, from a character to a region: what it is, counts, activity, kills and losses."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +16,10 @@ from killsync.killmails.activity import Activity, Counts
 from killsync.logging import get_logger
 from killsync.names import entities, tickers
 from killsync.names.entities import ENTITY_KINDS, EntityKind, KnownEntity
+from killsync.static_data import queries
 from killsync.web import filter_address, sessions
 from killsync.web.guard import needs
-from killsync.web.pages import charts, nouns
+from killsync.web.pages import charts, elsewhere, nouns
 from killsync.web.pages.feed import feed
 from killsync.web.pages.messages import message_page
 from killsync.web.render import page
@@ -44,15 +47,18 @@ def handler(kind: EntityKind) -> Any:
             text = f"No stored killmail names this {noun.lower()}."
             return message_page(request, 404, f"{noun} {number} is not here", text, login=False)
         now = utcnow()
+        around = await read_db(_around, entity)
+        if not around.is_flown:
+            return await page(request, "type.html", entity=entity, around=around)
         counts, active = await read_db(_figures, entity, now)
-        (noun,) = await read_db(nouns.of, [entity])
         if kind.has_ticker and entity.ticker is None:
             _request_ticker(request.app, entity)
         return await page(
             request,
             "entity.html",
             entity=entity,
-            noun=noun,
+            noun=around.noun,
+            around=around,
             counts=counts,
             activity=active,
             days=charts.by_day(active, now),
@@ -61,6 +67,46 @@ def handler(kind: EntityKind) -> Any:
         )
 
     return entity_page
+
+
+#: What the static data says around an entity, by the word of its kind.
+_DETAILS: dict[str, Callable[[int], Any]] = {
+    "ship": queries.type_details,
+    "group": queries.group_details,
+    "system": queries.system_details,
+    "constellation": queries.constellation_details,
+    "region": queries.region_details,
+}
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a page says beside the killmails.
+
+    Attributes:
+        noun: what the entity is called.
+        details: what `killsync.static_data.queries` says of it; None where that is nothing.
+        is_flown: false for a type that no killmail is about.
+        elsewhere: (site, address) of other pages about it.
+    """
+
+    noun: str
+    details: Any
+    is_flown: bool
+    elsewhere: list[tuple[str, str]]
+
+
+def _around(entity: KnownEntity) -> Around:
+    word = entity.kind.word
+    (noun,) = nouns.of([entity])
+    read = _DETAILS.get(word)
+    is_flown = word != "ship" or nouns.is_flown(entity.id) or activity.is_on_any(entity)
+    return Around(
+        noun,
+        read(entity.id) if read is not None else None,
+        is_flown,
+        elsewhere.links(word, entity.id, entity.name, is_flown=is_flown),
+    )
 
 
 def _figures(entity: KnownEntity, now: datetime) -> tuple[Counts, Activity]:

@@ -5,18 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
+from dramatiq.errors import BrokerConnectionError
 
 from killsync.killmails import summaries
 from killsync.killmails.cursors import BadCursor
 from killsync.killmails.killmail import KillmailSummary
 from killsync.killmails.summaries import SummaryPage
+from killsync.logging import get_logger
+from killsync.names import batching
 from killsync.names.entities import ENTITY_KINDS
 from killsync.names.wanted import names_of
 from killsync.web import filter_address, sessions
 from killsync.web.filter_address import BadAddress, Chosen, read_id
 from killsync.web.render import json, page
 from killsync.web.security import check_rate
-from models.threads import read_db
+from models import connection
+from models.threads import in_service, read_db
+
+log = get_logger("web")
 
 #: Rows of a page, and the most that are asked for by id.
 ROWS = 50
@@ -47,7 +53,8 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
         "chips": [
             (word, names.get((_TABLES[word], number)) or f"{ENTITY_KINDS[word].noun} {number}", chosen.without(word))
             for word, number in chips
-        ],
+        ]
+        + [(word, value.replace(",", ", "), chosen.without(word)) for word, value in chosen.more],
         # `mine` without a login is no subscription: the server would refuse it.
         "is_live": after is None and not needs_login,
     }
@@ -79,9 +86,13 @@ async def rows(request: web.Request) -> web.Response:
 
 async def _page(chosen: Chosen, mine: tuple[int, ...] | None, after: str | None) -> SummaryPage:
     try:
-        return await read_db(summaries.page, chosen.filter(mine), ROWS, after, chosen.viewpoint(mine))
+        return await read_db(_read_page, chosen, mine, after)
     except BadCursor:
         raise BadAddress("This address is not whole.") from None
+
+
+def _read_page(chosen: Chosen, mine: tuple[int, ...] | None, after: str | None) -> SummaryPage:
+    return summaries.page(chosen.filter(mine), ROWS, after, chosen.viewpoint(mine))
 
 
 async def names(request: web.Request) -> web.Response:
@@ -94,4 +105,16 @@ async def names(request: web.Request) -> web.Response:
             wanted.append((word, int(number)))
     found = await read_db(names_of, [(_TABLES[word], number) for word, number in wanted]) if wanted else {}
     known = [(word, number) for word, number in wanted if (_TABLES[word], number) in found]
+    if len(known) < len(wanted):
+        await in_service(_ask_for_names)
     return json({f"{word}:{number}": found[_TABLES[word], number] for word, number in known})
+
+
+def _ask_for_names() -> None:
+    with connection():
+        is_due = batching.is_due_for_reader()
+    try:
+        if is_due:
+            batching.schedule_lookup()
+    except BrokerConnectionError as error:
+        log.warning("names not asked for: the broker does not answer", reason=type(error).__name__)

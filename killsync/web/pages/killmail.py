@@ -13,6 +13,7 @@ from killsync.killmails.fitting_slots import Section, section
 from killsync.killmails.killmail import Attacker, Entity, Item, Killmail
 from killsync.web import sessions
 from killsync.web.filter_address import read_id
+from killsync.web.pages import elsewhere
 from killsync.web.pages.messages import message_page
 from killsync.web.render import page
 from killsync.web.security import SETTINGS, check_rate
@@ -57,6 +58,7 @@ async def killmail(request: web.Request) -> web.Response:
         "killmail.html",
         kill=found,
         esi=f"{settings.esi_url}/killmails/{found.killmail_id}/{found.killmail_hash}",
+        zkillboard=elsewhere.killmail(found.killmail_id),
         sections=sections(found.items),
         **attackers(found),
     )

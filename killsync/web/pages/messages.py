@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-import aiohttp_jinja2
 from aiohttp import web
 
-from killsync.web import sessions
+from killsync.web import render, sessions
 from killsync.web.render import wants_page
 from killsync.web.security import Handler, failure
 
@@ -42,7 +41,7 @@ def message_page(request: web.Request, status: int, title: str, text: str, *, lo
     # Who has a session that could not be looked up is not shown as logged out.
     is_unsure = viewer is None and not sessions.is_known(request) and sessions.has_cookie(request, sessions.COOKIE)
     context = {"title": title, "text": text, "offers_login": login, "viewer": viewer, "is_unsure": is_unsure}
-    return aiohttp_jinja2.render_template("message.html", request, context, status=status)
+    return render.rendered(request, "message.html", context, status)
 
 
 @web.middleware

@@ -18,6 +18,16 @@ _BY_CATEGORY = {
 }  # fmt: skip
 
 
+#: Categories of what is flown, fights by itself or stands in space: they are what killmails are about.
+_FLOWN = frozenset({6, 11, 18, 22, 23, 46, 65, 87})
+
+
+def is_flown(type_id: int) -> bool:
+    """Whether a type may be on a killmail as what was flown or lost; so is one that is not known."""
+    facts = catalog.current().get().type(type_id)
+    return facts is None or facts.category_id is None or facts.category_id in _FLOWN
+
+
 def of(found: Sequence[KnownEntity]) -> list[str]:
     """What each of the entities is called."""
     return [of_type(entity.id) if entity.kind.involvement == SHIP_TYPE else entity.kind.noun for entity in found]

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp_jinja2
 from aiohttp import web
 
 from killsync.access import audit, keys
 from killsync.access.decision import Need
 from killsync.observability import counters
-from killsync.web import overview, sessions
+from killsync.web import overview, render, sessions
 from killsync.web.guard import needs
 from killsync.web.pages.ops_charts import HOURS, charts, span
 from killsync.web.security import check_rate, client_ip
@@ -41,7 +40,7 @@ async def ops(request: web.Request) -> web.Response:
         "data": data, "viewer": viewer, "now": now, "hours": hours, "ranges": HOURS, "charts": drawn,
         **await in_db(_access, viewer, client_ip(request)),
     }  # fmt: skip
-    response = aiohttp_jinja2.render_template("ops.html", request, shown)
+    response = render.rendered(request, "ops.html", shown)
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -1,0 +1,123 @@
+"""The killmails that a filter wants, newest first: one query for each page, answered from the index that fits. Reads only."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add, and_
+from typing import Any
+
+from peewee import Tuple, Value, fn
+
+from killsync.killmails.cursors import Place
+from killsync.killmails.filter import (
+    BOTH_SIDES,
+    Between,
+    Clause,
+    Flag,
+    FliesCategory,
+    Involves,
+    KillmailFilter,
+    Labelled,
+    OneOf,
+)
+from models import Attacker, Involvement, ItemGroup, ItemType, Killmail
+from models.expressions import one_of
+from models.fields import to_text
+from models.killmails import SHIP_GROUP
+
+#: Parties of one clause whose newest killmails are read each by itself and put together.
+MOST_MERGED = 30
+
+
+def page_ids(chosen: KillmailFilter, limit: int, after: Place | None) -> list[int]:
+    """The ids of a page of at most *limit* killmails behind the place *after*, newest first."""
+    clauses = chosen.clauses
+    lead = next((clause for clause in clauses if isinstance(clause, Involves) and _may_lead(clause)), None)
+    rest = [clause for clause in clauses if clause is not lead]
+    if lead is None:
+        query = _newest(Killmail, rest, limit, after)
+    elif len(lead.ids) <= 1:
+        query = _led(lead, rest, limit, after)
+    elif len(lead.ids) <= MOST_MERGED:
+        query = _merged(lead, rest, limit, after)
+    else:
+        query = _led(lead, rest, limit, after).distinct()
+    return [row["killmail_id"] for row in query.dicts()]
+
+
+def _may_lead(clause: Involves) -> bool:
+    """Whether to begin with the parties of the clause. Many groups are on most killmails: the newest of all are looked at."""
+    return clause.kind != SHIP_GROUP or len(clause.ids) <= MOST_MERGED
+
+
+def _newest(source: Any, clauses: list[Clause], limit: int, after: Place | None) -> Any:
+    """The newest of *source*, a table whose index has them in the order of the page."""
+    # What is distinct is ordered by what it has: the moment is selected for that alone.
+    query = source.select(source.killmail_id, source.killmail_time.coerce(False))
+    conditions = [_condition(clause, source) for clause in clauses if _is_about(clause, source)]
+    others = [_condition(clause, Killmail) for clause in clauses if not _is_about(clause, source)]
+    tables = [source]
+    if others:
+        # By time as well: whichever of the two tables is read first gives the order of the page.
+        same = (Killmail.killmail_id == source.killmail_id) & (Killmail.killmail_time == source.killmail_time)
+        query = query.join(Killmail, on=same)
+        conditions += others
+        tables.append(Killmail)
+    if after is not None:
+        place = Tuple(to_text(after.killmail_time), after.killmail_id)
+        conditions += [Tuple(table.killmail_time, table.killmail_id) < place for table in tables]
+    if conditions:
+        query = query.where(reduce(and_, conditions))
+    return query.order_by(source.killmail_time.desc(), source.killmail_id.desc()).limit(limit)
+
+
+def _led(lead: Involves, rest: list[Clause], limit: int, after: Place | None) -> Any:
+    return _newest(Involvement, rest, limit, after).where(_involves(Involvement, lead))
+
+
+def _merged(lead: Involves, rest: list[Clause], limit: int, after: Place | None) -> Any:
+    """The newest of each party, put together: a party with a million killmails gives no more than a page of them."""
+    parts = []
+    for entity in lead.ids:
+        newest = _led(Involves(lead.kind, (entity,), lead.sides), rest, limit, after)
+        parts.append(newest.select_from(newest.c.killmail_id, newest.c.killmail_time))
+    together: Any = reduce(add, parts)
+    # Several of the parties may stand on one killmail: it is one row of the page all the same.
+    query = together.select_from(together.c.killmail_id, together.c.killmail_time).distinct()
+    return query.order_by(together.c.killmail_time.desc(), together.c.killmail_id.desc()).limit(limit)
+
+
+def _is_about(clause: Clause, source: Any) -> bool:
+    """Whether *source* itself can say that the clause holds."""
+    if source is Killmail or isinstance(clause, Involves | FliesCategory):
+        return True
+    return isinstance(clause, Between) and clause.column == "killmail_time"
+
+
+def _condition(clause: Clause, source: Any) -> Any:
+    """The clause as a condition of a query over *source*."""
+    if isinstance(clause, Involves):
+        other: Any = Involvement.alias()
+        same = (other.killmail_time == source.killmail_time) & (other.killmail_id == source.killmail_id)
+        return fn.EXISTS(other.select(Value(1)).where(_involves(other, clause) & same))
+    if isinstance(clause, FliesCategory):
+        flown: Any = Attacker.select(Value(1)).join(ItemType, on=ItemType.type_id == Attacker.ship_type_id)
+        flown = flown.join(ItemGroup, on=ItemGroup.group_id == ItemType.group_id)
+        of_category = one_of(ItemGroup.category_id, clause.ids)
+        return fn.EXISTS(flown.where((Attacker.killmail_id == source.killmail_id) & of_category))
+    if isinstance(clause, Labelled):
+        return source.label_bits.bin_and(clause.bit) == clause.bit
+    column = getattr(source, clause.column)
+    if isinstance(clause, OneOf):
+        values = sorted(clause.values)
+        return column.in_(values) if clause.column == "security" else one_of(column, values)
+    if isinstance(clause, Flag):
+        return column if clause.wanted else ~column
+    bounds = [column >= clause.least] if clause.least is not None else []
+    return reduce(and_, [*bounds, column <= clause.most] if clause.most is not None else bounds)
+
+
+def _involves(involvement: Any, clause: Involves) -> Any:
+    """That a row of *involvement* is of one of the parties, on one of the sides."""
+    condition = (involvement.kind == clause.kind) & one_of(involvement.entity_id, clause.ids)
+    return condition if clause.sides == BOTH_SIDES else condition & (involvement.sides.bin_and(clause.sides) != 0)

@@ -1,0 +1,251 @@
+"""Killmails that are stored are classified when the static data says more of them, beside those that are stored meanwhile."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from killsync.killmails import ledger, mapping, queries, reclassification
+from killsync.killmails.classification import classify
+from killsync.killmails.labels import labels_of
+from killsync.killmails.store import save_killmail, save_killmails
+from killsync.scheduling import sweep
+from killsync.static_data import archive, catalog, store
+from killsync.static_data.archive import StaticData
+from models import Involvement, Killmail, StaticDataBuild, StaticDataChange, connection
+from models.db import database
+from models.killmails import NO_STATIC_DATA, SHIP_GROUP, UNCLASSIFIED
+from simulator import catalog as simulated_catalog
+from tests.support.web_server import new_universe
+
+FRIGATE, ROOKIE = 25, 237
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> StaticData:
+    path = tmp_path / "export.zip"
+    path.write_bytes(simulated_catalog.archive())
+    return archive.read(path)
+
+
+def newer(build: StaticData, number: int, **types: int) -> StaticData:
+    """The build of the next number, with other groups of the types given as `_587=26`."""
+    moved = {int(name[1:]): group for name, group in types.items()}
+    rows = [(*row[:2], moved.get(row[0], row[2]), *row[3:]) for row in build.types]
+    return dataclasses.replace(build, build=archive.Build(number, None), types=rows)
+
+
+@pytest.fixture
+def bodies(settings: Any) -> list[dict[str, Any]]:
+    universe = new_universe(kills=(40, 20))
+    return [universe.body(killmail_id) for killmail_id in sorted(universe.kills)]
+
+
+def save(bodies: list[dict[str, Any]]) -> None:
+    with connection():
+        for body in bodies:
+            ledger.add_submitted(body["killmail_id"], "a" * 40)
+        save_killmails([(body, "a" * 40) for body in bodies])
+
+
+def check(bodies: list[dict[str, Any]], load_number: int) -> None:
+    """Every killmail is stored as the catalog that is loaded now says."""
+    with connection():
+        known = catalog.read()
+        stored = {row.killmail_id: row for row in Killmail.select()}
+        groups = {
+            (row.killmail_id, row.entity_id): row.sides
+            for row in Involvement.select().where(Involvement.kind == SHIP_GROUP)
+        }
+    assert known.load_number == load_number
+    expected_groups = {}
+    for body in bodies:
+        row = stored[body["killmail_id"]]
+        kind = classify(body, mapping.parse_time(body["killmail_time"]), known)
+        assert row.classified_by == load_number
+        assert (row.npc, row.solo, row.awox, row.region_id, row.constellation_id, row.security, row.victim_category_id) == (
+            kind.npc, kind.solo, kind.awox, kind.region_id, kind.constellation_id, kind.security, kind.victim_category_id,
+        )  # fmt: skip
+        assert labels_of(row.label_bits, row.victim_category_id) == kind.labels
+        for (of, group), sides in mapping.involved(body["victim"], body["attackers"], known).items():
+            if of == SHIP_GROUP:
+                expected_groups[body["killmail_id"], group] = sides
+    assert groups == expected_groups
+
+
+def load(data: StaticData) -> None:
+    with connection():
+        store.load(data)
+        catalog.current().look()
+
+
+def test_a_killmail_is_classified_in_the_transaction_that_stores_it(bodies: Any, build: StaticData) -> None:
+    load(build)
+    save(bodies)
+    check(bodies, 1)
+    assert reclassification.classify_all() == 0
+    with connection():
+        assert Killmail.select().where(Killmail.region_id.is_null()).count() == 0
+        assert {row.security for row in Killmail.select()} - {None}
+
+
+def test_storing_a_batch_runs_no_statement_for_classification(
+    bodies: Any, build: StaticData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(build)
+    save(bodies[:5])
+    with connection():
+        ledger.add_submitted(bodies[6]["killmail_id"], "a" * 40)
+        seen: list[str] = []
+        execute = database.obj.execute_sql
+        monkeypatch.setattr(
+            database.obj,
+            "execute_sql",
+            lambda sql, *more: seen.append(sql) or execute(sql, *more),  # type: ignore[func-returns-value]
+        )
+        save_killmail(bodies[6], "a" * 40)
+    assert not [
+        sql for sql in seen if "static_data" in sql or "item_group" in sql or sql.startswith("UPDATE killmail ")
+    ]
+
+
+def test_what_was_stored_without_static_data_is_classified_when_there_is_some(bodies: Any, build: StaticData) -> None:
+    save(bodies)
+    with connection():
+        assert {row.classified_by for row in Killmail.select()} == {NO_STATIC_DATA}
+        assert not reclassification.is_wanted(), "nothing more can be said"
+    load(build)
+    told: list[tuple[int, int]] = []
+    assert reclassification.classify_all(lambda done, total: told.append((done, total))) == len(bodies)
+    assert told[-1] == (len(bodies), len(bodies))
+    check(bodies, 1)
+    assert reclassification.classify_all() == 0
+
+
+def test_what_the_version_before_stored_is_classified_even_without_static_data(bodies: Any, build: StaticData) -> None:
+    save(bodies)
+    with connection():
+        Killmail.update(npc=False, label_bits=0, classified_by=UNCLASSIFIED).execute()
+        assert reclassification.is_wanted()
+    assert reclassification.classify_all() == len(bodies)
+    check(bodies, 0)
+
+
+def test_a_newer_build_puts_right_what_it_touches_and_nothing_else(bodies: Any, build: StaticData) -> None:
+    load(build)
+    save(bodies)
+    ship = bodies[0]["victim"]["ship_type_id"]
+    group = next(row[2] for row in build.types if row[0] == ship)
+    other = ROOKIE if group != ROOKIE else FRIGATE
+    load(newer(build, 2, **{f"_{ship}": other}))
+    with connection():
+        touched = {row.killmail_id for row in Involvement.select().where(Involvement.entity_id == ship)}
+        assert reclassification.count() == len(touched) < len(bodies)
+    assert reclassification.classify_all() == len(touched)
+    with connection():
+        by = {row.killmail_id: row.classified_by for row in Killmail.select()}
+        assert {killmail_id for killmail_id, number in by.items() if number == 2} == touched
+        Killmail.update(classified_by=2).execute()
+    check(bodies, 2)
+    load(newer(build, 3))
+    reclassification.classify_all()
+    with connection():
+        Killmail.update(classified_by=3).execute()
+    check(bodies, 3)
+
+
+def test_a_system_that_moved_takes_its_killmails_with_it(bodies: Any, build: StaticData) -> None:
+    load(build)
+    save(bodies)
+    system = bodies[0]["solar_system_id"]
+    moved = [(*row[:3], 10000070, *row[4:]) if row[0] == system else row for row in build.systems]
+    load(dataclasses.replace(build, build=archive.Build(2, None), systems=moved))
+    reclassification.classify_all()
+    with connection():
+        there = list(Killmail.select().where(Killmail.solar_system_id == system))
+        assert {(row.region_id, row.security) for row in there} == {(10000070, "pochven")}
+        assert [killmail.killmail_id for killmail in queries.killmails([there[0].killmail_id])]
+
+
+def test_a_process_that_still_knows_the_old_build_is_put_right_after_it(bodies: Any, build: StaticData) -> None:
+    load(build)
+    ship = bodies[0]["victim"]["ship_type_id"]
+    with connection():
+        store.load(newer(build, 2, **{f"_{ship}": ROOKIE}))
+    stale = catalog.current().get()
+    assert stale.load_number == 1, "it looked a moment ago"
+    save(bodies)
+    with connection():
+        assert {row.classified_by for row in Killmail.select()} == {1}
+    assert reclassification.classify_all() > 0
+    with connection():
+        assert StaticDataChange.select().exists(), "another process may store so still"
+        Killmail.update(classified_by=2).execute()
+        check(bodies, 2)
+        StaticDataBuild.update(loaded_at="2026-01-01 00:00:00.000000+00:00").execute()
+    reclassification.classify_all()
+    with connection():
+        assert not StaticDataChange.select().exists()
+
+
+def test_it_goes_on_where_it_was_ended(bodies: Any, build: StaticData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reclassification, "BATCH", 7)
+    save(bodies)
+    load(build)
+
+    def end(done: int, total: int) -> None:
+        if done >= 14:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reclassification.classify_all(end)
+    with connection():
+        assert Killmail.select().where(Killmail.classified_by == 1).count() == 14
+    assert reclassification.classify_all() == len(bodies) - 14
+    check(bodies, 1)
+
+
+def test_killmails_are_stored_while_others_are_classified(
+    bodies: Any, build: StaticData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reclassification, "BATCH", 5)
+    half = len(bodies) // 2
+    save(bodies[:half])
+    load(build)
+    saver = threading.Thread(target=lambda: [save([body]) for body in bodies[half:]])
+    saver.start()
+    while saver.is_alive():
+        reclassification.classify_all()
+    saver.join()
+    reclassification.classify_all()
+    check(bodies, 1)
+
+
+def test_the_sweep_has_a_worker_classify(bodies: Any, build: StaticData, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(sweep, "send", lambda actor: sent.append(actor))
+    monkeypatch.setattr(sweep, "dispatch", lambda: 0)
+    save(bodies)
+    load(build)
+    with connection():
+        sweep.sweep()
+        assert sent == ["classify_killmails"]
+        assert reclassification.classify_some(30.0) == len(bodies)
+        sent.clear()
+        sweep.sweep()
+        assert not sent, "it looked a moment ago"
+    check(bodies, 1)
+
+
+def test_the_command_classifies_and_says_so(bodies: Any, build: StaticData) -> None:
+    from killsync.cli.main import app
+
+    save(bodies)
+    load(build)
+    assert f"{len(bodies)} killmails classified." in CliRunner().invoke(app, ["static-data", "classify"]).output
+    assert "Every killmail is classified." in CliRunner().invoke(app, ["static-data", "classify"]).output

@@ -42,6 +42,8 @@ FILTERS: dict[str, dict[str, str]] = {
     "by character": {"characterId": "2100000003"},
     "by corporation": {"corporationId": "98000002"},
     "by ship type": {"shipTypeId": "501"},
+    "by system": {"systemId": "30000001"},
+    "by region": {"regionId": "10000003"},
     "by system and date": {"systemId": "30000001", "startDate": "2026-06-01", "endDate": "2026-08-02"},
 }
 

@@ -60,6 +60,17 @@ def admit(character_id: int) -> Admission:
     return Admission.ALLOWED if verdict else Admission.REFUSED
 
 
+def disconnect(user: User, address: str) -> None:
+    """End Killsync's access to a character, as its owner wishes: its tokens and syncs end, its killmails stay."""
+    revoke(user.id)
+    with connection():
+        accounts.disconnect(user.id)
+        audit.record(
+            audit.DISCONNECT, subject=user.character_name, account_id=user.account_id, character_id=user.character_id,
+            address=address,
+        )  # fmt: skip
+
+
 def is_wanted() -> bool:
     """Whether somebody is to be asked about, or is known to have left."""
     settings = settings_module.current()

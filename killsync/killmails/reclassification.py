@@ -145,8 +145,11 @@ def _classify_batch() -> int:
         else:
             _forget_changes(known.load_number)
             return 0
-    in_transaction(lambda: _write(ids, known, former))
-    return len(ids)
+    # What killmails say never changes: it is read before the transaction, which is short for those who store others.
+    values, groups = _classified(ids, known)
+    if values:
+        in_transaction(lambda: _write(ids, values, groups, known.load_number, former))
+    return len(values)
 
 
 def _ids(query: Any) -> list[int]:
@@ -167,7 +170,8 @@ def _forget_changes(load_number: int) -> None:
     )
 
 
-def _write(ids: list[int], known: Catalog, former: set[int]) -> None:
+def _classified(ids: list[int], known: Catalog) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """(id, values of _COLUMNS) of each killmail, and the rows of its ship groups."""
     values: list[tuple[Any, ...]] = []
     groups: list[tuple[Any, ...]] = []
     for killmail_id, moment, body in _bodies(ids):
@@ -175,11 +179,17 @@ def _write(ids: list[int], known: Catalog, former: set[int]) -> None:
         values.append((killmail_id, *(getattr(kind, name) for name in _COLUMNS)))
         sides = mapping.involved(body["victim"], body["attackers"], known).items()
         groups += [(SHIP_GROUP, group, moment, killmail_id, side) for (of, group), side in sides if of == SHIP_GROUP]
+    return values, groups
+
+
+def _write(
+    ids: list[int], values: list[tuple[Any, ...]], groups: list[tuple[Any, ...]], load_number: int, former: set[int]
+) -> None:
     # Both databases call the columns of a list of values so. A column in which everything is empty has no type of its own.
     given: dict[str, Any] = {name: Entity("given", f"column{place}") for place, name in enumerate(_COLUMNS, 2)}
     given.update({name: given[name].cast("BIGINT") for name in _IDS})
-    update: Any = Killmail.update(**given, classified_by=known.load_number).from_(ValuesList(values).alias("given"))
-    is_older = Killmail.classified_by < known.load_number
+    update: Any = Killmail.update(**given, classified_by=load_number).from_(ValuesList(values).alias("given"))
+    is_older = Killmail.classified_by < load_number
     update.where(Killmail.killmail_id == Entity("given", "column1"), is_older).execute()
     if former:
         _delete_groups(ids, former | {group for _, group, *_ in groups}, [moment for _, _, moment, *_ in groups])

@@ -227,8 +227,8 @@ class Current(Generic[T]):
             is_known = self._key is not None and self._key[0] == name
             if self._value is None or not is_known or time.monotonic() - self._looked_at >= LOOK_SECONDS:
                 with connection():
-                    key = name, load_number()
-                    if self._value is None or key != self._key:
+                    while (key := (name, load_number())) != self._key or self._value is None:
+                        # It is read table by table: another load in between is noticed by the next look.
                         self._value, self._key = self._read(), key
                 self._looked_at = time.monotonic()
             return self._value

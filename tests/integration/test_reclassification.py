@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from killsync.killmails.store import save_killmail, save_killmails
 from killsync.scheduling import sweep
 from killsync.static_data import archive, catalog, store
 from killsync.static_data.archive import StaticData
-from models import Involvement, Killmail, StaticDataBuild, StaticDataChange, connection
+from models import Involvement, Killmail, StaticDataBuild, StaticDataChange, connection, schema
 from models.db import database
 from models.killmails import NO_STATIC_DATA, SHIP_GROUP, UNCLASSIFIED
+from models.sql import run
 from simulator import catalog as simulated_catalog
+from tests.support.process import begin, end, settings_for
+from tests.support.resources import PROJECT
 from tests.support.web_server import new_universe
 
 FRIGATE, ROOKIE = 25, 237
@@ -249,3 +253,74 @@ def test_the_command_classifies_and_says_so(bodies: Any, build: StaticData) -> N
     load(build)
     assert f"{len(bodies)} killmails classified." in CliRunner().invoke(app, ["static-data", "classify"]).output
     assert "Every killmail is classified." in CliRunner().invoke(app, ["static-data", "classify"]).output
+
+
+def test_readers_see_one_build_while_builds_are_switched(bodies: Any, build: StaticData) -> None:
+    """While builds are loaded in turns, every page says of all its ships and systems what one build says."""
+    save(bodies)
+    group = {row[0]: row[2] for row in build.types}[587]
+    builds = [newer(build, number, _587=each) for number, each in ((1, group), (2, ROOKIE))]
+    region = {1: 10000070, 2: 11000001}
+    builds = [
+        dataclasses.replace(each, systems=[(*row[:3], region[each.build.number], *row[4:]) for row in each.systems])
+        for each in builds
+    ]
+    load(builds[0])
+    torn: list[Any] = []
+    stopped = threading.Event()
+
+    def read() -> None:
+        while not stopped.is_set():
+            with connection():
+                catalog.current().look()
+                found = queries.killmails([body["killmail_id"] for body in bodies[:20]], items=False)
+            regions = {each.solar_system.region.id for each in found if each.solar_system.region is not None}
+            ships = {
+                each.victim.ship_type.group.id
+                for each in found
+                if each.victim.ship_type.id == 587 and each.victim.ship_type.group is not None
+            }
+            if len(regions) != 1 or len(ships) > 1 or (ships and (ships == {ROOKIE}) != (regions == {region[2]})):
+                torn.append((regions, ships))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(4):
+            with connection():
+                store.load(builds[(number + 1) % 2])
+    finally:
+        stopped.set()
+        for reader in readers:
+            reader.join()
+    assert not torn
+
+
+def test_killmails_of_the_first_version_are_classified_after_the_migration(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, build: StaticData
+) -> None:
+    first = tmp_path / "first"
+    first.mkdir()
+    shutil.copy(PROJECT / "migrations" / "001_initial.py", first)
+    begin(settings_for(database_url), migrated=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "migrations_folder", lambda: first)
+        schema.migrate()
+    moment = "'2026-08-18 11:00:00.000000+00:00'"
+    with connection():
+        for table, values in (
+            ("killmail", f"(killmail_id, killmail_hash, killmail_time, solar_system_id, attacker_count) VALUES (1, 'a', {moment}, 30000142, 1)"),
+            ("victim", "(killmail_id, character_id, corporation_id, ship_type_id, damage_taken) VALUES (1, 90000001, 98000001, 587, 5)"),
+            ("attacker", "(killmail_id, character_id, corporation_id, ship_type_id, damage_done, final_blow) "
+                         "VALUES (1, 90000002, 98000001, 587, 5, true)"),
+        ):  # fmt: skip
+            run(f"INSERT INTO {table} {values}")
+    schema.migrate()
+    load(build)
+    assert reclassification.classify_all() == 1
+    with connection():
+        row = Killmail.get_by_id(1)
+        assert (row.npc, row.solo, row.awox, row.region_id, row.security) == (False, True, True, 10000002, "high")
+        assert Involvement.get((Involvement.kind == SHIP_GROUP) & (Involvement.entity_id == FRIGATE)).sides == 3
+    end()

@@ -13,7 +13,10 @@ import pytest
 import pytest_asyncio
 
 from graphql_api import websocket
+from killsync.killmails.classification import classify
+from killsync.killmails.mapping import parse_time
 from killsync.web import connections, rates, shares
+from tests.support import static_data
 from tests.support.web_server import new_universe, save_one, served
 
 SUBSCRIBE = {"id": "1", "type": "subscribe", "payload": {"query": "subscription { newKillmail { id } }"}}
@@ -73,6 +76,38 @@ async def test_a_saved_killmail_reaches_its_subscribers_and_nobody_else(place: P
     heard = [await socket.receive_json(timeout=5) for _ in range(2)]
     assert {each["id"] for each in heard} == {"all", "his"}
     assert all(each["payload"]["data"]["newKillmail"]["id"] == str(place.ids[0]) for each in heard)
+    with pytest.raises(asyncio.TimeoutError):
+        await socket.receive_json(timeout=0.5)
+
+
+async def test_a_subscription_hears_what_its_clauses_let_through(place: Place) -> None:
+    known = static_data.load()
+    chosen = place.ids[:8]
+    bodies = {number: place.universe.body(number) for number in chosen}
+    kinds = {number: classify(body, parse_time(body["killmail_time"]), known) for number, body in bodies.items()}
+    one = kinds[chosen[0]]
+    assert one.security is not None
+    asked = {
+        "region": (f'regionId: "{one.region_id}"', lambda number: kinds[number].region_id == one.region_id),
+        "security": (f"security: [{one.security.name}]", lambda number: kinds[number].security == one.security),
+        "group": (f'victimShipGroupIds: ["{one.victim_group_id}"]',
+                  lambda number: kinds[number].victim_group_id == one.victim_group_id),
+        "npc": ("npc: false, minAttackers: 2", lambda number: not kinds[number].npc and len(bodies[number]["attackers"]) >= 2),
+        "label": (f'labels: ["{one.labels[-1]}"]', lambda number: one.labels[-1] in kinds[number].labels),
+        "near": (f'nearSystemId: "{bodies[chosen[0]]["solar_system_id"]}", maxJumps: 0',
+                 lambda number: bodies[number]["solar_system_id"] == bodies[chosen[0]]["solar_system_id"]),
+        "none": ('regionId: "1"', lambda number: False),
+    }  # fmt: skip
+    socket = await place.open()
+    for name, (given, _) in asked.items():
+        query = f"subscription {{ newKillmail(filter: {{ {given} }}) {{ id }} }}"
+        await socket.send_json({"id": name, "type": "subscribe", "payload": {"query": query}})
+    await asyncio.sleep(0.6)
+    for number in chosen:
+        await place.save(number)
+    wanted = {(name, str(number)) for name, (_, fits) in asked.items() for number in chosen if fits(number)}
+    heard = [await socket.receive_json(timeout=10) for _ in wanted]
+    assert {(each["id"], each["payload"]["data"]["newKillmail"]["id"]) for each in heard} == wanted
     with pytest.raises(asyncio.TimeoutError):
         await socket.receive_json(timeout=0.5)
 

@@ -8,12 +8,11 @@ from datetime import datetime
 from aiohttp import web
 from dramatiq.errors import BrokerConnectionError
 
-from killsync.access import audit, keys, members
+from killsync.access import admission, keys, members
 from killsync.access.decision import Need
 from killsync.accounts import accounts, people
 from killsync.accounts.people import UserSummary
 from killsync.settings import CORPORATION_SCOPE
-from killsync.sso.refresh import revoke
 from killsync.sync import directors, run_queries, waiting
 from killsync.sync.characters import request_sync
 from killsync.sync.directors import Standing
@@ -189,17 +188,17 @@ async def disconnect(request: web.Request) -> web.Response:
     """POST /me/disconnect with `character`: revoke and forget its tokens. Its killmails stay."""
     user = await _own(request)
     if user.status != DISABLED:
-        await in_service(revoke, user.id)
-        await in_db(accounts.disconnect, user.id)
-        await in_db(_record_disconnect, user, client_ip(request))
+        await in_service(admission.disconnect, user, client_ip(request))
     raise web.HTTPSeeOther("/me")
 
 
-def _record_disconnect(user: User, address: str) -> None:
-    audit.record(
-        audit.DISCONNECT, subject=user.character_name, account_id=user.account_id, character_id=user.character_id,
-        address=address,
-    )  # fmt: skip
+async def split(request: web.Request) -> web.Response:
+    """POST /me/split with `character`: give it an account of its own again."""
+    user = await _own(request)
+    assert user.account_id is not None
+    if not await in_db(accounts.split, user.account_id, user.id):
+        raise web.HTTPConflict(text=f"{user.character_name} is the only character of its account.\n")
+    raise web.HTTPSeeOther("/me")
 
 
 async def _own(request: web.Request) -> User:
@@ -224,3 +223,4 @@ def setup(app: web.Application) -> None:
     app.router.add_get("/me/syncs", needs(Need.OWN, syncs))
     app.router.add_post("/me/sync", needs(Need.PERSON, sync))
     app.router.add_post("/me/disconnect", needs(Need.PERSON, disconnect))
+    app.router.add_post("/me/split", needs(Need.PERSON, split))

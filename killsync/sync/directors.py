@@ -77,7 +77,7 @@ class Standing:
     """How a user stands to their corporation's list."""
 
     corporation_id: int
-    #: ESI said within a day, and since the last login, that the user may not read it.
+    #: ESI said since the last login that the user may not read it, and has not given it since.
     is_refused: bool
     #: The list was read by the user's token.
     has_read: bool
@@ -85,7 +85,7 @@ class Standing:
 
 def standings(user_ids: Iterable[int]) -> dict[int, Standing]:
     """How users stand to their corporations' lists, as far as that is known."""
-    is_refused = (Membership.refused_at > now(-RECHECK.total_seconds())) & (Membership.refused_at > User.logged_in_at)
+    is_refused = Membership.refused_at > User.logged_in_at
     found: Any = (
         Membership.select(
             Membership.user_id,

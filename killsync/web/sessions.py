@@ -80,9 +80,6 @@ class Caller:
 
 
 VISITOR = Caller()
-#: Keys that were valid a while ago, by their digest: another one's wrong keys from the same address do not lock them out.
-_PROVEN: web.AppKey[set[str]] = web.AppKey("proven_keys")
-_MOST_PROVEN = 1_000
 #: Whoever keeps something open for a session is told here when one ends in this process; it gets the digest.
 ENDED: web.AppKey[list[Callable[[str], None]]] = web.AppKey("ended_sessions")
 #: Who sends a request, and when that was read.
@@ -220,28 +217,23 @@ def check_key_rate(request: web.Request, caller: Caller) -> None:
 
 
 async def _by_key(request: web.Request, text: str) -> Caller:
-    """The caller of a key. Wrong ones are counted against the address before they are looked up."""
-    limiter, network, proven = request.app[LIMITER], network_of(client_ip(request)), request.app[_PROVEN]
-    name = digest(text)
-    is_proven = name in proven
-    if not is_proven:
-        wait = limiter.wait("wrong_key", network)
+    """The caller of a key. Wrong ones are counted against the address; a right one from there goes on working."""
+    found = await in_db(_load_key, request.app[SETTINGS], text)
+    if found.is_wrong_key:
+        wait = request.app[LIMITER].wait("wrong_key", network_of(client_ip(request)))
         if wait:
             raise too_often(wait)
-    found = await in_db(_load_key, request.app[SETTINGS], text, client_ip(request))
-    if found.is_wrong_key:
-        proven.discard(name)
-    elif not is_proven:
-        limiter.charge("wrong_key", network, -1.0)
-        if len(proven) < _MOST_PROVEN:
-            proven.add(name)
+        await in_db(_record_refusal, client_ip(request))
     return found
 
 
-def _load_key(settings: Settings, text: str, address: str) -> Caller:
+def _record_refusal(address: str) -> None:
+    audit.record_once(audit.KEY_REFUSED, subject="a program", detail="a key that is not valid", address=address)
+
+
+def _load_key(settings: Settings, text: str) -> Caller:
     key = keys.check(text)
     if key is None:
-        audit.record_once(audit.KEY_REFUSED, subject="a program", detail="a key that is not valid", address=address)
         return Caller(is_wrong_key=True)
     if key.account_id is None:
         return Caller(key=key, is_member=True)
@@ -288,4 +280,3 @@ async def _close(request: web.Request) -> None:
 def setup(app: web.Application) -> None:
     """Let others be told of sessions that end."""
     app[ENDED] = []
-    app[_PROVEN] = set()

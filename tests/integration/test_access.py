@@ -266,13 +266,12 @@ async def test_a_key_that_is_none_is_refused_everywhere(place: Boards, readers: 
 
 
 @ON_SQLITE
-async def test_wrong_keys_are_limited_and_lock_out_no_program_that_worked(
+async def test_wrong_keys_are_limited_and_lock_out_no_program_with_a_right_one(
     place: Boards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(rates.RATES, "wrong_key", Rate(5, 0.001))
     url = f"{place.urls['members']}/killmails/rows"
     async with place.http(KEY) as program, place.http(NOBODY) as http:
-        assert (await program.get(url)).status == 200
         found = []
         for number in range(40):
             key = f"Bearer killsync_{number:012x}_" + "a" * 43

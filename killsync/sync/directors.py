@@ -90,15 +90,16 @@ def standings(user_ids: Iterable[int]) -> dict[int, Standing]:
         Membership.select(
             Membership.user_id,
             Membership.corporation_id,
-            Membership.turn_at,
+            (Membership.turn_at.is_null(False) & CorporationFeed.last_sync_at.is_null(False)).alias("has_read"),
             Case(None, [(is_refused, 1)], 0).alias("is_refused"),
         )
         .join(User, on=(User.id == Membership.user_id))
+        .left_outer_join(CorporationFeed, on=(CorporationFeed.corporation_id == Membership.corporation_id))
         .where(Membership.user_id.in_(list(user_ids)))
         .namedtuples()
     )
     return {
-        row.user_id: Standing(row.corporation_id, bool(row.is_refused), row.turn_at is not None and not row.is_refused)
+        row.user_id: Standing(row.corporation_id, bool(row.is_refused), bool(row.has_read) and not row.is_refused)
         for row in found
     }
 

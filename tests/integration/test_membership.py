@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from killsync.access import admission, store
+from killsync.sync.directors import join, record_refusal
 from models import connection
 from models.sql import rows, run
 from simulator import Handle
@@ -208,3 +209,43 @@ def test_of_two_workers_one_asks(settings: Any) -> None:
             )
         assert len(store.claim_due(1_000)) == 3
         assert store.claim_due(1_000) == []
+
+
+# The scope of corporations: whom it is offered, and what is said of who has not the role.
+
+
+@pytest.mark.parametrize(
+    ("corporation", "scopes", "refused", "said", "offered"),
+    [
+        (OURS, "", False, "Grant access", True),
+        (1_000_169, "", False, "its corporation has no list", False),
+        (OURS, " esi-killmails.read_corporation_killmails.v1", False, "not read yet", False),
+        (OURS, " esi-killmails.read_corporation_killmails.v1", True, "not a Director", False),
+        (OURS, "", True, "not a Director", False),
+    ],
+)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_corporation_access_is_offered_to_who_may_be_a_director_and_says_what_it_does(
+    board: Board, corporation: int, scopes: str, refused: bool, said: str, offered: bool
+) -> None:
+    async with Player(board.url) as pilot:
+        await pilot.log_in(board.ours[0])
+        with connection():
+            [(user_id,)] = rows('SELECT id FROM "user"')
+            join(user_id, corporation, may_direct=bool(scopes))
+            run('UPDATE "user" SET scopes = scopes || %s', (scopes,))
+            run("UPDATE \"user\" SET logged_in_at = '2026-01-01 00:00:00.000000+00:00'")
+            if refused:
+                record_refusal(corporation, user_id)
+        text = await (await pilot.browser.get(f"{board.url}/me", headers=HTML)).text()
+        assert said in text
+        assert ("scopes=corporation" in text) == offered == ("For Directors:" in text)
+        assert not ("granted" in text and "Director" in text.partition("Recent syncs")[0].replace("For Directors", ""))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_each_page_with_a_login_says_what_it_means(against: Any, simulated: Any) -> None:
+    async with served(against(simulated(kills=(1,)))) as url, Player(url) as visitor:
+        for path in ("/", "/me", "/webhooks"):
+            text = await (await visitor.browser.get(url + path, headers=HTML)).text()
+            assert "fetches the killmails that EVE lists" in text and "can be read by everybody" in text, path

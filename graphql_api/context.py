@@ -30,8 +30,6 @@ class Context:
     """One operation's context. What a resolver needs is said in `tartiflette.bindings`, and asked for here before it runs."""
 
     request: web.Request
-    #: Events that a slow subscriber missed before the one it gets now.
-    missed: int = 0
 
     @property
     def settings(self) -> Settings:

@@ -58,6 +58,12 @@ class Context:
         if refusal is not None:
             raise refused(refusal)
 
+    async def go_on(self, need: Need) -> None:
+        """The same for each event of a subscription."""
+        refusal = await guard.ending_of(self.request, need, KEEP_SECONDS)
+        if refusal is not None:
+            raise refused(refusal)
+
     async def viewer(self) -> Viewer | None:
         """Who is asking; None for a visitor."""
         return await sessions.viewer_within(self.request, KEEP_SECONDS)

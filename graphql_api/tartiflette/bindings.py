@@ -72,7 +72,7 @@ def _source(need: Need, source: Source) -> Source:
         await context.allow(need)
         async with aclosing(source(parent, arguments, context, info)) as events:  # type: ignore[type-var]
             async for event in events:
-                await context.allow(need)
+                await context.go_on(need)
                 yield event
 
     return guarded

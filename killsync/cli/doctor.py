@@ -48,9 +48,10 @@ def _examine() -> int:
         ("broker", _broker),
         ("ESI", _esi),
         ("EVE SSO", _sso),
-        ("who may log in", _members),
         ("SSO client", lambda settings: init_checks.client(settings, lambda _text: False)),
     ]
+    if settings.login_allowed:
+        checks.append(("who may log in", _members))
     problems = 0
     for name, check in checks:
         problem = check(settings)

@@ -98,7 +98,7 @@ async def _follow(
                     done, _ = await asyncio.wait([waiting], timeout=LOOK_SECONDS)
                     if done:
                         batch, waiting = waiting.result(), None
-                        if await guard.refusal_of(request, need, KNOWN_SECONDS):
+                        if await guard.ending_of(request, need, KNOWN_SECONDS):
                             return
                         async for event in _events(batch, entries, wants):
                             await _send(request, response, event)

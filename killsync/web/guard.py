@@ -101,7 +101,17 @@ async def refusal_of(request: web.Request, need: Need, seconds: float = 0.0) -> 
     """
     if not is_asked(request, need) and sessions.key_of(request) is None:
         return None
-    caller = await sessions.caller_within(request, seconds)
+    return _verdict(request, need, await sessions.caller_within(request, seconds))
+
+
+async def ending_of(request: web.Request, need: Need, seconds: float) -> Refusal | None:
+    """Why what goes on for long has to end now: who asked may not have it any more."""
+    if not is_asked(request, need) and sessions.key_of(request) is None:
+        return None
+    return _verdict(request, need, await sessions.caller_lately(request, seconds))
+
+
+def _verdict(request: web.Request, need: Need, caller: Caller) -> Refusal | None:
     if caller.is_wrong_key:
         return Refusal.LOGIN
     return decide(need, caller.asker, members_only=request.app[SETTINGS].members_only)

@@ -15,12 +15,12 @@ import pytest_asyncio
 from aiohttp import web
 
 from graphql_api.tartiflette.bindings import RESOLVERS, SUBSCRIPTIONS
-from killsync.access.decision import Need, Refusal
+from killsync.access.decision import Asker, Need, Refusal, decide
 from killsync.web import rates
 from killsync.web.guard import KEY_IN_ADDRESS, WRONG_KEY, need_of
 from killsync.web.rates import Rate
 from models import connection
-from models.sql import rows
+from models.sql import rows, run
 from tests.support.board import (
     ADMINS,
     EVERYBODY,
@@ -34,7 +34,7 @@ from tests.support.board import (
     boards,
 )
 from tests.support.resources import PROJECT
-from tests.support.web_server import fill, new_universe
+from tests.support.web_server import fill, new_universe, save_one
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SCHEMA = core.build_schema((PROJECT / "graphql_api" / "schema.graphql").read_text())
@@ -418,7 +418,6 @@ async def test_a_wrong_key_opens_no_socket_even_on_an_open_board(place: Boards) 
 async def test_a_subscription_ends_when_its_key_is_revoked(place: Boards, monkeypatch: pytest.MonkeyPatch) -> None:
     from graphql_api import context
     from killsync.access import keys
-    from tests.support.web_server import save_one
 
     monkeypatch.setattr(context, "KEEP_SECONDS", 0.0)
     async with (
@@ -437,3 +436,30 @@ async def test_a_subscription_ends_when_its_key_is_revoked(place: Boards, monkey
         save_one(universe, next(iter(universe.kills)))
         message = await asyncio.wait_for(socket.receive_json(), 15)
         assert message["type"] == "error" and message["payload"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("who", [KEY, MEMBERS])
+async def test_a_stream_ends_when_its_reader_may_no_longer_read(
+    place: Boards, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    from killsync.feed import stream
+
+    monkeypatch.setattr(stream, "KNOWN_SECONDS", 0.0)
+    async with place.http(who) as http, http.get(f"{place.urls['members']}/events") as answer:
+        assert answer.status == 200 and "no-store" in answer.headers["Cache-Control"]
+        await answer.content.readline()
+        universe = new_universe(kills=(1,), seed=99)
+        with connection():
+            run("UPDATE access_key SET revoked_at = created_at")
+            run("DELETE FROM web_session")
+        save_one(universe, next(iter(universe.kills)))
+        rest = await asyncio.wait_for(answer.content.read(), 20)
+        assert b"data:" not in rest
+
+
+def test_what_says_nothing_is_nobodys() -> None:
+    everything = Asker(True, True, True, True, True, True)
+    assert decide(None, everything, members_only=False) is Refusal.UNDECLARED
+    for need in Need:
+        assert decide(need, Asker(), members_only=True) is (None if need is Need.OPEN else Refusal.LOGIN)

@@ -70,6 +70,7 @@ def _common(request: web.Request) -> dict[str, Any]:
         "eve_images": request.app[SETTINGS].eve_images,
         "path": request.path,
         "login": f"/auth/login{next_page}",
+        "is_closed": request.app[SETTINGS].members_only,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from killsync.access.decision import Need
 from killsync.killmails import activity
 from killsync.killmails.activity import Activity, Counts, Worth
 from killsync.logging import get_logger
@@ -17,6 +18,7 @@ from killsync.names import entities, tickers
 from killsync.names.entities import ENTITY_KINDS, EntityKind, KnownEntity
 from killsync.static_data import queries
 from killsync.web import filter_address, sessions
+from killsync.web.guard import needs
 from killsync.web.pages import charts, elsewhere, nouns
 from killsync.web.pages.feed import feed
 from killsync.web.pages.messages import message_page
@@ -130,4 +132,4 @@ def setup(app: web.Application) -> None:
     """Add the routes."""
     app[_TICKER_TASKS] = set()
     for kind in ENTITY_KINDS.values():
-        app.router.add_get(f"/{kind.plural}/{{id}}", handler(kind))
+        app.router.add_get(f"/{kind.plural}/{{id}}", needs(Need.READ, handler(kind)))

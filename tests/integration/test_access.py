@@ -325,7 +325,10 @@ def _required(field: Any) -> bool:
     return any(isinstance(each.type, core.GraphQLNonNull) for each in field.args.values())
 
 
-FIELDS = [(*name.split("."), need) for name, (need, _) in RESOLVERS.items()]
+#: Fields below these are reached by them alone, and say the same word or a stricter one.
+FIELDS = [
+    (*name.split("."), need) for name, (need, _) in RESOLVERS.items() if name.partition(".")[0] in ("Query", "Mutation")
+]
 
 
 @ON_SQLITE

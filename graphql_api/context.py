@@ -29,8 +29,6 @@ class Context:
     """One operation's context. Authorization happens here and nowhere else: resolvers ask for a viewer."""
 
     request: web.Request
-    #: Events that a slow subscriber missed before the one it gets now.
-    missed: int = 0
 
     @property
     def settings(self) -> Settings:

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from graphql_api import messages, share
-from graphql_api.broadcast import Text, is_refusal
+from graphql_api.broadcast import is_refusal
 from graphql_api.context import Context
 from graphql_api.encoding import encode
 from graphql_api.errors import NotExecuted, RateLimited, Refused
@@ -273,8 +273,4 @@ class _Conversation:
                 async for text in texts:
                     if text.refusal is not None:
                         raise NotExecuted(text.refusal)
-                    await self._next(number, text, context)
-
-    async def _next(self, number: str, text: Text, context: Context) -> None:
-        missed, context.missed = context.missed, 0
-        await self.outbox.send_result(number, text.body, {"dropped": missed} if missed else None)
+                    await self.outbox.send_result(number, text.body)

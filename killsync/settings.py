@@ -118,6 +118,8 @@ class Settings(BaseSettings):
         (), description="Addresses or networks, comma separated, whose `X-Forwarded-For` and `-Proto` are believed."
     )
     eve_images: bool = Field(False, description="1: pages show pictures from CCP's image server.")
+    feed: bool = Field(True, description="0: no R2Z2, no `/api/`, no `/events`: see feeds.md.")
+    killmail_log_days: int = Field(7, ge=1, le=365, description="Days for which feeds and subscribers can go back.")
     graphql_introspection: bool = Field(True, description="0: the GraphQL endpoint answers no introspection.")
     webhook_allow_private: bool = Field(
         False, description="1: webhooks may lead to private addresses and over plain http. For tests only."

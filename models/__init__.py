@@ -2,14 +2,15 @@
 
 from models.db import connect, connection, database, in_transaction, is_postgres, transaction
 from models.esi import EsiBucket, EsiUsage
-from models.events import Event
 from models.fields import utcnow
 from models.health import Health
+from models.killmail_log import KillmailCounter, KillmailLog, LogReader
 from models.killmails import (
     Attacker,
     CorporationKillmail,
     Involvement,
     Killmail,
+    KillmailBody,
     KillmailItem,
     KillmailRef,
     UserKillmail,
@@ -30,13 +31,14 @@ from models.static_data import (
 )
 from models.sync import CorporationFeed, Lease, ListPage, MailList, Membership, SyncRun
 from models.users import Account, LoginAttempt, User, WebSession
-from models.webhooks import EventGap, EventReader, Webhook, WebhookDelivery
+from models.webhooks import Webhook, WebhookDelivery
 
 TABLES = (
     Account, User, WebSession, LoginAttempt,
-    KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, Involvement,
-    *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage, Event,
-    Health, Lease, Webhook, WebhookDelivery, EventReader, EventGap, Tally,
+    KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, KillmailBody, Involvement,
+    KillmailCounter, KillmailLog, LogReader,
+    *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage,
+    Health, Lease, Webhook, WebhookDelivery, Tally,
     ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild, StaticDataChange,
 )  # fmt: skip
 
@@ -52,9 +54,6 @@ __all__ = [
     "CorporationKillmail",
     "EsiBucket",
     "EsiUsage",
-    "Event",
-    "EventGap",
-    "EventReader",
     "Faction",
     "Health",
     "Involvement",
@@ -62,10 +61,14 @@ __all__ = [
     "ItemGroup",
     "ItemType",
     "Killmail",
+    "KillmailBody",
+    "KillmailCounter",
     "KillmailItem",
+    "KillmailLog",
     "KillmailRef",
     "Lease",
     "ListPage",
+    "LogReader",
     "LoginAttempt",
     "MailList",
     "MarketGroup",

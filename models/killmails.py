@@ -85,6 +85,8 @@ class Killmail(BaseModel):
     war_id = BigIntegerField(null=True)
     attacker_count = IntegerField()
     created_at = UtcDateTimeField(default=utcnow)
+    #: Its number in the log (`models.killmail_log`), given last in the transaction that stores it.
+    sequence = BigIntegerField(null=True)
     #: What it is about (`killsync.killmails.classification`). Nothing where the static data does not know it.
     npc = BooleanField(default=False)
     solo = BooleanField(default=False)
@@ -150,6 +152,16 @@ class KillmailItem(BaseModel):
         table_name = "killmail_item"
 
 
+class KillmailBody(BaseModel):
+    """ESI's own text of a killmail, for those of which the other tables do not say every field."""
+
+    killmail_id = BigIntegerField(primary_key=True, constraints=_OF_KILLMAIL)
+    body = TextField()
+
+    class Meta:
+        table_name = "killmail_body"
+
+
 class Involvement(BaseModel):
     """Who and what took part in a killmail, once each, in the order pages are read: the index behind every filter.
 
@@ -183,4 +195,5 @@ KillmailRow = _row_type(Killmail)
 VictimRow = _row_type(Victim)
 AttackerRow = _row_type(Attacker)
 KillmailItemRow = _row_type(KillmailItem)
+KillmailBodyRow = _row_type(KillmailBody)
 InvolvementRow = _row_type(Involvement)

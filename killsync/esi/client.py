@@ -88,7 +88,9 @@ class EsiClient:
             cost=answer.cost,
         )
 
-    def killmail(self, killmail_id: int, killmail_hash: str, *, backlog: bool = False) -> tuple[schemas.Killmail, Cost]:
+    def killmail(
+        self, killmail_id: int, killmail_hash: str, *, backlog: bool = False
+    ) -> tuple[schemas.ServedKillmail, Cost]:
         """A killmail's detail.
 
         Raises:

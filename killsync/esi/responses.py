@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from killsync.esi import errors
 from killsync.esi.clock import Clock
 from killsync.esi.errors import Cost
-from killsync.esi.schemas import Killmail
+from killsync.esi.schemas import ServedKillmail
 from models.fields import utcnow
 
 
@@ -51,7 +51,7 @@ class Detail:
     """What became of asking for one killmail: its body as ESI serves it, or the error that came instead."""
 
     killmail_id: int
-    outcome: Killmail | errors.EsiError
+    outcome: ServedKillmail | errors.EsiError
     cost: Cost = field(default_factory=Cost)
 
 

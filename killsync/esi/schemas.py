@@ -95,6 +95,14 @@ class Killmail(TypedDict):
     war_id: NotRequired[Int64 | None]
 
 
+class ServedKillmail(dict[str, Any]):
+    """A checked `Killmail`, and ESI's own bytes of it."""
+
+    def __init__(self, checked: Killmail, served: bytes) -> None:
+        super().__init__(checked)
+        self.served = served
+
+
 class KillmailRef(msgspec.Struct, frozen=True, gc=False):
     """One of GET /characters/{character_id}/killmails/recent, and of the same for a corporation."""
 
@@ -149,14 +157,14 @@ _ANYTHING = msgspec.json.Decoder()
 # Each of these raises NotJson or ShapeError.
 
 
-def killmail(body: bytes, killmail_id: int) -> Killmail:
+def killmail(body: bytes, killmail_id: int) -> ServedKillmail:
     """The killmail *killmail_id*; the body of another is refused."""
     found = _decoded(_KILLMAIL, body)
     if found["killmail_id"] != killmail_id:
         raise ShapeError("the body is of another killmail")
     if not _is_moment(found["killmail_time"]):
         raise ShapeError("killmail_time is no RFC 3339 time")
-    return found
+    return ServedKillmail(found, body)
 
 
 def killmail_refs(body: bytes) -> list[tuple[int, str]]:

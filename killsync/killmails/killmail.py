@@ -111,6 +111,8 @@ class Killmail(msgspec.Struct, kw_only=True):
     security: str | None = None
     label_bits: int = 0
     created_at: datetime
+    #: Its number in the log.
+    sequence: int = 0
 
     @property
     def solar_system_id(self) -> int:

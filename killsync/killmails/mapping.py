@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from killsync.killmails.classification import classify
+from killsync.killmails.esi_body import text_to_keep
 from killsync.static_data.catalog import Catalog
 from models.fields import to_text
 from models.killmails import (
@@ -57,6 +58,8 @@ class KillmailRows:
     attackers: list[Any]
     items: tuple[Item, ...]
     involvement: list[Any]
+    #: ESI's own text, where the rows do not say every field of it.
+    body: str | None
     named: dict[str, set[int]]
 
 
@@ -89,6 +92,7 @@ def map_killmail(
             war_id=body.get("war_id"),
             attacker_count=len(attackers),
             created_at=to_text(created_at),
+            sequence=None,
             npc=kind.npc,
             solo=kind.solo,
             awox=kind.awox,
@@ -131,6 +135,7 @@ def map_killmail(
             InvolvementRow(kind=kind, entity_id=entity, killmail_time=moment, killmail_id=killmail_id, sides=sides)
             for (kind, entity), sides in sorted(involved(victim, attackers, catalog).items())
         ],
+        body=text_to_keep(body),
         named=_named(body, items),
     )
 

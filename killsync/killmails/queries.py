@@ -52,7 +52,7 @@ def columns(table: Any, *names: str) -> list[Any]:
 def _killmail_rows(ids: Ids) -> Any:
     table, victim = tables.Killmail, tables.Victim
     mail = columns(table, "killmail_id", "killmail_hash", "killmail_time", "solar_system_id", "moon_id", "war_id",
-                   "attacker_count", "created_at", *CLASSIFIED)  # fmt: skip
+                   "attacker_count", "created_at", "sequence", *CLASSIFIED)  # fmt: skip
     lost = columns(victim, *PARTY_COLUMNS, "damage_taken", "position_x", "position_y", "position_z")
     query: Any = table.select(*mail, *lost).join(victim, on=victim.killmail_id == table.killmail_id)
     return query.where(ids.have(table.killmail_id)).order_by(table.killmail_time.desc(), table.killmail_id.desc())
@@ -118,6 +118,7 @@ def _killmail(row: dict[str, Any], names: EntityNames) -> Killmail:
         victim=victim,
         attacker_count=row["attacker_count"],
         created_at=moment(row["created_at"]),
+        sequence=row["sequence"] or 0,
         npc=bool(row["npc"]),
         solo=bool(row["solo"]),
         awox=bool(row["awox"]),

@@ -1,4 +1,4 @@
-"""Saving a killmail: whole or not at all, once, with the event that announces it in the same transaction.
+"""Saving a killmail: whole or not at all, once, with its number in the log in the same transaction.
 
 Multi-row inserts are SQL text here: of a message of 40 killmails, Peewee builds them in 1.1 ms each and text in 0.1 ms. Items
 and attackers go by COPY, which Peewee does not know.
@@ -15,13 +15,12 @@ from typing import Any
 
 from peewee import Table
 
-from killsync.events.store import emit_each
+from killsync.events.store import append
 from killsync.killmails.mapping import Item, KillmailRows, map_killmail
 from killsync.process import OnePerProcess
 from killsync.static_data import catalog
 from models.db import database, is_postgres
 from models.errors import is_away
-from models.events import KILLMAIL_SAVED
 from models.exactly_once import in_transaction_once
 from models.expressions import either
 from models.fields import utcnow
@@ -29,6 +28,7 @@ from models.killmails import (
     FETCHED,
     AttackerRow,
     InvolvementRow,
+    KillmailBodyRow,
     KillmailItemRow,
     KillmailRow,
     VictimRow,
@@ -146,12 +146,13 @@ def _save(batch: list[KillmailRows], unknown: dict[str, list[int]]) -> tuple[set
     for table, columns, values in (
         ("victim", VictimRow._fields, [each.victim for each in new]),
         ("attacker", AttackerRow._fields, [row for each in new for row in each.attackers]),
+        ("killmail_body", KillmailBodyRow._fields, [(each.killmail_id, each.body) for each in new if each.body]),
         ("killmail_item", ("id", *KillmailItemRow._fields), _item_rows(new)),
         ("involvement", InvolvementRow._fields, sorted(row for each in new for row in each.involvement)),
     ):
         add_rows(table, columns, values)
     names_wanted = _enter_names(unknown)
-    emit_each(KILLMAIL_SAVED, [(each.killmail_id, None) for each in new])
+    append([each.killmail_id for each in new])
     return saved, names_wanted
 
 

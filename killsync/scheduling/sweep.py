@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 
 from killsync import leases
+from killsync import settings as settings_module
 from killsync.broker.messages import send
-from killsync.events import store as events
+from killsync.events import store as killmail_log
 from killsync.killmails import reclassification
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
@@ -21,11 +22,9 @@ from models.expressions import lift_time_limit
 
 log = get_logger("sweep")
 
-#: Events are kept this long for listeners that were away, seconds.
-KEEP_EVENTS_SECONDS = 86_400.0
 #: Ended sync runs are kept this long: with 100,000 users there are more than a million a day, seconds.
 KEEP_RUNS_SECONDS = 7 * 86_400.0
-#: Deliveries that ended are remembered this long, seconds: at least as long as events, so that none is entered twice.
+#: Deliveries that ended are remembered this long, seconds.
 KEEP_DELIVERIES_SECONDS = 3 * 86_400.0
 #: Seconds between two looks at what the charts show.
 SAMPLE_SECONDS = 20.0
@@ -52,7 +51,7 @@ def sweep() -> None:
 
 def _prune() -> None:
     lift_time_limit()
-    events.prune(KEEP_EVENTS_SECONDS)
+    killmail_log.prune(settings_module.current().killmail_log_days * 86_400.0)
     deliveries.prune(KEEP_DELIVERIES_SECONDS)
     runs.prune(KEEP_RUNS_SECONDS)
     counters.prune()

@@ -38,7 +38,6 @@ class Fault:
         make: makes it and returns when it is over.
         config, settings, hooks: for the simulator, the deployment and the workers.
         restarts: whether processes may end by themselves and be started again.
-        told_all: whether a subscriber hears of every killmail; not when the web server it listens to is killed.
         dead: dead letters it leaves.
         counted: whether tries may be counted against killmails.
         seconds: the longest it may take to recover.
@@ -54,7 +53,6 @@ class Fault:
     settings: dict[str, str] = field(default_factory=dict)
     hooks: dict[str, str] = field(default_factory=dict)
     restarts: bool = False
-    told_all: bool = True
     dead: int = 0
     counted: bool = False
     seconds: float = 90.0
@@ -113,7 +111,7 @@ def play(fault: Fault, postgres: Postgres | None = None, rabbit: Rabbit | None =
         except AssertionError as error:
             verdict.problems.append(str(error) or repr(error))
         world_restarts = world.restarts
-        world.compare(verdict, told_all=fault.told_all, dead=fault.dead, counted=fault.counted)
+        world.compare(verdict, dead=fault.dead, counted=fault.counted)
         if world_restarts and not fault.restarts:
             verdict.problems.append(f"{world_restarts} processes ended by themselves")
         if verdict.problems or verdict.lost or verdict.doubled:

@@ -81,7 +81,7 @@ def _watch(world: World, rabbit: Rabbit, database: str, minutes: float) -> int:
             f"after {time.monotonic() - began:.0f} s: {world.stored()} stored, {samples[-1]}, {links[-1]}", flush=True
         )
     verdict = Verdict()
-    world.compare(verdict, told_all=True, dead=0)
+    world.compare(verdict, dead=0)
     queues = {**world.depths(), **{f"{name}.DQ": depth for name, depth in world.depths(".DQ").items()}}
     if world.restarts:
         verdict.problems.append(f"{world.restarts} processes ended by themselves")

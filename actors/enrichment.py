@@ -8,6 +8,7 @@ import dramatiq
 
 from killsync.broker.queues import ENRICHMENT
 from killsync.names import lookup, tickers
+from killsync.prices import fetch
 from killsync.static_data import schedule
 
 
@@ -21,6 +22,12 @@ def enrich_names(only_full: bool = False, **_newer: Any) -> None:
 def fetch_ticker(kind: str, subject_id: int, **_newer: Any) -> None:
     """Ask ESI for the ticker of a corporation or alliance whose page was opened."""
     tickers.fetch_ticker(kind, subject_id)
+
+
+@dramatiq.actor(queue_name=ENRICHMENT, max_retries=0)
+def fetch_prices(**_newer: Any) -> None:
+    """Ask ESI what things cost, if it is time to."""
+    fetch.fetch()
 
 
 @dramatiq.actor(queue_name=ENRICHMENT, max_retries=0, time_limit=1_500_000, notify_shutdown=True)

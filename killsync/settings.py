@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, FilePath, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from killsync import addresses, env_file
@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     static_data_url: str = Field(
         "https://developers.eveonline.com/static-data/tranquility",
         description="Where CCP's static data export lies: `latest.jsonl` and the archives of its builds.",
+    )
+    price_file: FilePath | None = Field(
+        None,
+        description="File with prices of your own, which come before ESI's: lines such as `11567, 75000000000`, a type and ISK.",
     )
     esi_user_agent: str = Field(
         "",

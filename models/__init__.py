@@ -18,6 +18,7 @@ from models.killmails import (
 )
 from models.names import NAMED, Alliance, Character, Corporation, Faction, ItemType, SolarSystem
 from models.observability import Tally
+from models.prices import ItemPrice, PriceDay
 from models.static_data import (
     Constellation,
     ItemCategory,
@@ -40,6 +41,7 @@ TABLES = (
     *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage,
     Health, Lease, Webhook, WebhookDelivery, Tally,
     ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild, StaticDataChange,
+    ItemPrice, PriceDay,
 )  # fmt: skip
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "Involvement",
     "ItemCategory",
     "ItemGroup",
+    "ItemPrice",
     "ItemType",
     "Killmail",
     "KillmailBody",
@@ -74,6 +77,7 @@ __all__ = [
     "MarketGroup",
     "Membership",
     "MetaGroup",
+    "PriceDay",
     "Region",
     "SolarSystem",
     "Stargate",

@@ -25,6 +25,12 @@ class UtcDateTimeField(Field):
         return value.astimezone(UTC) if value is not None else None
 
 
+class IskField(Field):
+    """An amount of ISK: `numeric` on PostgreSQL; SQLite keeps fractions as doubles. Written as text, which both read exactly."""
+
+    field_type = "NUMERIC"
+
+
 class BaseModel(Model):
     """Every table of Killsync."""
 

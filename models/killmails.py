@@ -11,6 +11,7 @@ from peewee import (
     BigIntegerField,
     BooleanField,
     CompositeKey,
+    DateField,
     DoubleField,
     IntegerField,
     Node,
@@ -19,7 +20,7 @@ from peewee import (
 )
 
 from models.expressions import now
-from models.fields import BaseModel, UtcDateTimeField, utcnow
+from models.fields import BaseModel, IskField, UtcDateTimeField, utcnow
 
 PENDING = "pending"
 FETCHED = "fetched"
@@ -98,6 +99,12 @@ class Killmail(BaseModel):
     label_bits = BigIntegerField(default=0)
     #: By which load of the static data; NO_STATIC_DATA without any, UNCLASSIFIED not yet.
     classified_by = BigIntegerField(default=-1)
+    #: What it was worth, ISK (`killsync.prices`), by the prices of which day; without a day it was not valued yet.
+    total_value = IskField(default="0.00")
+    destroyed_value = IskField(default="0.00")
+    dropped_value = IskField(default="0.00")
+    fitted_value = IskField(default="0.00")
+    priced_on = DateField(null=True)
 
     class Meta:
         table_name = "killmail"

@@ -34,6 +34,7 @@ from killsync.cli import (
     status,
     sync,
     upgrade,
+    values,
 )
 from killsync.cli.console import complain
 from killsync.logging import redact
@@ -54,6 +55,7 @@ queue_app = typer.Typer(help="Put work into the queues.", no_args_is_help=True)
 static_data_app = typer.Typer(
     help="CCP's static data: names, ship classes, regions, security, gates.", no_args_is_help=True
 )
+values_app = typer.Typer(help="What killmails were worth.", no_args_is_help=True)
 letters_app = typer.Typer(help="Messages that no worker could do: look, send again, drop.", no_args_is_help=True)
 
 
@@ -93,6 +95,8 @@ letters_app.command("list")(dead_letters.list_dead_letters)
 letters_app.command("retry")(dead_letters.retry_dead_letters)
 letters_app.command("drop")(dead_letters.drop_dead_letters)
 app.add_typer(static_data_app, name="static-data")
+app.add_typer(values_app, name="values")
+values_app.command("recompute")(values.recompute)
 static_data_app.command("update")(static_data.update)
 static_data_app.command("status")(static_data.status)
 static_data_app.command("classify")(static_data.classify)

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from killsync.esi import errors
 from killsync.esi.clock import Clock
 from killsync.esi.errors import Cost
-from killsync.esi.schemas import ServedKillmail
+from killsync.esi.schemas import Price, ServedKillmail
 from models.fields import utcnow
 
 
@@ -44,6 +44,14 @@ class NamesAnswer:
     names: dict[int, tuple[str, str]] = field(default_factory=dict)
     unknown: set[int] = field(default_factory=set)
     cost: Cost = field(default_factory=Cost)
+
+
+@dataclass(frozen=True)
+class PricesAnswer:
+    """The prices of all types, and until when ESI gives no others, on our clock."""
+
+    prices: list[Price]
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True)

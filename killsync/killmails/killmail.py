@@ -6,6 +6,7 @@ The fields have ESI's names. Only what speaks to the outside (`graphql_api`, the
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -87,6 +88,16 @@ class Item(msgspec.Struct, kw_only=True):
     items: list[Item] = []
 
 
+class KillmailValue(msgspec.Struct, kw_only=True):
+    """What a killmail was worth, ISK (`killsync.prices.valuation`); `priced_on` is the day of the prices, such as 2026-11-26."""
+
+    total: float
+    destroyed: float
+    dropped: float
+    fitted: float
+    priced_on: str
+
+
 class Killmail(msgspec.Struct, kw_only=True):
     """A stored killmail, whole. Attackers and items are in ESI's order."""
 
@@ -113,6 +124,10 @@ class Killmail(msgspec.Struct, kw_only=True):
     created_at: datetime
     #: Its number in the log.
     sequence: int = 0
+    #: None until it was valued.
+    value: KillmailValue | None = None
+    #: `killsync.fitting.values.Fitting`, for whoever asked for it.
+    fitting: Any = None
 
     @property
     def solar_system_id(self) -> int:

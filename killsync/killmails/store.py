@@ -16,7 +16,9 @@ from typing import Any
 from peewee import Table
 
 from killsync.events.store import append
-from killsync.killmails.mapping import Item, KillmailRows, map_killmail
+from killsync.killmails.mapping import Item, KillmailRows, days_of, map_killmail, types_of
+from killsync.prices import book
+from killsync.prices.book import Book
 from killsync.process import OnePerProcess
 from killsync.static_data import catalog
 from models.db import database, is_postgres
@@ -80,7 +82,8 @@ def save_killmail(body: Mapping[str, Any], killmail_hash: str) -> Saved:
     Raises:
         peewee.OperationalError: the database is away; nothing was stored.
     """
-    return _save_all([map_killmail(body, killmail_hash, utcnow(), catalog.current().get())])[0]
+    known, prices = catalog.current().get(), _prices([body])
+    return _save_all([map_killmail(body, killmail_hash, utcnow(), known, prices)])[0]
 
 
 def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
@@ -91,12 +94,12 @@ def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
     Raises:
         peewee.OperationalError: the database is away; nothing, or not everything, was stored.
     """
-    now, known = utcnow(), catalog.current().get()
+    now, known, prices = utcnow(), catalog.current().get(), _prices([body for body, _hash in given])
     outcomes: list[Saved | Exception | None] = []
     mapped = []
     for body, killmail_hash in given:
         try:
-            mapped.append(map_killmail(body, killmail_hash, now, known))
+            mapped.append(map_killmail(body, killmail_hash, now, known, prices))
             outcomes.append(None)
         except Exception as error:
             outcomes.append(error)
@@ -107,6 +110,11 @@ def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
             raise
         done = iter([_save_alone(each) for each in mapped])
     return [next(done) if outcome is None else outcome for outcome in outcomes]
+
+
+def _prices(bodies: list[Mapping[str, Any]]) -> Book:
+    """The prices that count for these killmails: in memory, but for days in between."""
+    return book.current().get().holding(days_of(bodies), lambda: types_of(bodies))
 
 
 def _save_alone(mapped: KillmailRows) -> Saved | Exception:

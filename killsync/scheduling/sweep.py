@@ -14,6 +14,8 @@ from killsync.logging import get_logger
 from killsync.names import batching
 from killsync.observability import counters
 from killsync.observability.queries import roll_up_usage
+from killsync.prices import fetch as prices
+from killsync.prices import revaluation
 from killsync.static_data import schedule as static_data
 from killsync.sync import progress, runs
 from killsync.webhooks import deliveries, matching
@@ -31,8 +33,8 @@ SAMPLE_SECONDS = 20.0
 
 
 def sweep() -> None:
-    """Send due killmails again, ask for wanted names, end runs that only lack their end, have stored killmails classified,
-    notify webhooks, drop what is old, look for new static data.
+    """Send due killmails again, ask for wanted names, end runs that only lack their end, have stored killmails classified
+    and valued, notify webhooks, drop what is old, look for new prices and static data.
     """
     sent = dispatch()
     batching.schedule_history()
@@ -43,6 +45,9 @@ def sweep() -> None:
         in_transaction(_prune)
     if reclassification.is_wanted():
         send("classify_killmails")
+    prices.send_due()
+    if revaluation.is_wanted():
+        send("value_killmails")
     matching.sweep()
     static_data.send_due()
     if sent:

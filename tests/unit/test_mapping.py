@@ -144,6 +144,8 @@ def check_whole(body: dict[str, Any]) -> None:
         "created_at": "2026-08-18 12:30:15.250000+00:00",
         **{name: getattr(kind, name) for name in CLASSIFIED},
         "classified_by": NO_STATIC_DATA,
+        **dict.fromkeys(("total_value", "destroyed_value", "dropped_value", "fitted_value"), "0.00"),
+        "priced_on": None,
     }
     assert rows.victim._asdict() == {
         "killmail_id": body["killmail_id"],

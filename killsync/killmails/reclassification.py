@@ -191,8 +191,8 @@ def _write(
     given.update({name: given[name].cast("BIGINT") for name in _IDS})
     # What it was worth is not asked here, and stays.
     given["label_bits"] = Killmail.label_bits.bin_and(VALUE_BITS).bin_or(given["label_bits"])
-    update: Any = Killmail.update(**given, classified_by=known.load_number).from_(ValuesList(values).alias("given"))
-    is_older = Killmail.classified_by < known.load_number
+    update: Any = Killmail.update(**given, classified_by=load_number).from_(ValuesList(values).alias("given"))
+    is_older = Killmail.classified_by < load_number
     update.where(Killmail.killmail_id == Entity("given", "column1"), is_older).execute()
     if former:
         _delete_groups(ids, former | {group for _, group, *_ in groups}, [moment for _, _, moment, *_ in groups])

@@ -41,7 +41,7 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
     viewer = await sessions.viewer_of(request)
     mine = viewer.character_ids if viewer else None
     after = filter_address.read_after(request.query)
-    needs_login = chosen.is_mine and mine is None
+    needs_login = chosen.needs_own and mine is None
     # Before the list is read: what is stored meanwhile comes by subscription, and what is in both is shown once.
     span = request.app[HUB].span
     found = SummaryPage([], has_next=False) if needs_login else await _page(chosen, mine, after)
@@ -76,7 +76,7 @@ async def rows(request: web.Request) -> web.Response:
         if "ids" in request.query:
             ids = [read_id(text, "killmail") for text in request.query["ids"].split(",")[:MOST_IDS]]
             kills = await read_db(summaries.summaries, ids, chosen.viewpoint(mine))
-        elif chosen.is_mine and mine is None:
+        elif chosen.needs_own and mine is None:
             raise web.HTTPForbidden(text="Log in to see your own killmails.\n")
         else:
             found = await _page(chosen, mine, filter_address.read_after(request.query))

@@ -78,7 +78,17 @@ class Documents:
         return found
 
     def read(self, text: str) -> Ready:
-        """The document, ready to be executed.
+        """The document, ready to be executed, and remembered.
+
+        Raises:
+            Refused, BadDocument, Invalid: as `prepare`.
+        """
+        ready = self.prepare(text)
+        self.remember(text, ready)
+        return ready
+
+    def prepare(self, text: str) -> Ready:
+        """The document, ready to be executed. May run in any thread: it changes nothing here.
 
         Raises:
             Refused: it exceeds a bound.
@@ -95,7 +105,6 @@ class Documents:
             ready = Ready(to_document(tree), len(text) + nodes * NODE_BYTES, _selections(tree))
         finally:
             _untie(tree)
-        self._remember(text, ready)
         return ready
 
     def _errors(self, tree: core.DocumentNode) -> list[Exception]:
@@ -118,8 +127,9 @@ class Documents:
             core.visit(tree, core.TypeInfoVisitor(types, core.ParallelVisitor(visitors)), bounds.BRANCHES)
         return found
 
-    def _remember(self, text: str, ready: Ready) -> None:
-        if ready.size > LARGEST_REMEMBERED:
+    def remember(self, text: str, ready: Ready) -> None:
+        """Keep a document for the next who sends it."""
+        if text in self._remembered or ready.size > LARGEST_REMEMBERED:
             return
         self._remembered[text] = ready
         self.remembered_bytes += ready.size

@@ -30,7 +30,7 @@ PROTOCOL = "graphql-transport-ws"
 #: How long a client may take for `connection_init`, seconds.
 INIT_SECONDS = 10.0
 #: Queries and mutations of one socket that are executed, or whose answers wait to be taken, at a time.
-MOST_EXECUTED = 4
+MOST_EXECUTED = 2
 MOST_MESSAGE = 131_072
 #: Who selects what another one selects already pays this part of what an event costs: it is made once, and sent to each.
 REPEATED = 20

@@ -20,6 +20,8 @@ STATEMENTS = (
         )
     ),
     "CREATE INDEX killmail_value ON killmail (total_value DESC, killmail_id DESC)",
+    # What is so dear that the newest fifty would be looked for far back.
+    "CREATE INDEX killmail_dear ON killmail (killmail_time DESC, killmail_id DESC) WHERE total_value >= 1000000000",
     "CREATE INDEX killmail_unvalued ON killmail (killmail_id) WHERE priced_on IS NULL",
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 from peewee import Field, Model
 
@@ -29,6 +31,9 @@ class IskField(Field):
     """An amount of ISK: `numeric` on PostgreSQL; SQLite keeps fractions as doubles. Written as text, which both read exactly."""
 
     field_type = "NUMERIC"
+
+    def db_value(self, value: Any) -> Any:
+        return str(value) if isinstance(value, Decimal) else value
 
 
 class BaseModel(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tartiflette import Resolver, Scalar, Subscription
@@ -9,11 +10,13 @@ from tartiflette import Resolver, Scalar, Subscription
 from graphql_api import mutations, queries, subscriptions
 from graphql_api.tartiflette.scalars import DateTimeScalar, IntScalar
 
-_RESOLVERS = {
+_RESOLVERS: dict[str, Callable[..., Any]] = {
     "Query.me": queries.me,
     "Query.myCharacters": queries.my_characters,
     "Query.killmail": queries.killmail,
     "Query.killmails": queries.killmails,
+    "Query.killmailStats": queries.killmail_stats,
+    "Killmail.fitting": queries.fitting,
     "Query.workerStatus": queries.worker_status,
     "Query.syncRuns": queries.sync_runs,
     "Mutation.syncMyKillmails": mutations.sync_my_killmails,

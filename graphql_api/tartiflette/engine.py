@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -39,7 +40,7 @@ from models.work import CURRENT, Lane, OverBudget, Work
 MOST_ROWS = 60_000
 #: Values that the answer of one operation, or of one event, may hold.
 MOST_VALUES = 400_000
-#: A text longer than this is parsed only when no other long one is, characters: a shorter one takes a few milliseconds.
+#: A text longer than this is parsed beside the event loop, characters: a shorter one takes a few milliseconds.
 LONG_TEXT = 1_500
 
 #: A document that is remembered has many users: what each of them pays for holding it.
@@ -120,9 +121,7 @@ class Api:
         ready = self._documents.recall(query)
         size = ready.size // SHARED_BY if ready is not None else 0
         if ready is None:
-            if len(query) > LONG_TEXT:
-                await self._lane.turn()
-            ready = self._read(query, spend)
+            ready = await self._read(query, spend)
             size = ready.size
         node = _choose(ready.document, name)
         found = cost.check(ready.document, node, variables, introspection=self._introspection)
@@ -130,12 +129,27 @@ class Api:
         text = None if selection is None else _identity(selection, variables or {})
         return Operation(ready.document, node, name, size, found, text)
 
-    def _read(self, query: str, spend: Spend) -> Ready:
-        began = time.thread_time()
+    async def _read(self, query: str, spend: Spend) -> Ready:
+        seconds = 0.0
+
+        def prepare() -> Ready:
+            nonlocal seconds
+            began = time.thread_time()
+            try:
+                return self._documents.prepare(query)
+            finally:
+                seconds = time.thread_time() - began
+
         try:
-            return self._documents.read(query)
+            if len(query) > LONG_TEXT:
+                # In a thread, where it gives the event loop its turn every few milliseconds; one at a time.
+                ready = await asyncio.get_running_loop().run_in_executor(_parser, prepare)
+            else:
+                ready = prepare()
         finally:
-            spend(time.thread_time() - began)
+            spend(seconds)
+        self._documents.remember(query, ready)
+        return ready
 
     async def execute(
         self, operation: Operation, variables: dict[str, Any] | None, context: Any, spend: Spend = _free
@@ -215,6 +229,8 @@ def _identity(selection: Selection, variables: dict[str, Any]) -> str:
     return sha256(selection.text.encode() + b"\0" + msgspec.json.encode(given, order="sorted")).hexdigest()
 
 
+#: Parses long documents, one at a time.
+_parser = ThreadPoolExecutor(1, thread_name_prefix="killsync-parser")
 #: Names for Tartiflette's registry, which holds one schema a name.
 _names = (f"killsync-{number}" for number in itertools.count(1))
 

@@ -19,6 +19,7 @@ from models.fields import utcnow
 from models.killmails import UserKillmail
 from models.sync import CHARACTER_LIST, NOBODY, CorporationFeed, ListPage, MailList, Membership, SyncRun
 from models.users import ACTIVE, DISABLED, NEEDS_LOGIN, Account, LoginAttempt, User, WebSession
+from models.webhooks import Webhook
 
 SESSION_LIFE = timedelta(days=30)
 ATTEMPT_LIFE = timedelta(minutes=10)
@@ -46,9 +47,10 @@ class NewLogin:
 def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
     """Enter a completed login; (user id, account id).
 
-    A character that is new joins *account_id*, or a new account. A known one keeps its account, and the browser becomes
-    that account; but a character that was sold (another owner hash) leaves it and its record of syncs: they are another
-    person's. An account that was deleted while the login was under way is replaced by a new one.
+    With *account_id* the person asked for the character to join that account, and it does, from another one too; an account
+    that it was the last of ends, and its webhooks come along. Else a known one keeps its account, and a new one gets a new
+    account: nobody joins one by logging in. A character that was sold (another owner hash) leaves its account and its
+    record of syncs: they are another person's. An account that was deleted meanwhile is replaced by a new one.
     """
 
     def work() -> tuple[int, int]:
@@ -60,8 +62,9 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
             entered = User.insert(character_id=login.character_id, character_name=login.character_name)
             entered.on_conflict_ignore().execute()
             user = locked(found).get()
-        target = account_id
-        if user.account_id and user.character_owner_hash in ("", login.owner_hash):
+        target, left = account_id, user.account_id
+        is_theirs = bool(user.account_id) and user.character_owner_hash in ("", login.owner_hash)
+        if is_theirs and target is None:
             target = user.account_id
         if target is None or locked(Account.select().where(Account.id == target)).first() is None:
             target = Account.create().id
@@ -79,12 +82,39 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
             "updated_at": utcnow(),
             **_NO_DOUBT,
         }
-        if target != user.account_id:
+        if not is_theirs:
             SyncRun.delete().where(SyncRun.user_id == user.id).execute()
         User.update(**values).where(User.id == user.id).execute()
+        if is_theirs and left is not None and left != target:
+            _end_if_empty(left, int(target))
         return int(user.id), int(target)
 
     return in_transaction(work)
+
+
+def _end_if_empty(account_id: int, heir: int) -> None:
+    """End an account whose last character joined *heir*."""
+    if User.select().where(User.account_id == account_id).exists():
+        return
+    Webhook.update(account_id=heir).where(Webhook.account_id == account_id).execute()
+    WebSession.delete().where(WebSession.account_id == account_id).execute()
+    Account.delete().where(Account.id == account_id).execute()
+
+
+def split(account_id: int, user_id: int) -> bool:
+    """Give a character an account of its own again; False where it has that already, or is none of the account's.
+
+    Who is logged in stays so with the rest; webhooks stay too. The character's next login opens its own account.
+    """
+
+    def work() -> bool:
+        users = list(locked(User.select(User.id).where(User.account_id == account_id).order_by(User.id)))
+        if len(users) < 2 or user_id not in [user.id for user in users]:
+            return False
+        User.update(account_id=Account.create().id).where(User.id == user_id).execute()
+        return True
+
+    return in_transaction_once(work)
 
 
 def keep_refresh_token(user_id: int, used: str, refresh_token: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 
 from killsync.killmails.classification import SecurityBand
@@ -98,6 +99,7 @@ class KillmailFilter:
         not_system_ids, not_constellation_ids, not_region_ids, not_security: where it did not.
         start, end: the first and the last moment that count.
         min_attackers, max_attackers: how many took part.
+        min_value, max_value: what it was worth in all, ISK; 0 as long as it was not valued.
         npc, solo, awox, war: is so, or is not so.
         labels, not_labels: all that the killmail has to have, and those of which it may have none.
         max_age: seconds between the kill and its being stored, at most.
@@ -134,6 +136,8 @@ class KillmailFilter:
     near: Near | None = None
     min_attackers: int | None = None
     max_attackers: int | None = None
+    min_value: Decimal | None = None
+    max_value: Decimal | None = None
     npc: bool | None = None
     solo: bool | None = None
     awox: bool | None = None
@@ -254,7 +258,11 @@ _PLACES = {
     "security": "security",
 }
 #: Two clauses of which the first may not be above the second, and the column that is between them.
-BOUNDS = (("start", "end", "killmail_time"), ("min_attackers", "max_attackers", "attacker_count"))
+BOUNDS = (
+    ("start", "end", "killmail_time"),
+    ("min_attackers", "max_attackers", "attacker_count"),
+    ("min_value", "max_value", "total_value"),
+)
 
 
 def _of_side(parties: Parties, sides: int) -> Iterator[tuple[str, Plain]]:

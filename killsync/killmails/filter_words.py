@@ -58,6 +58,7 @@ def _parts(chosen: KillmailFilter, names: Names) -> Iterator[str]:
         yield f"the final blow is by {_any(_organization(each, names) for each in chosen.final_blow_ids)}"
     yield from _where(chosen, names)
     yield from _how_many(chosen)
+    yield from _worth(chosen)
     for name, words in _FLAGS.items():
         if (wanted := getattr(chosen, name)) is not None:
             yield f"it is {'' if wanted else 'not '}{words}"
@@ -134,6 +135,14 @@ def _how_many(chosen: KillmailFilter) -> Iterator[str]:
         yield f"at most {_attackers(high)}"
 
 
+def _worth(chosen: KillmailFilter) -> Iterator[str]:
+    low, high = chosen.min_value, chosen.max_value
+    if low is not None:
+        yield f"worth at least {isk(low)}{f' and at most {isk(high)}' if high is not None else ''}"
+    elif high is not None:
+        yield f"worth at most {isk(high)}"
+
+
 def _attackers(count: int) -> str:
     return f"{count:,} attacker{'' if count == 1 else 's'}"
 
@@ -199,6 +208,8 @@ def _reason(name: str, chosen: KillmailFilter, killmail: Killmail, names: Names)
         return f"older than {duration(chosen.max_age or 0)} when stored"
     if name in ("min_attackers", "max_attackers"):
         return f"{'only ' if name == 'min_attackers' else ''}{_attackers(count)}"
+    if name in ("min_value", "max_value"):
+        return f"worth {isk(killmail.total_value)}" if killmail.value is not None else "its value is not known"
     if name in _FLAGS:
         return f"it is {'not ' if getattr(chosen, name) else ''}{_FLAGS[name]}"
     if name == "start":

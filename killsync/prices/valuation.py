@@ -142,5 +142,9 @@ def _flat(items: Iterable[Mapping[str, Any]]) -> Iterable[tuple[Mapping[str, Any
     for item in items:
         yield item, item["flag"]
         for inner in item.get("items") or ():
-            # Nothing in a container is fitted, wherever the container stood.
-            yield inner, inner["flag"] if not is_fitted(inner["flag"]) else item["flag"]
+            yield inner, container_flag(inner["flag"], item["flag"])
+
+
+def container_flag(flag: int, outer: int) -> int:
+    """The place of what lay in a container at *outer*. Nothing in a container is fitted, wherever the container stood."""
+    return flag if not is_fitted(flag) else outer

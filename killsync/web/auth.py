@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -11,7 +12,7 @@ from killsync.accounts.accounts import NewLogin
 from killsync.logging import get_logger
 from killsync.settings import CORPORATION_SCOPE, KILLMAIL_SCOPE
 from killsync.sso import login
-from killsync.sso.errors import BadToken, LoginRefused, SsoAway
+from killsync.sso.errors import BadToken, LoginRefused, SsoAway, VaultError
 from killsync.sso.metadata import SsoAnswer
 from killsync.sso.vault import Vault
 from killsync.web import forms, sessions
@@ -25,6 +26,8 @@ log = get_logger("login")
 OnLogin = Callable[[int], Awaitable[None]]
 ON_LOGIN: web.AppKey[OnLogin] = web.AppKey("on_login")
 
+#: What the link to add a character carries, encrypted, before the session's digest.
+_JOIN = "join "
 BROWSER_COOKIE = "killsync_login"
 
 
@@ -35,7 +38,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
     scopes: tuple[str, ...] = (KILLMAIL_SCOPE,)
     if request.query.get("scopes") == "corporation":
         scopes += (CORPORATION_SCOPE,)
-    viewer = await sessions.viewer_of(request)
+    account_id = await _joins(request)
     state, verifier = login.new_secret(), login.new_secret()
     browser = sessions.read_cookie(request, BROWSER_COOKIE) or login.new_secret()
     try:
@@ -48,13 +51,51 @@ async def begin(request: web.Request) -> web.StreamResponse:
         login.digest(state),
         login.digest(browser),
         Vault(settings.secret_keys).encrypt(verifier),
-        viewer.account_id if viewer else None,
+        account_id,
         local_path(request.query.get("next", "/")),
         " ".join(scopes),
     )
     response = web.HTTPFound(address)
     sessions.write_cookie(request, response, BROWSER_COOKIE, browser, int(accounts.ATTEMPT_LIFE.total_seconds()))
     return response
+
+
+async def add_character(request: web.Request) -> web.StreamResponse:
+    """GET /auth/add: what it means to add a character to one's account, and the way to do it.
+
+    The way is a link that works in this session alone: nobody else can have a character added by sending somebody a link.
+    """
+    check_rate(request, "page")
+    viewer = await sessions.viewer_of(request)
+    session = sessions.session_of(request)
+    if viewer is None or session is None:
+        return message_page(request, 403, "Add a character", "Log in first, with a character that you have here.")
+    names = ", ".join(user.character_name for user in viewer.users)
+    text = (
+        f"You are logged in as the account of {names}. The character that you choose at EVE joins it: whoever logs in with "
+        "one of them sees all of them, and can disconnect any. Under “My characters” you can separate them again."
+    )
+    join = Vault(request.app[SETTINGS].secret_keys).encrypt(f"{_JOIN}{session}")
+    action = (f"/auth/login?{urlencode({'join': join, 'next': '/me'})}", "Add a character to this account")
+    return message_page(request, 200, "Add a character", text, login=False, action=action)
+
+
+async def _joins(request: web.Request) -> int | None:
+    """The account that the character of this login is to join, by the link of `add_character`; None: no account.
+
+    Raises:
+        web.HTTPBadRequest: the link belongs to another session, or to one that has ended.
+    """
+    if "join" not in request.query:
+        return None
+    viewer = await sessions.viewer_of(request)
+    try:
+        wanted = Vault(request.app[SETTINGS].secret_keys).decrypt(request.query["join"][:1_000])
+    except (VaultError, ValueError):
+        wanted = ""
+    if viewer is None or wanted != f"{_JOIN}{sessions.session_of(request)}":
+        raise web.HTTPBadRequest(text="This link belongs to another login. Begin at “Add a character” once more.\n")
+    return viewer.account_id
 
 
 async def callback(request: web.Request) -> web.StreamResponse:
@@ -69,6 +110,12 @@ async def callback(request: web.Request) -> web.StreamResponse:
     if attempt is None:
         text = "It was begun in another browser, more than ten minutes ago, or has been used. Please log in again."
         return message_page(request, 400, "This login is not valid", text)
+    if attempt.account_id is not None:
+        # It joins the account of the session that began it, and of no other: a logout ends that.
+        viewer = await sessions.viewer_of(request)
+        if viewer is None or viewer.account_id != attempt.account_id:
+            text = "You have logged out since you began to add a character. Nothing was changed."
+            return message_page(request, 400, "This login is not valid", text)
     if query.get("error"):
         return message_page(request, 403, "Login cancelled", "Killsync was not given access. Nothing was stored.")
     if not query.get("code"):
@@ -149,6 +196,7 @@ def setup(app: web.Application, on_login: OnLogin | None = None) -> None:
     if on_login is not None:
         app[ON_LOGIN] = on_login
     app.router.add_get("/auth/login", begin)
+    app.router.add_get("/auth/add", add_character)
     app.router.add_get("/auth/callback", callback)
     app.router.add_post("/auth/logout", log_out)
     app.router.add_post("/auth/delete-account", delete_account)

@@ -46,6 +46,11 @@ class Protocol(RequestHandler):
         """Whether there is no request: neither one that is answered nor one that waits for that."""
         return self._waiter is not None and not self._waiter.done() and not self._messages
 
+    async def start(self) -> None:
+        """Answer requests; a connection that has ended before its first turn has none."""
+        if self._manager is not None:
+            await super().start()
+
     def data_received(self, data: bytes) -> None:
         if self.waits_since is None and self.is_waiting:
             self.waits_since = time.monotonic()

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from models.threads import Busy
 
 #: Operations that are executed at a time: of one caller, and of all.
-OF_ONE, IN_ALL = 6, 24
+OF_ONE, IN_ALL = 4, 24
 #: Operations of one caller that wait for that, and of all.
 MOST_WAITING_OF_ONE, MOST_WAITING_IN_ALL = 60, 2_000
 

@@ -116,7 +116,8 @@ class World(Deployment):
     def run_procfile(self, name: str, alias: str = "", **hooks: str) -> None:
         """Start the process *name* of the Procfile; a worker with the hooks of the suite beside its actors."""
         lines = dict(line.split(": ", 1) for line in (PROJECT / "Procfile").read_text().splitlines() if line)
-        words = [word.removeprefix(".venv/bin/") for word in shlex.split(lines[name])]
+        # `exec` is for the shell that honcho starts; here there is none.
+        words = [word.removeprefix(".venv/bin/") for word in shlex.split(lines[name].removeprefix("exec "))]
         words = [str(PROJECT / word) if word.endswith(".py") else word for word in words]
         if name == "worker":
             words.insert(2, "tests.chaos.hooks")

@@ -89,7 +89,7 @@ async def test_a_browsers_connection_lives_between_its_requests(port: int) -> No
 
 
 async def test_one_address_has_so_many_connections_and_the_silent_ones_make_room(
-    port: int, monkeypatch: pytest.MonkeyPatch
+    port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 30)
     monkeypatch.setattr(connections, "MOST_OF_ONE", 20)
@@ -98,6 +98,7 @@ async def test_one_address_has_so_many_connections_and_the_silent_ones_make_room
     async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/healthz") as answer:
         assert answer.status == 200
     assert sum(reader.at_eof() or reader.exception() is not None for reader, _ in silent) >= 40
+    assert not [record for record in caplog.records if "exception" in record.getMessage()]
     for _, writer in silent:
         writer.close()
 

@@ -438,7 +438,7 @@ async def test_progress_is_told_to_its_owner_alone(place: Place) -> None:
 async def test_a_second_character_joins_the_account_and_can_leave_it(place: Place) -> None:
     async with place.player() as player:
         await player.log_in(place.pilots[0])
-        await player.log_in(place.pilots[1])
+        assert (await player.add(place.pilots[1])).headers["Location"] == "/me"
         found = await player.data("{ me { characterId } myCharacters { characterId status } }")
         assert found["me"]["characterId"] == str(place.pilots[1])
         assert [each["characterId"] for each in found["myCharacters"]] == [str(place.pilots[1]), str(place.pilots[0])]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
+from urllib.parse import unquote
 
 import aiohttp
 
@@ -33,6 +35,13 @@ class Player:
         approved = await self.browser.get(chosen, allow_redirects=False)
         assert approved.status == 302, await approved.text()
         return await self.browser.get(approved.headers["Location"], allow_redirects=False)
+
+    async def add(self, character_id: int) -> aiohttp.ClientResponse:
+        """Add a character to the account, as the page has it; the callback's answer, not followed."""
+        page = await (await self.browser.get(f"{self.url}/auth/add")).text()
+        found = re.search(r'href="/auth/login\?join=([^"&]+)&amp;next=%2Fme"', page)
+        assert found is not None, page
+        return await self.log_in(character_id, join=unquote(found[1]), next="/me")
 
     async def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         """POST an operation; the whole response body."""

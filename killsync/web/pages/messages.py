@@ -35,12 +35,22 @@ _TEXTS = {
 }
 
 
-def message_page(request: web.Request, status: int, title: str, text: str, *, login: bool = True) -> web.Response:
-    """One message as a page of *status*; *login*: it offers a login."""
+def message_page(
+    request: web.Request,
+    status: int,
+    title: str,
+    text: str,
+    *,
+    login: bool = True,
+    action: tuple[str, str] | None = None,
+) -> web.Response:
+    """One message as a page of *status*; *login*: it offers a login; *action*: address and text of something else to do."""
     viewer = sessions.known_viewer(request)
     # Who has a session that could not be looked up is not shown as logged out.
     is_unsure = viewer is None and not sessions.is_known(request) and sessions.has_cookie(request, sessions.COOKIE)
-    context = {"title": title, "text": text, "offers_login": login, "viewer": viewer, "is_unsure": is_unsure}
+    context = {
+        "title": title, "text": text, "offers_login": login, "viewer": viewer, "is_unsure": is_unsure, "action": action,
+    }  # fmt: skip
     return render.rendered(request, "message.html", context, status)
 
 

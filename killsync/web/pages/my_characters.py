@@ -144,6 +144,15 @@ async def disconnect(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther("/me")
 
 
+async def split(request: web.Request) -> web.Response:
+    """POST /me/split with `character`: give it an account of its own again."""
+    user = await _own(request)
+    assert user.account_id is not None
+    if not await in_db(accounts.split, user.account_id, user.id):
+        raise web.HTTPConflict(text=f"{user.character_name} is the only character of its account.\n")
+    raise web.HTTPSeeOther("/me")
+
+
 async def _own(request: web.Request) -> User:
     """The character of the caller that a form names."""
     viewer = await sessions.viewer_of(request)
@@ -166,3 +175,4 @@ def setup(app: web.Application) -> None:
     app.router.add_get("/me/syncs", syncs)
     app.router.add_post("/me/sync", sync)
     app.router.add_post("/me/disconnect", disconnect)
+    app.router.add_post("/me/split", split)

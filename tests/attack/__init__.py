@@ -1,0 +1,1 @@
+"""Attacks on the running processes, over loopback alone: what each costs the process, and whether others notice."""

@@ -17,13 +17,14 @@ from killsync.killmails.killmail import Killmail
 from killsync.logging import get_logger
 from killsync.web import filter_address, sessions
 from killsync.web.filter_address import BadAddress
+from killsync.web.security import client_ip, network_of
 from models.errors import is_away
 from models.threads import Busy
 
 log = get_logger("feed")
 
 #: Streams one process serves, and one address may hold open.
-MOST_STREAMS, MOST_OF_ONE = 5_000, 1_200
+MOST_STREAMS, MOST_OF_ONE = 5_000, 150
 #: A stream on which nothing happens says so this often, so that a dead one is noticed, seconds.
 BEAT_SECONDS = 15.0
 #: How often it is seen that a client closed its connection, seconds.
@@ -54,7 +55,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     if chosen.is_mine and viewer is None:
         return problem(401, "log in to follow your own killmails")
     wants = None if chosen.is_everything else chosen.filter(viewer.character_ids if viewer else None).matches
-    streams, address = request.app[_OPEN], request.remote or ""
+    streams, address = request.app[_OPEN], network_of(client_ip(request))
     if len(streams) >= MOST_STREAMS or sum(each == address for each in streams.values()) >= MOST_OF_ONE:
         return problem(503, "too many open streams", **{"Retry-After": "30"})
     try:

@@ -33,7 +33,7 @@ RATES = {
     "metrics": Rate(30, 60),
     "feed": Rate(600, 1200),
     "api": Rate(60, 120),
-    "stream": Rate(1200, 120),
+    "stream": Rate(200, 120),
     # In ESI's tokens: what is no killmail costs five, one that is there two. ESI gives 3,600 in 15 minutes.
     "submit": Rate(50, 10),
     "submit_in_all": Rate(150, 40),

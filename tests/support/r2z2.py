@@ -65,6 +65,8 @@ class R2Z2:
             yield
         finally:
             polling.cancel()
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0.2), loop).result(5)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(5)
 

@@ -160,6 +160,38 @@ def test_a_new_killmail_arrives_without_a_reload_and_opens(reader: Any, place: S
     )
 
 
+def test_after_a_sleep_the_list_reads_on_where_it_was(reader: Any, place: Site, synced: Any) -> None:
+    """What was stored meanwhile comes by the subscription, from the last number that the page had."""
+    sleeper = reader(storage_state=synced)
+    page = sleeper.page
+    page.add_init_script("""
+        const Socket = window.WebSocket;
+        window.sockets = [];
+        window.WebSocket = class extends Socket { constructor(...given) { super(...given); window.sockets.push(this); } };
+    """)
+    sleeper.go("/")
+    expect(page.locator("#live")).to_have_text("live")
+    whole: list[str] = []
+    page.on(
+        "request",
+        lambda request: whole.append(request.url) if "/rows" in request.url and "ids=" not in request.url else None,
+    )
+    page.context.set_offline(True)
+    page.evaluate("window.sockets.at(-1).close()")
+    expect(page.locator("#live")).to_have_text("reconnecting")
+    other = reader(storage_state=synced).go("/")
+    pilot = place.pilots[0].character_id
+    kill = place.handle.call(lambda simulator: simulator.new_kill(pilot, kind="solo"))
+    place.handle.call(lambda simulator: simulator.drop_caches())
+    other.wait_for_timeout(1600)
+    other.get_by_role("button", name="Sync now").click()
+    expect(other.locator(f'#feed tr[data-killmail="{kill.killmail_id}"]')).to_be_visible()
+    page.context.set_offline(False)
+    expect(page.locator(f'#feed tr[data-killmail="{kill.killmail_id}"]')).to_be_visible()
+    assert whole == [], "the list was not read anew"
+    sleeper.wrong.clear()  # the browser itself reports the connections that failed
+
+
 def test_a_great_fight_stays_readable_and_its_numbers_are_whole(reader: Any, synced: Any) -> None:
     page = reader().go(f"/killmails/{FIGHT}")
     places = page.locator(".items .place").all_inner_texts()

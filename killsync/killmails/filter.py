@@ -103,6 +103,7 @@ class KillmailFilter:
         npc, solo, awox, war: is so, or is not so.
         labels, not_labels: all that the killmail has to have, and those of which it may have none.
         max_age: seconds between the kill and its being stored, at most.
+        stored_from: stored at this moment or later; no form has it.
         unknown: clauses that this version does not know, as (name, JSON): kept, and not used.
     """
 
@@ -145,6 +146,7 @@ class KillmailFilter:
     labels: tuple[str, ...] = ()
     not_labels: tuple[str, ...] = ()
     max_age: int | None = None
+    stored_from: datetime | None = None
     unknown: tuple[tuple[str, str], ...] = ()
 
     @cached_property
@@ -234,6 +236,8 @@ class KillmailFilter:
             yield "war", Given("war_id") if self.war else Not(Given("war_id"))
         for label in self.labels:
             yield "labels", labelled(label)
+        if self.stored_from is not None:
+            yield "stored_from", Between("created_at", least=self.stored_from)
         if self.max_age is not None:
             yield "max_age", Age(self.max_age)
 

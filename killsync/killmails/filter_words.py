@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from killsync.killmails.amounts import isk
 from killsync.killmails.clauses import BOTH_SIDES
 from killsync.killmails.filter import KillmailFilter
 from killsync.killmails.filter_forms import BY_ATTRIBUTE, CLAUSES, value_of
@@ -138,9 +139,9 @@ def _how_many(chosen: KillmailFilter) -> Iterator[str]:
 def _worth(chosen: KillmailFilter) -> Iterator[str]:
     low, high = chosen.min_value, chosen.max_value
     if low is not None:
-        yield f"worth at least {isk(low)}{f' and at most {isk(high)}' if high is not None else ''}"
+        yield f"worth at least {isk(float(low))}{f' and at most {isk(float(high))}' if high is not None else ''}"
     elif high is not None:
-        yield f"worth at most {isk(high)}"
+        yield f"worth at most {isk(float(high))}"
 
 
 def _attackers(count: int) -> str:
@@ -166,14 +167,6 @@ def duration(seconds: int) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds // size} {unit}{'' if seconds == size else 's'}"
     return f"{seconds} second{'' if seconds == 1 else 's'}"
-
-
-def isk(amount: Any) -> str:
-    """An amount of ISK as people say it, such as 1.5 billion ISK."""
-    for size, unit in ((10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
-        if amount >= size:
-            return f"{float(amount) / size:.4g} {unit} ISK"
-    return f"{float(amount):,.0f} ISK"
 
 
 def _name(table: str | None, number: int, names: Names) -> str:
@@ -209,7 +202,7 @@ def _reason(name: str, chosen: KillmailFilter, killmail: Killmail, names: Names)
     if name in ("min_attackers", "max_attackers"):
         return f"{'only ' if name == 'min_attackers' else ''}{_attackers(count)}"
     if name in ("min_value", "max_value"):
-        return f"worth {isk(killmail.total_value)}" if killmail.value is not None else "its value is not known"
+        return f"worth {isk(float(killmail.total_value))}" if killmail.value is not None else "its value is not known"
     if name in _FLAGS:
         return f"it is {'not ' if getattr(chosen, name) else ''}{_FLAGS[name]}"
     if name == "start":

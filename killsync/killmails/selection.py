@@ -30,6 +30,7 @@ from killsync.killmails.filter import KillmailFilter
 from models import Attacker, Involvement, ItemGroup, ItemType, Killmail, Victim
 from models.expressions import one_of, seconds_between
 from models.fields import to_text
+from models.killmail_log import KillmailLog
 from models.killmails import ATTACKER_SIDE, SHIP_GROUP, VICTIM_SIDE
 
 #: Parties of one clause whose newest killmails are read each by itself and put together.
@@ -167,6 +168,10 @@ def _condition(clause: Clause, source: Any) -> Any:
         return source.label_bits.bin_and(clause.bit) == clause.bit
     if isinstance(clause, Age):
         return seconds_between(source.killmail_time, source.created_at) <= clause.seconds
+    if clause.column == "created_at" and isinstance(clause, Between):
+        # The log has what was stored lately in the order of that, and an index of its moments.
+        lately = KillmailLog.select(KillmailLog.killmail_id).where(KillmailLog.created_at >= clause.least)
+        return source.killmail_id.in_(lately)
     column = getattr(source, clause.column)
     if isinstance(clause, Given):
         return column.is_null(False)

@@ -110,6 +110,12 @@ class Chosen:
         text = urlencode([*self.pairs(), *more.items()])
         return f"?{text}" if text else ""
 
+    def full_query(self) -> str:
+        """The query string with what the page itself is about."""
+        about = [(self.about, str(self.ids[self.about]))] if self.about else []
+        text = urlencode([*about, *self.pairs()])
+        return f"?{text}" if text else ""
+
     def rows_query(self, **more: str) -> str:
         """The query string by which `/killmails/rows` gives more of the same."""
         about = [("about", self.about), (self.about, str(self.ids[self.about]))] if self.about else []

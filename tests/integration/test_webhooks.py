@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from killsync.killmails.filter import KillmailFilter, Parties
 from killsync.killmails.store import save_killmail
 from killsync.sso.vault import Vault
 from killsync.webhooks import queries, reader
-from killsync.webhooks.filter import KILLS, LOSSES, WebhookFilter
 from models import connection
 from models.fields import from_any, utcnow
+from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
 from models.sql import rows, run, sql_now
 from tests.support.web_server import name_all
 from tests.support.webhook_account import ANY, Told
@@ -65,25 +66,25 @@ def test_filters_choose_by_side_party_ship_place_size_and_age(told: Told) -> Non
     ship, system = some["victim"]["ship_type_id"], some["solar_system_id"]
     corporation = some["victim"]["corporation_id"]
     chosen = {
-        told.webhook(chosen=WebhookFilter(mine=True, side=KILLS, max_age=ANY.max_age)): lambda body: any(
+        told.webhook(chosen=KillmailFilter(mine=(), sides=ATTACKER_SIDE, max_age=ANY.max_age)): lambda body: any(
             each.get("character_id") == pilot for each in body["attackers"]
         ),
-        told.webhook(chosen=WebhookFilter(mine=True, side=LOSSES, max_age=ANY.max_age)): lambda body: (
+        told.webhook(chosen=KillmailFilter(mine=(), sides=VICTIM_SIDE, max_age=ANY.max_age)): lambda body: (
             body["victim"].get("character_id") == pilot
         ),
         told.webhook(
-            chosen=WebhookFilter(mine=False, side=LOSSES, corporation_id=corporation, max_age=ANY.max_age)
+            chosen=KillmailFilter(sides=VICTIM_SIDE, corporation_id=corporation, max_age=ANY.max_age)
         ): lambda body: body["victim"].get("corporation_id") == corporation,
-        told.webhook(chosen=WebhookFilter(mine=False, ship_type_ids=(ship, 1), max_age=ANY.max_age)): lambda body: (
-            body["victim"]["ship_type_id"] == ship
-        ),
-        told.webhook(chosen=WebhookFilter(mine=False, system_id=system, max_age=ANY.max_age)): lambda body: (
+        told.webhook(
+            chosen=KillmailFilter(victim=Parties(ship_type_ids=(ship, 1)), max_age=ANY.max_age)
+        ): lambda body: body["victim"]["ship_type_id"] == ship,
+        told.webhook(chosen=KillmailFilter(system_id=system, max_age=ANY.max_age)): lambda body: (
             body["solar_system_id"] == system
         ),
-        told.webhook(chosen=WebhookFilter(mine=False, min_attackers=3, max_age=ANY.max_age)): lambda body: (
+        told.webhook(chosen=KillmailFilter(min_attackers=3, max_age=ANY.max_age)): lambda body: (
             len(body["attackers"]) >= 3
         ),
-        told.webhook(chosen=WebhookFilter(mine=False, max_age=0)): lambda body: False,
+        told.webhook(chosen=KillmailFilter(max_age=0)): lambda body: False,
     }
     told.save(*told.kills)
     told.work()
@@ -96,7 +97,7 @@ def test_filters_choose_by_side_party_ship_place_size_and_age(told: Told) -> Non
                 )
             ]
             expected = [killmail for killmail in told.kills if wanted(bodies[killmail])]
-            assert entered == expected, told.state(number).filter
+            assert entered == expected, told.tracker_of(number).filter
 
 
 def test_a_receiver_that_is_not_well_is_asked_again_and_nothing_overtakes(told: Told) -> None:

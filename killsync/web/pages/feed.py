@@ -27,6 +27,12 @@ log = get_logger("web")
 
 #: Rows of a page, and the most that are asked for by id.
 ROWS = 50
+#: The list as a query of GraphQL.
+AS_GRAPHQL = (
+    "query Killmails($filter: KillmailFilter) {\n  killmails(filter: $filter, first: 50) {\n    edges {\n      node {\n"
+    "        id\n        killmailTime\n        solarSystem { name }\n        victim { character { name } shipType { name } }\n"
+    "      }\n    }\n    pageInfo { hasNextPage endCursor }\n  }\n}"
+)
 MOST_IDS = 100
 #: Name tables by the words that templates use.
 _TABLES = {word: kind.table_name for word, kind in ENTITY_KINDS.items()} | {"type": "item_type", "faction": "faction"}
@@ -52,6 +58,7 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
         "has_next": found.has_next,
         "chosen": chosen,
         "is_newest": after is None,
+        "as_graphql": AS_GRAPHQL,
         "needs_login": needs_login,
         "chips": [
             (word, names.get((_TABLES[word], number)) or f"{ENTITY_KINDS[word].noun} {number}", chosen.without(word))

@@ -84,7 +84,8 @@ def _amount(given: Any) -> Decimal:
         number = Decimal(-1)
     if not (number.is_finite() and 0 <= number <= MOST_ISK):
         raise ValueError(f"is a number of ISK from 0 to {MOST_ISK}")
-    return number.quantize(Decimal("0.01"))
+    # As many digits as a Float of GraphQL has: what is written is read back.
+    return Decimal(f"{number:.15g}").quantize(Decimal("0.01"))
 
 
 def _flag(given: Any) -> bool:

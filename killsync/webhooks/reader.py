@@ -23,7 +23,7 @@ from models.expressions import kept, locked, now, one_of
 from models.fields import moment
 from models.killmail_log import LogReader
 from models.killmails import Killmail
-from models.webhooks import Tracker, WebhookDelivery
+from models.webhooks import Tracker, Webhook, WebhookDelivery
 
 #: Killmails that are read in one transaction.
 BATCH = 200
@@ -106,6 +106,9 @@ def _enter(choice: Choice) -> None:
     if not choice.pairs:
         return
     chosen = {subscriber.tracker_id for subscriber, _ in choice.pairs}
+    hooks = {subscriber.webhook_id for subscriber, _ in choice.pairs}
+    # Webhooks before their trackers, as everybody locks them who deletes both.
+    list(kept(Webhook.select(Webhook.id).where(one_of(Webhook.id, sorted(hooks))).order_by(Webhook.id)).namedtuples())
     there = kept(Tracker.select(Tracker.id).where(one_of(Tracker.id, sorted(chosen))).order_by(Tracker.id))
     known = {tracker.id for tracker in there.namedtuples()}
     entered = [

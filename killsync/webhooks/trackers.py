@@ -154,10 +154,11 @@ def delete(account_id: int, tracker_id: int) -> bool:
     """Delete it with all that waits for it."""
 
     def work() -> bool:
-        WebhookDelivery.delete().where(
-            WebhookDelivery.tracker_id.in_(Tracker.select(Tracker.id).where(_mine(account_id, tracker_id)))
-        ).execute()
-        return bool(Tracker.delete().where(_mine(account_id, tracker_id)).execute())
+        # The tracker before its deliveries, as the reader locks them.
+        if locked(Tracker.select(Tracker.id).where(_mine(account_id, tracker_id))).first() is None:
+            return False
+        WebhookDelivery.delete().where(WebhookDelivery.tracker_id == tracker_id).execute()
+        return bool(Tracker.delete().where(Tracker.id == tracker_id).execute())
 
     return in_transaction(work)
 

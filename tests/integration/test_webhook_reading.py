@@ -14,12 +14,12 @@ from killsync.events import store as killmail_log
 from killsync.killmails.filter import KillmailFilter, Own
 from killsync.killmails.filter_forms import from_json, to_json
 from killsync.scheduling.sweep import sweep
-from killsync.webhooks import delivery, matching, queries, reader
+from killsync.webhooks import delivery, matching, queries, reader, trackers
 from killsync.webhooks.fields import FIELDS
 from killsync.webhooks.form import Form, read_filter, read_voice
 from models import connection
 from models.sql import rows, run, sql_now
-from tests.support.webhook_account import ANY, Told
+from tests.support.webhook_account import ANY, PLAIN, Told
 
 
 def _connected(step: Any) -> None:
@@ -94,16 +94,22 @@ def test_who_finds_another_reading_leaves_and_comes_again(
     assert told.told_ids() == told.kills[:1]
 
 
+def begin_at(seconds: float, which: str = "> 0") -> None:
+    """Let webhooks and their trackers count from so many seconds from now."""
+    run(f"UPDATE webhook SET since = {sql_now(seconds)} WHERE id {which}")
+    run(f"UPDATE tracker SET since = {sql_now(seconds)}, version = version + 1 WHERE webhook_id {which}")
+
+
 def test_a_webhook_that_is_added_beside_others_is_told_of_all_since(told: Told, slow_writer: Any) -> None:
     told.webhook()
     told.save(*told.kills[:2])
     told.work()
     with connection():
-        run(f"UPDATE webhook SET since = {sql_now(-60)}")
+        begin_at(-60)
     second = told.webhook()
     with connection():
         # It was entered before the events, and seen by the reader after it had read them.
-        run(f"UPDATE webhook SET since = {sql_now(-30)} WHERE id = %s", (second,))
+        begin_at(-30, f"= {second}")
         reader.begin_reading()
     told.work()
     assert told.state(second).delivered == 2
@@ -152,7 +158,9 @@ def test_deletions_and_readings_at_once_end_in_peace(told: Told) -> None:
         with connection():
             try:
                 while not stop.is_set():
-                    made = queries.create(told.account, "w", "json", "x", "x", None, ANY)
+                    made = queries.create(told.account, "w", "json", "x", "x", None)
+                    assert made is not None
+                    trackers.create(told.account, made, PLAIN, ANY)
                     reader.begin_reading()
                     assert made is not None
                     queries.delete(told.account, made)
@@ -180,7 +188,7 @@ def test_the_log_is_kept_until_they_are_read_after_days_away(told: Told) -> None
     number = told.webhook()
     told.save(*told.kills[:3])
     with connection():
-        run(f"UPDATE webhook SET since = {sql_now(-10 * 86_400)}")
+        begin_at(-10 * 86_400)
         run(f"UPDATE killmail_log SET created_at = {sql_now(-9 * 86_400)}")
         sweep()
         assert rows("SELECT count(*) FROM killmail_log") == [(3,)]
@@ -209,7 +217,7 @@ def test_without_a_webhook_old_entries_are_kept_for_nobody(told: Told) -> None:
 
 WANTS = (
     '{"max_age":1000000000000000000}', '{"max_age":1e400}', '{"max_age":"x"}', '{"side":"up"}', "[]", "{", "[" * 9_000,
-    '{"ship_type_ids":5}', '{"corporation_id":99999999999999999999}', '{"min_attackers":null}',
+    '{"ship_type_ids":5}', '{"corporation_id":99999999999999999999}', '{"minAttackers":[]}', '{"npc":true,"solo":true}',
 )  # fmt: skip
 
 

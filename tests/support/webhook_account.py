@@ -25,10 +25,10 @@ ANY = KillmailFilter(max_age=90 * 86_400)
 class Told:
     """One account with one pilot."""
 
-    def __init__(self, settings: Any, receiver: Receiver) -> None:
+    def __init__(self, settings: Any, receiver: Receiver, kills: int = 25) -> None:
         self.settings = settings
         self.receiver = receiver
-        self.universe: Universe = new_universe(kills=(25,), characters=30)
+        self.universe: Universe = new_universe(kills=(kills,), characters=30)
         self.kills = [kill.killmail_id for kill in sorted(self.universe.kills.values(), key=lambda kill: kill.time)]
         self.pilot = self.universe.demo_characters[0].character_id
         self.add_account()

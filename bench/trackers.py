@@ -9,7 +9,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from killsync.killmails import queries
-from killsync.webhooks import matching, reader, subscribers
+from killsync.webhooks import delivery, matching, reader, subscribers
 from killsync.webhooks.index import TrackerIndex
 from models import connection
 from models.db import in_transaction
@@ -34,6 +34,8 @@ def run(_options: Any) -> dict[str, Any]:
         static_data.load()
         universe = told.universe
         kills = list(universe.kills)[: A_SECOND * SECONDS]
+        # Nobody gives names here, and a message waits for those: what is measured is everything else.
+        delivery.NAMES_SECONDS = 0.0
         told.webhook()
         _enter(told, kills)
         try:
@@ -57,7 +59,8 @@ def _measure(told: Told, kills: list[int], receiver: Any) -> dict[str, Any]:
         subscribers.current().get()
         reader.read_log(matching.choose)
     writer.start()
-    began, spent, delays, seen = time.monotonic(), 0.0, [], 0
+    began, spent, seen = time.monotonic(), 0.0, 0
+    delays: list[float] = []
     while writer.is_alive() or seen < len(saved):
         time.sleep(READ_EVERY)
         with connection():
@@ -65,9 +68,9 @@ def _measure(told: Told, kills: list[int], receiver: Any) -> dict[str, Any]:
             reader.read_log(matching.choose)
             spent += time.thread_time() - before
             _deliver()
-        for got in receiver.taken()[seen:]:
-            delays.append(time.monotonic() - saved[int(got.json["killmail"]["id"])])
-        seen = len(receiver.taken())
+        taken = receiver.taken()
+        delays += [got.at - saved[int(got.json["killmail"]["id"])] for got in taken[seen:]]
+        seen = len(taken)
     took = time.monotonic() - began
     with connection():
         known = subscribers.current().get()
@@ -93,8 +96,6 @@ def _measure(told: Told, kills: list[int], receiver: Any) -> dict[str, Any]:
 
 
 def _deliver() -> None:
-    from killsync.webhooks import delivery
-
     first = Webhook.select(Webhook.id).order_by(Webhook.id).limit(1).scalar()
     delivery.deliver(int(first))
 

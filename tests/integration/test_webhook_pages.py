@@ -300,9 +300,7 @@ async def test_names_are_suggested_for_a_field(place: Any) -> None:
     _, owner, _ = place
     with connection():
         number, name = rows("SELECT type_id, name FROM item_type WHERE name IS NOT NULL ORDER BY type_id LIMIT 1")[0]
-    async with owner.browser.get(
-        f"{owner.url}/trackers/names", params={"of": "victim-ship", "q": str(number)}
-    ) as answer:
+    async with owner.browser.get(f"{owner.url}/filter/names", params={"of": "victim-ship", "q": str(number)}) as answer:
         found = (await answer.json())["results"]
     assert {"name": name, "id": str(number)}.items() <= found[0].items() if found else True
 
@@ -320,3 +318,28 @@ async def test_clauses_of_a_newer_version_survive_a_change_and_are_said(place: A
     assert (await post(owner, f"/trackers/{tracker}", values))[0] == 303
     with connection():
         assert '"minPoints":50' in rows("SELECT wants FROM tracker")[0][0]
+
+
+async def test_the_filter_panel_makes_an_address_that_can_be_shared(place: Any) -> None:
+    _, owner, _ = place
+    with connection():
+        system_id, system = rows("SELECT system_id, name FROM solar_system WHERE name IS NOT NULL ORDER BY 1 LIMIT 1")[
+            0
+        ]
+    async with aiohttp.ClientSession() as visitor:
+        asked = {"systems": system, "security.low": "1", "attackers-from": "2", "do": "show"}
+        async with visitor.get(f"{owner.url}/filter", params=asked, allow_redirects=False) as answer:
+            assert answer.status == 303
+            where = answer.headers["Location"]
+        assert set(where.removeprefix("/?").split("&")) == {f"systems={system_id}", "security=low", "attackers-from=2"}
+        async with visitor.get(owner.url + where) as answer:
+            assert answer.status == 200 and "Change the filter" in await answer.text()
+        async with visitor.get(owner.url + where.replace("/?", "/filter?")) as answer:
+            page = await answer.text()
+            assert f'value="{system}"' in page and "at least 2 attackers" in page
+        wrong = {**asked, "systems": "Jitta", "do": "show"}
+        async with visitor.get(f"{owner.url}/filter", params=wrong, allow_redirects=False) as answer:
+            page = await answer.text()
+            assert (
+                answer.status == 400 and "nothing called “Jitta”" in page and 'name="attackers-from" value="2"' in page
+            )

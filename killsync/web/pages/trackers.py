@@ -19,13 +19,10 @@ from killsync.killmails.killmail import KillmailSummary
 from killsync.killmails.labels import WORDS
 from killsync.killmails.summaries import summaries
 from killsync.logging import get_logger
-from killsync.names import typeahead
 from killsync.web import filter_address, forms, render
-from killsync.web.render import json
-from killsync.web.security import check_rate
 from killsync.web.sessions import Viewer
 from killsync.webhooks import queries, reader, trackers
-from killsync.webhooks.fields import DEFAULT_AGE, FIELDS, GROUPS, TITLES
+from killsync.webhooks.fields import DEFAULT_AGE, GROUPS, TITLES
 from killsync.webhooks.form import Form, form_of, names_in, read_filter, read_voice, typed
 from killsync.webhooks.pages import KIND_NAMES, Notice, gone, owner_of, private, wrong
 from killsync.webhooks.preview import Missed, Preview, nearly, preview
@@ -35,8 +32,8 @@ from models.threads import in_db, read_db
 
 log = get_logger("webhooks")
 
-#: What a tracker wanted lately that is shown, and suggestions below a field.
-LATELY, SUGGESTIONS = 20, 8
+#: What a tracker wanted lately that is shown.
+LATELY = 20
 
 
 @private
@@ -154,19 +151,6 @@ def _query(chosen: KillmailFilter) -> str:
     return urlencode(to_address(chosen))
 
 
-async def suggest(request: web.Request) -> web.Response:
-    """GET /trackers/names?of=FIELD&q=TEXT: the names that may be meant, for a field of the form."""
-    check_rate(request, "search")
-    of = FIELDS.get(request.query.get("of", ""))
-    text = request.query.get("q", "").replace("\x00", "")
-    if of is None or not of.tables:
-        return json({"results": []})
-    found = await read_db(typeahead.find, of.tables, text, SUGGESTIONS, of.categories)
-    return json(
-        {"results": [{"name": each.name, "id": str(each.id), "noun": each.table.replace("_", " ")} for each in found]}
-    )
-
-
 async def _form(
     request: web.Request, viewer: Viewer, form: Form, *, row: trackers.Row | None = None,
     chosen: KillmailFilter | None = None, shows_preview: bool = True, status: int = 200,
@@ -209,7 +193,6 @@ async def _mine(request: web.Request, viewer: Viewer) -> trackers.Row:
 def setup(app: web.Application) -> None:
     """Add the routes."""
     app.router.add_get("/trackers/new", new)
-    app.router.add_get("/trackers/names", suggest)
     app.router.add_post("/trackers/preview", try_out)
     app.router.add_post("/trackers", add)
     app.router.add_get(r"/trackers/{id:\d+}", edit)

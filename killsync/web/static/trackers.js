@@ -7,7 +7,7 @@ const preview = document.getElementById("preview");
 
 if (form) {
   for (const input of form.querySelectorAll("input[data-names]")) suggest(input);
-  if (preview) follow();
+  if (preview && form.method === "post") follow();
 }
 
 function follow() {
@@ -33,7 +33,7 @@ function follow() {
   form.addEventListener("change", later);
 }
 
-// An ARIA combobox over what GET /trackers/names answers, for the last of the names in the field.
+// An ARIA combobox over what GET /filter/names answers, for the last of the names in the field.
 function suggest(input) {
   const list = document.createElement("ul");
   list.id = `names-${input.name}`;
@@ -76,7 +76,7 @@ function suggest(input) {
     if (text.length < 2) return close();
     try {
       const query = new URLSearchParams({ of: input.dataset.names, q: text });
-      const response = await fetch("/trackers/names?" + query, { headers: { Accept: "application/json" } });
+      const response = await fetch("/filter/names?" + query, { headers: { Accept: "application/json" } });
       if (mine !== turn || !response.ok) return;
       const { results } = await response.json();
       if (mine !== turn) return;

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from graphql_api import messages, share
+from graphql_api import handshake, messages, share
 from graphql_api.broadcast import is_refusal
 from graphql_api.context import Context
 from graphql_api.encoding import encode
@@ -159,6 +159,7 @@ class _Conversation:
         if kind == "connection_init":
             if self._is_begun:
                 raise Close(messages.DOUBLE_INIT, "Too many initialisation requests")
+            await handshake.begin(self._request, message.get("payload"))
             self._is_begun = True
             await self.outbox.send({"type": "connection_ack"})
         elif kind == "ping":
@@ -231,8 +232,10 @@ class _Conversation:
     async def _results(self, number: str, query: str, name: str | None, variables: dict[str, Any] | None) -> None:
         context = Context(self._request)
         # As of now: the session may have ended in another process.
-        viewer = await sessions.viewer_within(self._request, 0.0)
+        caller = await sessions.caller_within(self._request, 0.0)
+        viewer = caller.viewer
         try:
+            sessions.check_key_rate(self._request, caller)
             check_rate(self._request, "graphql", viewer.account_id if viewer else None)
         except web.HTTPTooManyRequests as error:
             raise RateLimited(int(error.headers["Retry-After"])) from None

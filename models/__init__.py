@@ -1,5 +1,6 @@
 """Peewee tables and the queries on them; no HTTP, no actors."""
 
+from models.access import AccessKey, AccessLog, Affiliation
 from models.db import connect, connection, database, in_transaction, is_postgres, transaction
 from models.esi import EsiBucket, EsiUsage
 from models.fields import utcnow
@@ -35,6 +36,7 @@ from models.users import Account, LoginAttempt, User, WebSession
 from models.webhooks import Tracker, Webhook, WebhookDelivery
 
 TABLES = (
+    Affiliation, AccessKey, AccessLog,
     Account, User, WebSession, LoginAttempt,
     KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, KillmailBody, Involvement,
     KillmailCounter, KillmailLog, LogReader,
@@ -46,7 +48,10 @@ TABLES = (
 
 __all__ = [
     "TABLES",
+    "AccessKey",
+    "AccessLog",
     "Account",
+    "Affiliation",
     "Alliance",
     "Attacker",
     "Character",

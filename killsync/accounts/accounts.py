@@ -12,6 +12,7 @@ from typing import Any
 
 from killsync.webhooks.queries import delete_all as delete_webhooks
 from killsync.webhooks.queries import rotate_secrets
+from models.access import AccessKey
 from models.db import in_transaction
 from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
@@ -183,6 +184,7 @@ def delete_account(account_id: int) -> None:
         delete_webhooks(account_id)
         CorporationFeed.update(user_id=None).where(CorporationFeed.user_id.in_(users)).execute()
         WebSession.delete().where(WebSession.account_id == account_id).execute()
+        AccessKey.delete().where(AccessKey.account_id == account_id).execute()
         User.delete().where(User.id.in_(users)).execute()
         Account.delete().where(Account.id == account_id).execute()
 

@@ -20,6 +20,8 @@ from killsync import settings as settings_module
 from killsync import startup
 from killsync.broker.connection import BrokerAway
 from killsync.cli import (
+    access_keys,
+    audit,
     backup,
     dead_letters,
     doctor,
@@ -56,6 +58,7 @@ static_data_app = typer.Typer(
     help="CCP's static data: names, ship classes, regions, security, gates.", no_args_is_help=True
 )
 values_app = typer.Typer(help="What killmails were worth.", no_args_is_help=True)
+keys_app = typer.Typer(help="Access keys of programs.", no_args_is_help=True)
 letters_app = typer.Typer(help="Messages that no worker could do: look, send again, drop.", no_args_is_help=True)
 
 
@@ -79,6 +82,11 @@ app.command("upgrade")(upgrade.upgrade)
 app.command("migrate")(migrate.migrate)
 app.command("generate-key")(keys.generate_key)
 app.command("rotate-keys")(keys.rotate_keys)
+app.add_typer(keys_app, name="keys")
+keys_app.command("create")(access_keys.create)
+keys_app.command("list")(access_keys.list_keys)
+keys_app.command("revoke")(access_keys.revoke)
+app.command("audit")(audit.audit)
 app.command("sync")(sync.sync)
 app.command("status")(status.status)
 app.command("ledger")(ledger.ledger)

@@ -178,8 +178,8 @@ class EsiClient:
         found = self._decoded(answer, path, schemas.names)
         return NamesAnswer(found, set(asked) - set(found), answer.cost)
 
-    def affiliations(self, character_ids: Sequence[int]) -> dict[int, int]:
-        """The corporation of each of up to 1,000 distinct characters. One that ESI does not know fails the call."""
+    def affiliations(self, character_ids: Sequence[int]) -> dict[int, schemas.Affiliation]:
+        """Where each of up to 1,000 distinct characters belongs. One that ESI does not know fails the call."""
         path = "/characters/affiliation"
         answer = self._calls.call(routes.AFFILIATION, None, "POST", path, {}, {}, json=list(character_ids))
         return self._decoded(answer, path, schemas.affiliations)

@@ -131,6 +131,7 @@ class Affiliation(msgspec.Struct, frozen=True, gc=False):
 
     character_id: Int64
     corporation_id: Int64
+    alliance_id: Int64 | None = None
 
 
 class Organization(msgspec.Struct, frozen=True, gc=False):
@@ -187,9 +188,9 @@ def names(body: bytes) -> dict[int, tuple[str, str]]:
     return {each.id: (each.category, each.name.replace("\x00", "")) for each in _decoded(_NAMES, body)}
 
 
-def affiliations(body: bytes) -> dict[int, int]:
-    """The corporation of each character, by their ids."""
-    return {each.character_id: each.corporation_id for each in _decoded(_AFFILIATIONS, body)}
+def affiliations(body: bytes) -> dict[int, Affiliation]:
+    """Where each character belongs, by their ids."""
+    return {each.character_id: each for each in _decoded(_AFFILIATIONS, body)}
 
 
 def character(body: bytes) -> Character:

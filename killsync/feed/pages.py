@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from killsync.access.decision import Need
 from killsync.events.hub import HUB
 from killsync.feed import api_pages, stream
 from killsync.feed.entries import Entries, Gone, NotThere, Packed, Unknown
 from killsync.feed.public import answer, preflight, problem, public
 from killsync.feed.stream import ENTRIES
 from killsync.settings import Settings
+from killsync.web.guard import needs
 
 #: An entry never changes.
 FOR_EVER = "public, max-age=604800, immutable"
@@ -66,5 +68,5 @@ def setup(app: web.Application, settings: Settings) -> None:
         ("/api/stats/{kind}/{id}{slash:/?}", "api", api_pages.stats),
         ("/api/{path:.*}", "api", api_pages.killmails),
     ):
-        app.router.add_get(path, public(kind, handler))
-        app.router.add_route("OPTIONS", path, preflight)
+        app.router.add_get(path, needs(Need.READ, public(kind, handler)))
+        app.router.add_route("OPTIONS", path, needs(Need.OPEN, preflight))

@@ -21,7 +21,7 @@ CORS = {
 }
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
-    "Access-Control-Allow-Headers": "If-None-Match, Last-Event-ID, Accept, Cache-Control",
+    "Access-Control-Allow-Headers": "Authorization, If-None-Match, Last-Event-ID, Accept, Cache-Control",
     "Access-Control-Max-Age": "86400",
 }
 

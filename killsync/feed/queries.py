@@ -17,7 +17,7 @@ from models.prepared import Ids, Prepared
 
 _SUMMARY = (
     "killmail_id", "killmail_hash", "moon_id", "attacker_count", "npc", "solo", "awox", "label_bits", "victim_category_id",
-    "sequence", "created_at",
+    "sequence", "created_at", "total_value", "destroyed_value", "dropped_value", "fitted_value",
 )  # fmt: skip
 
 

@@ -9,13 +9,14 @@ from collections.abc import AsyncGenerator, Callable
 
 from aiohttp import web
 
+from killsync.access.decision import Need
 from killsync.events.hub import HUB, NotInLog
 from killsync.events.recent import Numbered
 from killsync.feed.entries import Entries, Gone
 from killsync.feed.public import CORS, problem
 from killsync.killmails.killmail import Killmail
 from killsync.logging import get_logger
-from killsync.web import filter_address, sessions
+from killsync.web import filter_address, guard, sessions
 from killsync.web.filter_address import BadAddress
 from killsync.web.security import client_ip, network_of
 from models.errors import is_away
@@ -31,6 +32,8 @@ BEAT_SECONDS = 15.0
 LOOK_SECONDS = 5.0
 #: How long a client may take to read before it is cut off, seconds.
 SEND_SECONDS = 20.0
+#: Who reads a stream is looked up anew this often: a session ends, a key is revoked, a member leaves, seconds.
+KNOWN_SECONDS = 2.0
 #: What a client waits before it comes back, milliseconds.
 BEGIN = b"retry: 2000\n\n"
 BEAT = b":\n\n"
@@ -67,7 +70,8 @@ async def events(request: web.Request) -> web.StreamResponse:
     if request.method == "HEAD":
         return response
     # A task of its own, so that a process that stops can end it.
-    task = asyncio.create_task(_follow(request, response, begin, wants))
+    need = Need.OWN if chosen.is_mine else Need.READ
+    task = asyncio.create_task(_follow(request, response, begin, wants, need))
     streams[task] = address
     try:
         await asyncio.wait([task])
@@ -80,7 +84,7 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 
 async def _follow(
-    request: web.Request, response: web.StreamResponse, begin: int, wants: Callable[[Killmail], bool] | None
+    request: web.Request, response: web.StreamResponse, begin: int, wants: Callable[[Killmail], bool] | None, need: Need
 ) -> None:
     entries = request.app[ENTRIES]
     await _send(request, response, BEGIN)
@@ -94,6 +98,8 @@ async def _follow(
                     done, _ = await asyncio.wait([waiting], timeout=LOOK_SECONDS)
                     if done:
                         batch, waiting = waiting.result(), None
+                        if await guard.ending_of(request, need, KNOWN_SECONDS):
+                            return
                         async for event in _events(batch, entries, wants):
                             await _send(request, response, event)
                             sent_at = time.monotonic()

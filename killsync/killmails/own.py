@@ -11,6 +11,7 @@ from typing import Any
 
 from killsync.killmails.filter import Own
 from models import Attacker, Involvement, Victim
+from models.access import Affiliation
 from models.killmails import CHARACTER, VICTIM_SIDE
 from models.sync import Membership
 from models.users import User
@@ -21,6 +22,10 @@ _NEWEST = 3
 
 def own_of(character_ids: Sequence[int]) -> Own:
     """What belongs to the owner of these characters."""
+    asked: Any = Affiliation.select().where(Affiliation.character_id.in_(list(character_ids)))
+    said = {
+        each.character_id: (each.corporation_id, each.alliance_id) for each in asked if each.corporation_id is not None
+    }
     members: Any = Membership.select(User.character_id, Membership.corporation_id).join(
         User, on=(User.id == Membership.user_id)
     )
@@ -30,13 +35,14 @@ def own_of(character_ids: Sequence[int]) -> Own:
     }
     corporations, alliances = [], []
     for character_id in character_ids:
-        corporation_id = named.get(character_id)
-        for of, alliance_id in _seen(character_id):
+        corporation_id, alliance_id = said.get(character_id, (named.get(character_id), None))
+        for of, seen in _seen(character_id) if character_id not in said else ():
             corporation_id = corporation_id or of
             if of == corporation_id:
-                alliances.append(alliance_id)
+                alliance_id = seen
                 break
         corporations.append(corporation_id)
+        alliances.append(alliance_id)
     return Own(tuple(character_ids), _unique(corporations), _unique(alliances))
 
 

@@ -6,6 +6,8 @@ import uuid
 
 from killsync import leases
 from killsync import settings as settings_module
+from killsync.access import admission, audit, keys
+from killsync.access import store as affiliations
 from killsync.broker.messages import send
 from killsync.events import store as killmail_log
 from killsync.killmails import reclassification
@@ -30,6 +32,8 @@ KEEP_RUNS_SECONDS = 7 * 86_400.0
 KEEP_DELIVERIES_SECONDS = 3 * 86_400.0
 #: Seconds between two looks at what the charts show.
 SAMPLE_SECONDS = 20.0
+#: Seconds between two looks at who may still log in.
+MEMBERS_SECONDS = 60.0
 
 
 def sweep() -> None:
@@ -49,6 +53,8 @@ def sweep() -> None:
     if revaluation.is_wanted():
         send("value_killmails")
     matching.sweep()
+    if admission.is_wanted() and leases.acquire("members", uuid.uuid4().hex, MEMBERS_SECONDS):
+        send("check_members")
     static_data.send_due()
     if sent:
         log.info("killmails sent", killmails=sent)
@@ -60,4 +66,7 @@ def _prune() -> None:
     deliveries.prune(KEEP_DELIVERIES_SECONDS)
     runs.prune(KEEP_RUNS_SECONDS)
     counters.prune()
+    audit.prune()
+    keys.prune()
+    affiliations.prune()
     roll_up_usage()

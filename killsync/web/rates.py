@@ -23,6 +23,9 @@ RATES = {
     "callback": Rate(240, 120),
     "logout": Rate(30, 60),
     "mutation": Rate(30, 30),
+    # Of one access key, wherever it is used from; and keys that are none, of one address.
+    "key": Rate(300, 600),
+    "wrong_key": Rate(20, 10),
     "graphql": Rate(300, 1200),
     "socket": Rate(60, 60),
     "search": Rate(60, 240),

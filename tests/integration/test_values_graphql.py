@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from killsync.killmails import queries as killmail_queries
+from killsync.killmails.amounts import isk
 from killsync.killmails.filter_forms import from_address, from_graphql, to_address
 from killsync.prices import book, fetch, store
 from killsync.prices.valuation import to_cents
@@ -184,3 +185,28 @@ async def test_without_prices_there_is_no_value_and_no_error(settings: Any) -> N
         found = await reader.data(query)
     assert {edge["node"]["value"] for edge in found["killmails"]["edges"]} == {None}
     assert found["killmailStats"] == {"kills": len(newest), "iskDestroyed": 0.0}
+
+
+async def test_pages_of_pilots_say_what_was_destroyed_and_lost(reader: Reader) -> None:
+    known = totals()
+    pilot = next(iter(reader.universe.characters))
+    lost = sum(known[n] for n in known if reader.universe.body(n)["victim"].get("character_id") == pilot)
+    destroyed = sum(
+        known[n] for n in known
+        if reader.universe.body(n)["victim"].get("character_id") != pilot
+        and any(each.get("character_id") == pilot for each in reader.universe.body(n)["attackers"])
+    )  # fmt: skip
+    async with reader.http.get(f"{reader.url}/characters/{pilot}", headers={"Accept": "text/html"}) as answer:
+        text = await answer.text()
+    for amount in (isk(destroyed / 100), isk(lost / 100), f"{100 * destroyed / (destroyed + lost):.1f} %"):
+        assert amount in text, amount
+
+
+async def test_feeds_carry_the_values(reader: Reader) -> None:
+    known = totals()
+    number = max(known, key=lambda each: known[each])
+    async with reader.http.get(f"{reader.url}/api/killID/{number}/") as answer:
+        (entry,) = await answer.json()
+    assert entry["zkb"]["totalValue"] == known[number] / 100
+    assert "isk:1b+" in entry["zkb"]["labels"]
+    assert entry["zkb"]["destroyedValue"] + entry["zkb"]["droppedValue"] == pytest.approx(entry["zkb"]["totalValue"])

@@ -6,12 +6,14 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from killsync.access.decision import Need
 from killsync.killmails.filter import KillmailFilter, Own
 from killsync.killmails.filter_forms import to_address
 from killsync.killmails.filter_words import sentence
 from killsync.killmails.own import own_of
 from killsync.names import typeahead
 from killsync.web import filter_address, sessions
+from killsync.web.guard import needs
 from killsync.web.render import json, page
 from killsync.web.security import check_rate
 from killsync.webhooks.fields import FIELDS, GROUPS
@@ -59,5 +61,5 @@ async def suggest(request: web.Request) -> web.Response:
 
 def setup(app: web.Application) -> None:
     """Add the routes."""
-    app.router.add_get("/filter", show)
-    app.router.add_get("/filter/names", suggest)
+    app.router.add_get("/filter", needs(Need.READ, show))
+    app.router.add_get("/filter/names", needs(Need.READ, suggest))

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from killsync.access.decision import Need
 from killsync.killmails.filter import KillmailFilter, Own
 from killsync.killmails.filter_forms import from_address, to_address
 from killsync.killmails.filter_words import sentence
@@ -20,11 +21,12 @@ from killsync.killmails.labels import WORDS
 from killsync.killmails.summaries import summaries
 from killsync.logging import get_logger
 from killsync.web import filter_address, forms, render
+from killsync.web.guard import needs
 from killsync.web.sessions import Viewer
 from killsync.webhooks import queries, reader, trackers
 from killsync.webhooks.fields import DEFAULT_AGE, GROUPS, TITLES
 from killsync.webhooks.form import Form, form_of, names_in, read_filter, read_voice, typed
-from killsync.webhooks.pages import KIND_NAMES, Notice, gone, owner_of, private, wrong
+from killsync.webhooks.pages import KIND_NAMES, WHY, Notice, gone, owner_of, private, wrong
 from killsync.webhooks.preview import Missed, Preview, nearly, preview
 from killsync.webhooks.subscribers import own_of_account
 from killsync.webhooks.voice import Voice
@@ -192,9 +194,9 @@ async def _mine(request: web.Request, viewer: Viewer) -> trackers.Row:
 
 def setup(app: web.Application) -> None:
     """Add the routes."""
-    app.router.add_get("/trackers/new", new)
-    app.router.add_post("/trackers/preview", try_out)
-    app.router.add_post("/trackers", add)
-    app.router.add_get(r"/trackers/{id:\d+}", edit)
-    app.router.add_post(r"/trackers/{id:\d+}", change)
-    app.router.add_post(r"/trackers/{id:\d+}/{action:pause|resume|duplicate|delete}", act)
+    app.router.add_get("/trackers/new", needs(Need.PERSON, new, why=WHY))
+    app.router.add_post("/trackers/preview", needs(Need.PERSON, try_out))
+    app.router.add_post("/trackers", needs(Need.PERSON, add))
+    app.router.add_get(r"/trackers/{id:\d+}", needs(Need.PERSON, edit, why=WHY))
+    app.router.add_post(r"/trackers/{id:\d+}", needs(Need.PERSON, change))
+    app.router.add_post(r"/trackers/{id:\d+}/{action:pause|resume|duplicate|delete}", needs(Need.PERSON, act))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from killsync.accounts import accounts
+from killsync.accounts import accounts, powers
 from killsync.accounts.accounts import NewLogin
 from killsync.logging import get_logger
 from killsync.settings import CORPORATION_SCOPE, KILLMAIL_SCOPE
@@ -15,9 +16,10 @@ from killsync.sso import login
 from killsync.sso.errors import BadToken, LoginRefused, SsoAway, VaultError
 from killsync.sso.metadata import SsoAnswer
 from killsync.sso.vault import Vault
-from killsync.web import forms, sessions
+from killsync.web import forms, render, sessions
 from killsync.web.pages.messages import message_page
 from killsync.web.security import SETTINGS, check_rate, same_origin
+from killsync.web.sessions import Viewer
 from models.threads import in_db, in_service
 
 log = get_logger("login")
@@ -28,6 +30,8 @@ ON_LOGIN: web.AppKey[OnLogin] = web.AppKey("on_login")
 
 #: What the link to add a character carries, encrypted, before the session's digest.
 _JOIN = "join "
+#: What the page that asks carries, encrypted: the session's digest, the character that logged in, and when, seconds.
+_CHOICE = "choice "
 BROWSER_COOKIE = "killsync_login"
 
 
@@ -73,7 +77,8 @@ async def add_character(request: web.Request) -> web.StreamResponse:
     names = ", ".join(user.character_name for user in viewer.users)
     text = (
         f"You are logged in as the account of {names}. The character that you choose at EVE joins it: whoever logs in with "
-        "one of them sees all of them, and can disconnect any. Under “My characters” you can separate them again."
+        "one of them sees all of them. It cannot disconnect or separate those that were here before it; they can separate "
+        "it again."
     )
     join = Vault(request.app[SETTINGS].secret_keys).encrypt(f"{_JOIN}{session}")
     action = (f"/auth/login?{urlencode({'join': join, 'next': '/me'})}", "Add a character to this account")
@@ -138,6 +143,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
             "again, the operator has to allow this scope for the application at developers.eveonline.com."
         )
         return message_page(request, 403, "A permission is missing", text)
+    viewer = await sessions.viewer_of(request)
     user_id, account_id = await in_db(
         accounts.log_in,
         NewLogin(
@@ -146,12 +152,60 @@ async def callback(request: web.Request) -> web.StreamResponse:
         ),
         attempt.account_id,
     )  # fmt: skip
-    response = web.HTTPFound(attempt.return_to)
-    await sessions.begin(request, response, account_id)
-    sessions.drop_cookie(request, response, BROWSER_COOKIE)
     log.info("logged in", user_id=user_id, character_id=claims.character_id)
     if ON_LOGIN in request.app:
         await request.app[ON_LOGIN](user_id)
+    response: web.StreamResponse
+    if viewer is not None and attempt.account_id is None and viewer.account_id != account_id:
+        response = _ask(request, viewer, user_id, claims.name)
+    else:
+        response = web.HTTPFound(attempt.return_to)
+        # Who adds a character stays who they are: the one that came has less to say than who let it in.
+        joins = viewer is not None and attempt.account_id is not None
+        acting = viewer.acting.id if joins and viewer is not None and viewer.acting is not None else user_id
+        await sessions.begin(request, response, account_id, acting)
+    sessions.drop_cookie(request, response, BROWSER_COOKIE)
+    return response
+
+
+def _ask(request: web.Request, viewer: Viewer, user_id: int, name: str) -> web.Response:
+    """Somebody who is logged in has logged in as a character of another account: the page on which they say what they want."""
+    names = ", ".join(user.character_name for user in viewer.users)
+    proof = Vault(request.app[SETTINGS].secret_keys).encrypt(
+        f"{_CHOICE}{sessions.session_of(request)} {user_id} {int(time.time())}"
+    )
+    context = {"name": name, "names": names, "proof": proof, "viewer": viewer, "is_unsure": False}
+    return render.rendered(request, "which_account.html", context)
+
+
+async def choose(request: web.Request) -> web.StreamResponse:
+    """POST /auth/choose with `proof` and `choice`: `switch` to the account of who has just logged in, or `add` it to this one."""
+    check_rate(request, "callback")
+    viewer = await sessions.viewer_of(request)
+    if viewer is None or not same_origin(request):
+        raise web.HTTPForbidden(text="Log in on this site first.\n")
+    form = await forms.read(request)
+    try:
+        text = Vault(request.app[SETTINGS].secret_keys).decrypt(form.get("proof", "")[:1_000])
+        session, number, moment = text.removeprefix(_CHOICE).split(" ")
+        user_id, age = int(number), time.time() - int(moment)
+        is_good = text.startswith(_CHOICE) and session == sessions.session_of(request)
+    except (VaultError, ValueError):
+        is_good, user_id, age = False, 0, 0.0
+    if not is_good or age > accounts.ATTEMPT_LIFE.total_seconds():
+        raise web.HTTPBadRequest(text="This choice belongs to another login, or is too old. Please log in again.\n")
+    response = web.HTTPSeeOther("/me")
+    if form.get("choice") == "add":
+        await in_db(accounts.join, user_id, viewer.account_id)
+        await sessions.begin(request, response, viewer.account_id, viewer.acting.id if viewer.acting else user_id)
+        log.info("joined an account", user_id=user_id)
+    elif form.get("choice") == "switch":
+        account_id = await in_db(accounts.account_of, user_id)
+        if account_id is None:
+            raise web.HTTPBadRequest(text="This character is here no more. Please log in again.\n")
+        await sessions.begin(request, response, account_id, user_id)
+    else:
+        raise web.HTTPBadRequest(text="choice is switch or add.\n")
     return response
 
 
@@ -173,6 +227,8 @@ async def delete_account(request: web.Request) -> web.StreamResponse:
     if not same_origin(request) or viewer is None:
         raise web.HTTPForbidden(text="Log in on this site first.\n")
     check_rate(request, "mutation", viewer.account_id)
+    if not powers.may_delete(viewer.acting, viewer.users):
+        raise web.HTTPForbidden(text="Only the character that has been in this account for longest may delete it.\n")
     if (await forms.read(request)).get("confirm") != "delete":
         raise web.HTTPBadRequest(text="Send confirm=delete to delete the account.\n")
     for user_id in viewer.user_ids:
@@ -198,5 +254,6 @@ def setup(app: web.Application, on_login: OnLogin | None = None) -> None:
     app.router.add_get("/auth/login", begin)
     app.router.add_get("/auth/add", add_character)
     app.router.add_get("/auth/callback", callback)
+    app.router.add_post("/auth/choose", choose)
     app.router.add_post("/auth/logout", log_out)
     app.router.add_post("/auth/delete-account", delete_account)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from killsync.accounts import accounts
+from killsync.accounts import accounts, powers
 from killsync.settings import Settings
 from killsync.sso.errors import VaultError
 from killsync.sso.login import digest, new_secret
@@ -28,6 +28,12 @@ class Viewer:
     account_id: int
     users: tuple[User, ...]
     is_admin: bool
+    #: The character by which the person is here; None where it has left the account.
+    acting: User | None = None
+
+    def may_remove(self, user: User) -> bool:
+        """Whether this person may disconnect or separate one of the account's characters."""
+        return powers.may_remove(self.acting, user)
 
     @property
     def user_ids(self) -> tuple[int, ...]:
@@ -123,21 +129,27 @@ async def viewer_within(request: web.Request, seconds: float) -> Viewer | None:
 
 
 def _load(settings: Settings, id_hash: str) -> Viewer | None:
-    account_id = accounts.session_account(id_hash)
-    if account_id is None:
+    session = accounts.live_session(id_hash)
+    if session is None:
         return None
+    account_id = session.account_id
     users = tuple(accounts.users_of(account_id))
     if not users:
         return None
+    if session.user_id is None:
+        # Begun by the version before, which did not tell the characters of an account apart.
+        acting: User | None = min(users, key=powers.since)
+    else:
+        acting = next((user for user in users if user.id == session.user_id), None)
     is_admin = any(user.character_id in settings.admin_character_ids and user.status == ACTIVE for user in users)
-    return Viewer(account_id, users, is_admin)
+    return Viewer(account_id, users, is_admin, acting)
 
 
-async def begin(request: web.Request, response: web.StreamResponse, account_id: int) -> None:
-    """Start a session under a new id; the browser's old one ends, so that nobody can plant one beforehand."""
+async def begin(request: web.Request, response: web.StreamResponse, account_id: int, user_id: int | None) -> None:
+    """Start a session by the character *user_id*, under a new id; the browser's old one ends, so that nobody can plant one."""
     await _close(request)
     session = new_secret()
-    await in_db(accounts.open_session, digest(session), account_id)
+    await in_db(accounts.open_session, digest(session), account_id, user_id)
     write_cookie(request, response, COOKIE, session, int(accounts.SESSION_LIFE.total_seconds()))
 
 

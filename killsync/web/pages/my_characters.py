@@ -45,6 +45,8 @@ class Pilot:
     has_corporation: bool
     run: dict[str, str | int | None] | None
     next_sync: NextSync
+    #: Whether the reader may disconnect or separate it.
+    may_remove: bool
 
 
 async def me(request: web.Request) -> web.Response:
@@ -85,6 +87,7 @@ async def pilots(viewer: Viewer) -> list[Pilot]:
             CORPORATION_SCOPE in known[user.id].scopes.split(),
             _script_run(runs.get(user.id)),
             _next_sync(known[user.id], user, runs.get(user.id)),
+            viewer.may_remove(known[user.id]),
         )
         for user in sorted(users, key=lambda user: (user.status != NEEDS_LOGIN, user.doubted_until is None))
     ]
@@ -137,7 +140,7 @@ async def sync(request: web.Request) -> web.Response:
 
 async def disconnect(request: web.Request) -> web.Response:
     """POST /me/disconnect with `character`: revoke and forget its tokens. Its killmails stay."""
-    user = await _own(request)
+    user = await _own(request, to_remove=True)
     if user.status != DISABLED:
         await in_service(revoke, user.id)
         await in_db(accounts.disconnect, user.id)
@@ -146,15 +149,15 @@ async def disconnect(request: web.Request) -> web.Response:
 
 async def split(request: web.Request) -> web.Response:
     """POST /me/split with `character`: give it an account of its own again."""
-    user = await _own(request)
+    user = await _own(request, to_remove=True)
     assert user.account_id is not None
     if not await in_db(accounts.split, user.account_id, user.id):
         raise web.HTTPConflict(text=f"{user.character_name} is the only character of its account.\n")
     raise web.HTTPSeeOther("/me")
 
 
-async def _own(request: web.Request) -> User:
-    """The character of the caller that a form names."""
+async def _own(request: web.Request, *, to_remove: bool = False) -> User:
+    """The character of the caller that a form names; *to_remove*: one that the caller may disconnect or separate."""
     viewer = await sessions.viewer_of(request)
     if viewer is None or not same_origin(request):
         raise web.HTTPForbidden(text="Log in on this site first.\n")
@@ -165,6 +168,10 @@ async def _own(request: web.Request) -> User:
         raise web.HTTPBadRequest(text=f"{error}\n") from None
     for user in viewer.users:
         if user.character_id == number:
+            if to_remove and not viewer.may_remove(user):
+                raise web.HTTPForbidden(
+                    text=f"{user.character_name} was here before the character that you logged in as.\n"
+                )
             return user
     raise web.HTTPNotFound(text="None of your characters has this id.\n")
 

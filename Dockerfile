@@ -37,7 +37,9 @@ RUN apt-get update \
  && if ! command -v python3 >/dev/null; then apt-get install -y --no-install-recommends python3; fi \
  && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* \
  && useradd --uid 10001 --home-dir /srv/killsync --create-home --shell /usr/sbin/nologin killsync \
- && install -d -o killsync -g killsync /srv/killsync/data /srv/killsync/backups
+ && install -d -o killsync -g killsync /srv/killsync/data /srv/killsync/backups \
+ # Where Python looks for room after /tmp and /var/tmp, for a read-only root without a /tmp of its own.
+ && ln -s /dev/shm /usr/tmp
 COPY --from=build /opt/killsync /opt/killsync
 ENV PATH=/opt/killsync/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 WEB_HOST=0.0.0.0 METRICS_HOST=127.0.0.1
 WORKDIR /srv/killsync

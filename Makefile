@@ -8,7 +8,7 @@ TESTS_AT_A_TIME ?= 4
 SHUFFLE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run demo test fuzz bench bench-polling chaos attack soak lint format lock install install-dev wheel container-test services clean help
+.PHONY: run demo test fuzz bench bench-polling chaos chaos-random attack soak lint format lock install install-dev wheel container-test services clean help
 
 help:
 	@echo "make run    everything in one process, on a simulated EVE; web page on http://127.0.0.1:8080"
@@ -16,6 +16,7 @@ help:
 	@echo "make test   lint, types and all tests (needs or starts PostgreSQL and RabbitMQ)"
 	@echo "make bench  the benchmarks"
 	@echo "make chaos  every fault on real processes; writes the table of docs/reliability.md"
+	@echo "make chaos-random  several faults at once at random moments (MINUTES=10, SEED=...)"
 	@echo "make attack every attack on real processes; writes the table of docs/security.md"
 	@echo "make wheel  Killsync as wheels in dist/, web assets included"
 	@echo "make container-test  builds the image, runs compose.yaml and logs in (needs a Docker engine)"
@@ -40,6 +41,9 @@ bench: install-dev services
 chaos: install-dev
 	$(BIN)/python -m tests.chaos
 
+MINUTES ?= 10
+chaos-random: install-dev
+	$(BIN)/python -m tests.chaos --random --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 attack: install-dev services
 	$(BIN)/python -m tests.attack
 

@@ -8,6 +8,7 @@ import dramatiq
 
 from killsync.broker.queues import ENQUEUE
 from killsync.killmails import dispatch, reclassification
+from killsync.prices import revaluation
 from killsync.scheduling import enqueue as due
 from killsync.scheduling import sweep as leftovers
 from killsync.scheduling import turns
@@ -35,3 +36,9 @@ def sweep(**_newer: Any) -> None:
 def classify_killmails(**_newer: Any) -> None:
     """Classify killmails that are stored: those that came before the static data, or of which it says something new."""
     reclassification.classify_some(reclassification.SOME_SECONDS)
+
+
+@dramatiq.actor(queue_name=ENQUEUE, max_retries=0)
+def value_killmails(**_newer: Any) -> None:
+    """Value killmails that are stored: those that came before any price, or of whose day the prices came later."""
+    revaluation.value_some(revaluation.SOME_SECONDS)

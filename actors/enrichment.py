@@ -1,4 +1,4 @@
-"""`esi_enrichment_queue`: names and tickers for ids, after the killmails that mention them, and what CCP publishes of both."""
+"""`esi_enrichment_queue`: names and tickers for ids, what CCP publishes of them, and where members belong."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 import dramatiq
 
+from killsync.access import admission
 from killsync.broker.queues import ENRICHMENT
 from killsync.names import lookup, tickers
+from killsync.prices import fetch
 from killsync.static_data import schedule
 
 
@@ -21,6 +23,18 @@ def enrich_names(only_full: bool = False, **_newer: Any) -> None:
 def fetch_ticker(kind: str, subject_id: int, **_newer: Any) -> None:
     """Ask ESI for the ticker of a corporation or alliance whose page was opened."""
     tickers.fetch_ticker(kind, subject_id)
+
+
+@dramatiq.actor(queue_name=ENRICHMENT, max_retries=0)
+def fetch_prices(**_newer: Any) -> None:
+    """Ask ESI what things cost, if it is time to."""
+    fetch.fetch()
+
+
+@dramatiq.actor(queue_name=ENRICHMENT, max_retries=0)
+def check_members(**_newer: Any) -> None:
+    """See who may still log in, and disconnect who may not."""
+    admission.check_members()
 
 
 @dramatiq.actor(queue_name=ENRICHMENT, max_retries=0, time_limit=1_500_000, notify_shutdown=True)

@@ -80,15 +80,15 @@ def measure_in(place: Deployment, esi: Simulated) -> tuple[Figures, sides.Listed
     users = [row[0] for row in place.sql('SELECT character_id FROM "user" ORDER BY id')]
     queue(place, users[-1:])
     wait_until(lambda: _synced(place) == 1, "the worker is warm", 60)
-    warm, marker = _fetched(place), place.sql("SELECT max(id) FROM event")[0][0]
+    warm, marker = _fetched(place), place.sql("SELECT clock_timestamp()")[0][0]
     cpu = places.Cpu(place, esi)
     queue(place, users[:-1])
     wait_until(lambda: _synced(place) == USERS + 1, "all is stored", 300)
     used, expected = cpu.used(), _fetched(place)
     rss = places.peak_rss(psutil.Process(place.processes["worker"].pid))
     began, ended = place.sql(
-        "SELECT extract(epoch FROM min(created_at)), extract(epoch FROM max(created_at) FILTER (WHERE kind = 'killmail')) "
-        "FROM event WHERE id > %s", (marker,)
+        "SELECT extract(epoch FROM min(discovered_at)), (SELECT extract(epoch FROM max(created_at)) FROM killmail_log) "
+        "FROM killmail_ref WHERE discovered_at > %s", (marker,)
     )[0]  # fmt: skip
     listed = place.sql(
         "SELECT killmail_id, killmail_hash FROM killmail_ref WHERE run_id IS NOT NULL ORDER BY killmail_id"

@@ -39,10 +39,10 @@ async def serve(settings: Settings) -> None:
     gc.freeze()
     host, port = runner.addresses[0][:2]
     log.info("web server started", version=version(), url=f"http://{host}:{port}/")
-    supervision.notify("READY=1")
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    supervision.notify("READY=1")
     await stopped.wait()
     supervision.notify("STOPPING=1")
     await runner.cleanup()

@@ -11,6 +11,7 @@ from graphql_api.tartiflette.engine import Api
 from killsync import http_session
 from killsync.broker.connection import ping
 from killsync.events import hub
+from killsync.feed import pages as feed
 from killsync.settings import Settings
 from killsync.sync.characters import request_sync
 from killsync.web import auth, connections, health, metrics, security
@@ -31,6 +32,7 @@ async def create_app(settings: Settings) -> web.Application:
     front.setup(app)
     ops.setup(app)
     webhooks.setup(app)
+    feed.setup(app, settings)
     queue_status.setup(app)
     websocket.setup(app)
     http.setup(app, await Api.make(introspection=settings.graphql_introspection))

@@ -7,15 +7,16 @@ from typing import Any
 
 from aiohttp import web
 
-from graphql_api.errors import BadInput, NeedsLogin, RateLimited, Unauthenticated
+from graphql_api.errors import ApiError, BadInput, Forbidden, NeedsLogin, RateLimited, Unauthenticated
 from graphql_api.queue_status import QUEUE_STATUS, QueueStatus
+from killsync.access.decision import Need, Refusal
+from killsync.accounts.viewer import Viewer
 from killsync.events.hub import HUB, Hub
 from killsync.killmails.filter import KillmailFilter
 from killsync.killmails.filter_forms import BadFilter, from_graphql
 from killsync.settings import Settings
-from killsync.web import sessions
+from killsync.web import guard, sessions
 from killsync.web.security import LIMITER, SETTINGS, check_rate
-from killsync.web.sessions import Viewer
 from models.threads import read_db
 from models.users import ACTIVE, User
 
@@ -26,11 +27,9 @@ _MOST_ID = 2**63 - 1
 
 @dataclass
 class Context:
-    """One operation's context. Authorization happens here and nowhere else: resolvers ask for a viewer."""
+    """One operation's context. What a resolver needs is said in `tartiflette.bindings`, and asked for here before it runs."""
 
     request: web.Request
-    #: Events that a slow subscriber missed before the one it gets now.
-    missed: int = 0
 
     @property
     def settings(self) -> Settings:
@@ -43,6 +42,27 @@ class Context:
     @property
     def queue_status(self) -> QueueStatus:
         return self.request.app[QUEUE_STATUS]
+
+    async def allow(self, need: Need) -> None:
+        """Let the caller have what needs *need*.
+
+        Raises:
+            Unauthenticated: a visitor.
+            Forbidden: it is not for this caller.
+            RateLimited: too many wrong keys came from there.
+        """
+        try:
+            refusal = await guard.refusal_of(self.request, need, KEEP_SECONDS)
+        except web.HTTPTooManyRequests as error:
+            raise RateLimited(int(error.headers["Retry-After"])) from None
+        if refusal is not None:
+            raise refused(refusal)
+
+    async def go_on(self, need: Need) -> None:
+        """The same for each event of a subscription."""
+        refusal = await guard.ending_of(self.request, need, KEEP_SECONDS)
+        if refusal is not None:
+            raise refused(refusal)
 
     async def viewer(self) -> Viewer | None:
         """Who is asking; None for a visitor."""
@@ -95,6 +115,11 @@ class Context:
         limiter.charge("submit_in_all", "all", -tokens)
 
 
+def refused(refusal: Refusal) -> ApiError:
+    """The error by which a client learns of *refusal*."""
+    return Unauthenticated() if refusal is Refusal.LOGIN else Forbidden(refusal.value)
+
+
 def number(value: str, name: str) -> int:
     """An id that a client wrote.
 
@@ -127,7 +152,10 @@ async def killmail_filter(given: dict[str, Any] | None, context: Context) -> Kil
         Unauthenticated: `mine` without a login.
     """
     given = given or {}
-    mine = (await context.person()).character_ids if given.get("mine") else None
+    mine = None
+    if given.get("mine"):
+        await context.allow(Need.OWN)
+        mine = (await context.person()).character_ids
     try:
         # In a thread: which systems are near may have to be read.
         return await read_db(from_graphql, given, mine) if "nearSystemId" in given else from_graphql(given, mine)

@@ -23,6 +23,10 @@ _USUAL = {
     "types": 40, "fields": 12, "inputFields": 10, "args": 3, "enumValues": 5, "directives": 4, "possibleTypes": 4,
     "interfaces": 4,
 }  # fmt: skip
+#: Slots of a rack that are usually filled.
+_USUAL |= dict.fromkeys(("high", "mid", "low"), 5) | dict.fromkeys(("rigs", "subsystems", "services"), 3)
+#: What it costs to find a field's value out, beside handing it over: a fit is written, its figures are calculated.
+_WORK = {"fitting": 50, "stats": 300, "killmailStats": 1_000}
 #: What lies in a container is rare, however often it is asked for.
 _NESTED_ITEMS = 1
 _PAGES = {"killmails": 50, "syncRuns": 20}
@@ -79,7 +83,7 @@ class _Weigher:
         if not self._introspection and name in ("__schema", "__type"):
             raise Forbidden("introspection is turned off here")
         inside = self._set(node.selection_set, name) if node.selection_set else 0
-        cost = 1 + inside * self._objects(node, name, parent)
+        cost = 1 + _WORK.get(name, 0) + inside * self._objects(node, name, parent)
         return cost + ROOT_COST if not parent else cost
 
     def _objects(self, node: Any, name: str, parent: str) -> int:

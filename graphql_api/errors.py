@@ -35,6 +35,12 @@ class BadInput(ApiError):
     code = "BAD_USER_INPUT"
 
 
+class NotInLog(ApiError):
+    """The log does not go back, or on, to the number that a subscriber gave."""
+
+    code = "NOT_IN_LOG"
+
+
 class Unauthenticated(ApiError):
     """Only for those who are logged in."""
 

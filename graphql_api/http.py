@@ -14,7 +14,9 @@ from graphql_api.encoding import encode
 from graphql_api.errors import ApiError, Forbidden, Invalid, RateLimited
 from graphql_api.tartiflette.engine import Api, Operation, only_query
 from graphql_api.websocket import talk
+from killsync.access.decision import Need
 from killsync.web import render, sessions
+from killsync.web.guard import needs
 from killsync.web.security import SETTINGS, check_rate, content_policy, same_origin
 from models.errors import is_away
 from models.threads import Busy
@@ -202,5 +204,5 @@ def _response(body: bytes, media: str, status: int, *, allow_post: bool = False)
 def setup(app: web.Application, api: Api) -> None:
     """Add the routes."""
     app[API] = api
-    app.router.add_get("/graphql", graphql_get, allow_head=False)
-    app.router.add_post("/graphql", graphql_post)
+    app.router.add_get("/graphql", needs(Need.READ, graphql_get, handshake=Need.OPEN), allow_head=False)
+    app.router.add_post("/graphql", needs(Need.READ, graphql_post))

@@ -8,15 +8,15 @@ from dramatiq.errors import BrokerConnectionError
 
 from graphql_api.context import Context, active, one_user
 from graphql_api.errors import BadInput, Forbidden, Unavailable
-from killsync.accounts import accounts
+from killsync.access import admission
 from killsync.esi.errors import EsiError
 from killsync.killmails import esi_url, queries
 from killsync.killmails.fetch import KillmailRefused, submit
 from killsync.killmails.killmail import Killmail
-from killsync.sso.refresh import revoke
 from killsync.sync import run_queries
 from killsync.sync.characters import request_sync
 from killsync.sync.run_queries import RunSummary
+from killsync.web.security import client_ip
 from models.threads import in_db, in_service
 from models.users import DISABLED
 
@@ -65,6 +65,5 @@ async def disconnect(_parent: Any, arguments: Arguments, context: Context, _info
         raise Forbidden(f"{user.character_name} was here before the character that you logged in as")
     if user.status == DISABLED:
         return False
-    await in_service(revoke, user.id)
-    await in_db(accounts.disconnect, user.id)
+    await in_service(admission.disconnect, user, client_ip(context.request))
     return True

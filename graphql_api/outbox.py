@@ -52,7 +52,7 @@ class Outbox:
         async with self._sending:
             await self._write(msgspec.json.encode(message))
 
-    async def send_result(self, number: str, body: bytes, extensions: dict[str, Any] | None = None) -> None:
+    async def send_result(self, number: str, body: bytes) -> None:
         """Send the result (JSON) of the operation *number*. Until it is taken it counts for the client.
 
         Raises:
@@ -61,8 +61,6 @@ class Outbox:
         held = await self._hold(len(body))
         try:
             async with self._sending:
-                if extensions is not None:
-                    body = body[:-1] + b',"extensions":' + msgspec.json.encode(extensions) + b"}"
                 await self._write(b'{"id":' + msgspec.json.encode(number) + b',"type":"next","payload":' + body + b"}")
         finally:
             held.release()

@@ -11,11 +11,14 @@ from graphql_api.tartiflette.fast_completion import selects
 from killsync.accounts import people
 from killsync.accounts.people import UserSummary
 from killsync.broker.figures import QueueStat
+from killsync.fitting import fits
+from killsync.fitting.values import Fitting
 from killsync.killmails import queries
-from killsync.killmails.cursors import BadCursor, cursor_of
+from killsync.killmails.cursors import BadCursor, cursor_of, value_cursor_of
 from killsync.killmails.killmail import Killmail
+from killsync.killmails.selection import Totals, totals
 from killsync.sync import run_queries
-from models.threads import read_db
+from models.threads import in_service, read_db
 
 Arguments = dict[str, Any]
 
@@ -61,21 +64,43 @@ async def my_characters(_parent: Any, _arguments: Arguments, context: Context, _
     return await read_db(people.user_summaries, viewer.user_ids) if viewer else []
 
 
-async def killmail(_parent: Any, arguments: Arguments, _context: Context, _info: Any) -> Killmail | None:
+async def killmail(_parent: Any, arguments: Arguments, _context: Context, info: Any) -> Killmail | None:
     """One killmail."""
-    return await read_db(queries.killmail, number(arguments["id"], "id"))
+    found = await read_db(queries.killmail, number(arguments["id"], "id"))
+    if found is not None and selects(info, "fitting"):
+        await in_service(fits.add_fittings, [found], with_stats=selects(info, "fitting", "stats"))
+    return found
+
+
+async def fitting(parent: Killmail, _arguments: Arguments, _context: Context, _info: Any) -> Fitting:
+    """The fit of a killmail that came without: of a subscription or a mutation."""
+    if parent.fitting is None:
+        await in_service(fits.add_fittings, [parent], with_stats=True)
+    made: Fitting = parent.fitting
+    return made
+
+
+async def killmail_stats(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> Totals:
+    """Count and sum of killmails."""
+    return await read_db(totals, await killmail_filter(arguments.get("filter"), context))
 
 
 async def killmails(_parent: Any, arguments: Arguments, context: Context, info: Any) -> Connection:
     """A page of killmails."""
     chosen = await killmail_filter(arguments.get("filter"), context)
     size = first(arguments, 50)
-    items = selects(info, "edges", "node", "items")
+    by_value = arguments.get("orderBy") == "VALUE_DESC"
+    with_fits = selects(info, "edges", "node", "fitting")
+    items = with_fits or selects(info, "edges", "node", "items")
     try:
-        page = await read_db(queries.page, chosen, size, arguments.get("after"), items=items)
+        page = await read_db(queries.page, chosen, size, arguments.get("after"), items=items, dearest_first=by_value)
     except BadCursor as error:
         raise BadInput(str(error), argument="after") from None
-    return connection([Edge(cursor_of(each), each) for each in page.killmails], page.has_next)
+    if with_fits:
+        with_stats = selects(info, "edges", "node", "fitting", "stats")
+        await in_service(fits.add_fittings, page.killmails, with_stats=with_stats)
+    place = value_cursor_of if by_value else cursor_of
+    return connection([Edge(place(each), each) for each in page.killmails], page.has_next)
 
 
 async def sync_runs(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> Connection:

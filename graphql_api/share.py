@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from aiohttp import web
 
 from graphql_api.errors import RateLimited
+from killsync.accounts.viewer import Viewer
 from killsync.web.rates import Limiter
 from killsync.web.security import LIMITER, client_ip, network_of, networks_of
-from killsync.web.sessions import Viewer
 from killsync.web.turns import LARGE_IN_ALL, LARGE_OF_ONE, Turns
 
 TURNS = web.AppKey("turns", Turns)

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Any
 
-from graphql_api.context import Context, killmail_filter
-from graphql_api.errors import Unavailable
+from graphql_api.context import Context, killmail_filter, number
+from graphql_api.errors import NotInLog, Unavailable
+from killsync.events import hub
 from models.threads import Busy
 
 Arguments = dict[str, Any]
@@ -19,19 +20,23 @@ STATUS_SECONDS = 3.0
 
 
 async def new_killmail(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> AsyncIterator[Payload]:
-    """Each killmail that is saved from now on and wanted."""
+    """Each killmail that is wanted, from the number that the client gave or from now on."""
     chosen = await killmail_filter(arguments.get("filter"), context)
-    async with aclosing(context.hub.killmails(chosen.matches)) as events:
-        async for killmail, missed in events:
-            context.missed = missed
-            yield {"newKillmail": killmail}
+    given = arguments.get("after")
+    after = None if given is None else number(given, "after")
+    try:
+        async with aclosing(context.hub.killmails(chosen.matches, after)) as killmails:
+            async for killmail in killmails:
+                yield {"newKillmail": killmail}
+    except hub.NotInLog as error:
+        raise NotInLog(str(error), after=str(error.after), oldest=str(error.span.oldest)) from None
 
 
 async def sync_progress(_parent: Any, _arguments: Arguments, context: Context, _info: Any) -> AsyncIterator[Payload]:
     """The caller's sync runs as they go on."""
     mine = set((await context.person()).user_ids)
-    async with aclosing(context.hub.runs(lambda run: run.user_id in mine)) as events:
-        async for run, _missed in events:
+    async with aclosing(context.hub.runs(lambda: mine)) as runs:
+        async for run in runs:
             # The session may have ended, and characters may have come or gone, since the socket was opened.
             mine.clear()
             mine.update((await context.person()).user_ids)

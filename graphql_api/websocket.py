@@ -10,18 +10,18 @@ from typing import Any
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from graphql_api import messages, share
-from graphql_api.broadcast import Text, is_refusal
+from graphql_api import handshake, messages, share
+from graphql_api.broadcast import is_refusal
 from graphql_api.context import Context
 from graphql_api.encoding import encode
 from graphql_api.errors import NotExecuted, RateLimited, Refused
 from graphql_api.messages import Close
 from graphql_api.outbox import Outbox
 from graphql_api.tartiflette.engine import Api, Operation
+from killsync.accounts.viewer import Viewer
 from killsync.logging import get_logger
 from killsync.web import sessions
 from killsync.web.security import check_rate, client_ip, network_of, same_origin
-from killsync.web.sessions import Viewer
 from killsync.web.shares import Held, Holder, Shares, TooMuch
 
 log = get_logger("socket")
@@ -159,6 +159,7 @@ class _Conversation:
         if kind == "connection_init":
             if self._is_begun:
                 raise Close(messages.DOUBLE_INIT, "Too many initialisation requests")
+            await handshake.begin(self._request, message.get("payload"))
             self._is_begun = True
             await self.outbox.send({"type": "connection_ack"})
         elif kind == "ping":
@@ -231,8 +232,10 @@ class _Conversation:
     async def _results(self, number: str, query: str, name: str | None, variables: dict[str, Any] | None) -> None:
         context = Context(self._request)
         # As of now: the session may have ended in another process.
-        viewer = await sessions.viewer_within(self._request, 0.0)
+        caller = await sessions.caller_within(self._request, 0.0)
+        viewer = caller.viewer
         try:
+            sessions.check_key_rate(self._request, caller)
             check_rate(self._request, "graphql", viewer.account_id if viewer else None)
         except web.HTTPTooManyRequests as error:
             raise RateLimited(int(error.headers["Retry-After"])) from None
@@ -273,8 +276,4 @@ class _Conversation:
                 async for text in texts:
                     if text.refusal is not None:
                         raise NotExecuted(text.refusal)
-                    await self._next(number, text, context)
-
-    async def _next(self, number: str, text: Text, context: Context) -> None:
-        missed, context.missed = context.missed, 0
-        await self.outbox.send_result(number, text.body, {"dropped": missed} if missed else None)
+                    await self.outbox.send_result(number, text.body)

@@ -15,9 +15,10 @@ import structlog
 
 from killsync.settings import Settings
 
-#: JWTs, bearer headers, Fernet ciphertext and the form fields that carry credentials.
+#: JWTs, access keys, bearer headers, Fernet ciphertext and the form fields that carry credentials.
 _SECRET = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"
+    r"|killsync_[0-9a-f]{12}_[\w-]{8,}"
     r"|(?i:bearer|basic)\s+[\w.~+/=-]{12,}"
     r"|gAAAAA[\w-]{20,}={0,2}"
     r"|(?i:(?:refresh_token|access_token|client_secret|code_verifier|code)['\"]?\s*[=:]\s*['\"]?)[\w.~+/%=-]{8,}"

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, FilePath, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from killsync import addresses, env_file
+from killsync import addresses, env_file, value_lists
 from killsync.hints import runnable
 
 REAL_ESI = "https://esi.evetech.net"
@@ -74,6 +74,10 @@ class Settings(BaseSettings):
         "https://developers.eveonline.com/static-data/tranquility",
         description="Where CCP's static data export lies: `latest.jsonl` and the archives of its builds.",
     )
+    price_file: FilePath | None = Field(
+        None,
+        description="File with prices of your own, which come before ESI's: lines such as `11567, 75000000000`, a type and ISK.",
+    )
     esi_user_agent: str = Field(
         "",
         description="Sent to ESI and the SSO, such as `Killsync/1.0 (admin@example.org)`. Required with the real ESI.",
@@ -114,10 +118,24 @@ class Settings(BaseSettings):
     admin_character_ids: Annotated[frozenset[int], NoDecode] = Field(
         frozenset(), description="Characters, comma separated, whose accounts see the operator dashboard."
     )
+    login_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Who may log in, comma separated: `corporation:ID`, `alliance:ID`, `character:ID`; empty: everyone. "
+        "Characters of ADMIN_CHARACTER_IDS always may.",
+    )
+    readers: Literal["everyone", "members"] = Field(
+        "everyone",
+        description="Who may read killmails: `everyone`, or `members`: who may log in, and programs with a key.",
+    )
+    access_log_addresses: bool = Field(
+        False, description="1: the audit trail notes the address that each entry came from."
+    )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Addresses or networks, comma separated, whose `X-Forwarded-For` and `-Proto` are believed."
     )
     eve_images: bool = Field(False, description="1: pages show pictures from CCP's image server.")
+    feed: bool = Field(True, description="0: no R2Z2, no `/api/`, no `/events`: see feeds.md.")
+    killmail_log_days: int = Field(7, ge=1, le=365, description="Days for which feeds and subscribers can go back.")
     graphql_introspection: bool = Field(True, description="0: the GraphQL endpoint answers no introspection.")
     webhook_allow_private: bool = Field(
         False, description="1: webhooks may lead to private addresses and over plain http. For tests only."
@@ -140,6 +158,13 @@ class Settings(BaseSettings):
     _broker = field_validator("broker_url")(addresses.broker)
     _origins = field_validator("esi_url", "sso_url", "static_data_url")(addresses.origin)
     _callback = field_validator("sso_callback_url")(addresses.callback)
+    _lists = field_validator("secret_keys", "trusted_proxies", "metrics_allowed", "login_allowed", mode="before")(
+        value_lists.split
+    )
+    _ids = field_validator("admin_character_ids", mode="before")(value_lists.ids)
+    _fernet_keys = field_validator("secret_keys")(value_lists.fernet_keys)
+    _networks = field_validator("trusted_proxies", "metrics_allowed")(value_lists.networks)
+    _members = field_validator("login_allowed")(value_lists.members)
 
     @field_validator("esi_compatibility_date")
     @classmethod
@@ -155,39 +180,17 @@ class Settings(BaseSettings):
             raise ValueError("use printable ASCII characters only")
         return value
 
-    @field_validator("secret_keys", "trusted_proxies", "metrics_allowed", mode="before")
+    @field_validator("log_level", "readers", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    def _case(cls, value: Any, field: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return value
+        return value.strip().upper() if field.field_name == "log_level" else value.strip().lower()
 
-    @field_validator("secret_keys")
-    @classmethod
-    def _fernet_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for position, key in enumerate(value, 1):
-            if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
-                raise ValueError(f"key {position} is not a Fernet key; `killsync generate-key` prints one")
-        return value
-
-    @field_validator("trusted_proxies", "metrics_allowed")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        from ipaddress import ip_network
-
-        for entry in value:
-            ip_network(entry, strict=False)
-        return value
-
-    @field_validator("admin_character_ids", mode="before")
-    @classmethod
-    def _ids(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return frozenset(int(part) for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: Any) -> Any:
-        return value.upper() if isinstance(value, str) else value
+    @property
+    def members_only(self) -> bool:
+        """Whether killmails are read by members alone."""
+        return self.readers == "members"
 
     @property
     def uses_postgres(self) -> bool:

@@ -1,15 +1,17 @@
 """Peewee tables and the queries on them; no HTTP, no actors."""
 
+from models.access import AccessKey, AccessLog, Affiliation
 from models.db import connect, connection, database, in_transaction, is_postgres, transaction
 from models.esi import EsiBucket, EsiUsage
-from models.events import Event
 from models.fields import utcnow
 from models.health import Health
+from models.killmail_log import KillmailCounter, KillmailLog, LogReader
 from models.killmails import (
     Attacker,
     CorporationKillmail,
     Involvement,
     Killmail,
+    KillmailBody,
     KillmailItem,
     KillmailRef,
     UserKillmail,
@@ -17,6 +19,7 @@ from models.killmails import (
 )
 from models.names import NAMED, Alliance, Character, Corporation, Faction, ItemType, SolarSystem
 from models.observability import Tally
+from models.prices import ItemPrice, PriceDay
 from models.static_data import (
     Constellation,
     ItemCategory,
@@ -30,19 +33,25 @@ from models.static_data import (
 )
 from models.sync import CorporationFeed, Lease, ListPage, MailList, Membership, SyncRun
 from models.users import Account, LoginAttempt, User, WebSession
-from models.webhooks import EventGap, EventReader, Webhook, WebhookDelivery
+from models.webhooks import Webhook, WebhookDelivery
 
 TABLES = (
+    Affiliation, AccessKey, AccessLog,
     Account, User, WebSession, LoginAttempt,
-    KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, Involvement,
-    *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage, Event,
-    Health, Lease, Webhook, WebhookDelivery, EventReader, EventGap, Tally,
+    KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, KillmailBody, Involvement,
+    KillmailCounter, KillmailLog, LogReader,
+    *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage,
+    Health, Lease, Webhook, WebhookDelivery, Tally,
     ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild, StaticDataChange,
+    ItemPrice, PriceDay,
 )  # fmt: skip
 
 __all__ = [
     "TABLES",
+    "AccessKey",
+    "AccessLog",
     "Account",
+    "Affiliation",
     "Alliance",
     "Attacker",
     "Character",
@@ -52,25 +61,28 @@ __all__ = [
     "CorporationKillmail",
     "EsiBucket",
     "EsiUsage",
-    "Event",
-    "EventGap",
-    "EventReader",
     "Faction",
     "Health",
     "Involvement",
     "ItemCategory",
     "ItemGroup",
+    "ItemPrice",
     "ItemType",
     "Killmail",
+    "KillmailBody",
+    "KillmailCounter",
     "KillmailItem",
+    "KillmailLog",
     "KillmailRef",
     "Lease",
     "ListPage",
+    "LogReader",
     "LoginAttempt",
     "MailList",
     "MarketGroup",
     "Membership",
     "MetaGroup",
+    "PriceDay",
     "Region",
     "SolarSystem",
     "Stargate",

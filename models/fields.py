@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 from peewee import Field, Model
 
@@ -23,6 +25,15 @@ class UtcDateTimeField(Field):
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
         return value.astimezone(UTC) if value is not None else None
+
+
+class IskField(Field):
+    """An amount of ISK: `numeric` on PostgreSQL; SQLite keeps fractions as doubles. Written as text, which both read exactly."""
+
+    field_type = "NUMERIC"
+
+    def db_value(self, value: Any) -> Any:
+        return str(value) if isinstance(value, Decimal) else value
 
 
 class BaseModel(Model):

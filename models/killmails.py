@@ -11,6 +11,7 @@ from peewee import (
     BigIntegerField,
     BooleanField,
     CompositeKey,
+    DateField,
     DoubleField,
     IntegerField,
     Node,
@@ -19,7 +20,7 @@ from peewee import (
 )
 
 from models.expressions import now
-from models.fields import BaseModel, UtcDateTimeField, utcnow
+from models.fields import BaseModel, IskField, UtcDateTimeField, utcnow
 
 PENDING = "pending"
 FETCHED = "fetched"
@@ -85,6 +86,8 @@ class Killmail(BaseModel):
     war_id = BigIntegerField(null=True)
     attacker_count = IntegerField()
     created_at = UtcDateTimeField(default=utcnow)
+    #: Its number in the log (`models.killmail_log`), given last in the transaction that stores it.
+    sequence = BigIntegerField(null=True)
     #: What it is about (`killsync.killmails.classification`). Nothing where the static data does not know it.
     npc = BooleanField(default=False)
     solo = BooleanField(default=False)
@@ -96,6 +99,12 @@ class Killmail(BaseModel):
     label_bits = BigIntegerField(default=0)
     #: By which load of the static data; NO_STATIC_DATA without any, UNCLASSIFIED not yet.
     classified_by = BigIntegerField(default=-1)
+    #: What it was worth, ISK (`killsync.prices`), by the prices of which day; without a day it was not valued yet.
+    total_value = IskField(default="0.00")
+    destroyed_value = IskField(default="0.00")
+    dropped_value = IskField(default="0.00")
+    fitted_value = IskField(default="0.00")
+    priced_on = DateField(null=True)
 
     class Meta:
         table_name = "killmail"
@@ -150,6 +159,16 @@ class KillmailItem(BaseModel):
         table_name = "killmail_item"
 
 
+class KillmailBody(BaseModel):
+    """ESI's own text of a killmail, for those of which the other tables do not say every field."""
+
+    killmail_id = BigIntegerField(primary_key=True, constraints=_OF_KILLMAIL)
+    body = TextField()
+
+    class Meta:
+        table_name = "killmail_body"
+
+
 class Involvement(BaseModel):
     """Who and what took part in a killmail, once each, in the order pages are read: the index behind every filter.
 
@@ -183,4 +202,5 @@ KillmailRow = _row_type(Killmail)
 VictimRow = _row_type(Victim)
 AttackerRow = _row_type(Attacker)
 KillmailItemRow = _row_type(KillmailItem)
+KillmailBodyRow = _row_type(KillmailBody)
 InvolvementRow = _row_type(Involvement)

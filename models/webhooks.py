@@ -66,26 +66,3 @@ class WebhookDelivery(BaseModel):
     class Meta:
         table_name = "webhook_delivery"
         indexes = ((("webhook_id", "killmail_id"), True),)
-
-
-class EventReader(BaseModel):
-    """How far a reader of the event table has come; there is a row as long as somebody wants its events.
-
-    Up to `last_id` it has seen everything that there will ever be, up to `read_id` everything but `EventGap`.
-    """
-
-    name = TextField(primary_key=True)
-    last_id = BigIntegerField()
-    read_id = BigIntegerField(default=0)
-
-    class Meta:
-        table_name = "event_reader"
-
-
-class EventGap(BaseModel):
-    """An id below `read_id` with which no event was visible yet: its transaction may still be writing."""
-
-    event_id = BigIntegerField(primary_key=True)
-
-    class Meta:
-        table_name = "event_gap"

@@ -40,6 +40,8 @@ class Simulator:
         self.newborn: set[int] = set()
         #: Ids that no route names.
         self.unnamed_ids: set[int] = set()
+        #: The body of `GET /markets/prices` in place of the usual one.
+        self.prices: bytes | None = None
         #: How often `POST /universe/names` was asked for each id.
         self.names_asked: Counter[int] = Counter()
         self.url = ""

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
-from simulator import catalog, names
-from simulator.headers import public
+from simulator import catalog, names, prices
+from simulator.headers import cache_headers, etag_of, public
 from simulator.refusal import Refused
 
 if TYPE_CHECKING:
     from simulator.app import Simulator
+
+#: How long ESI keeps prices.
+PRICES_SECONDS = 3600.0
 
 Work = Callable[[web.Request, float], Awaitable[web.Response]]
 
@@ -24,6 +27,8 @@ class Public:
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
+        self._prices_body = b""
+        self._prices_made_at = self._prices_asked_until = float("-inf")
 
     def looked_up(self) -> tuple[tuple[str, str | None, Work], ...]:
         """(path, token group, work) of each GET route."""
@@ -154,11 +159,19 @@ class Public:
         return public(request, msgspec.json.encode(body), now, 86_400.0)
 
     async def _prices(self, request: web.Request, now: float) -> web.Response:
-        body = [
-            {"type_id": number, "average_price": number * 10.5, "adjusted_price": number * 10.0}
-            for number in catalog.TYPES
-        ]
-        return public(request, msgspec.json.encode(body), now, 3600.0)
+        """One list for everybody until it expires; who asks for it again before that is counted."""
+        if now < self._prices_asked_until:
+            self._simulator.esi.early_requests += 1
+        if now >= self._prices_made_at + PRICES_SECONDS:
+            self._prices_made_at = now
+            found = self._simulator.prices
+            self._prices_body = msgspec.json.encode(prices.prices(now)) if found is None else found
+        expires = self._prices_asked_until = self._prices_made_at + PRICES_SECONDS
+        etag = etag_of(self._prices_body)
+        headers = cache_headers(etag, self._prices_made_at, expires, now, expires - now)
+        if request.headers.get("If-None-Match", "").removeprefix("W/").strip('"') == etag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=self._prices_body, content_type="application/json", headers=headers)
 
     def _known(self, table: dict[int, Any], request: web.Request, text: str) -> Any:
         found = table.get(int(request.match_info["id"]))

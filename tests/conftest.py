@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from killsync import http_session, process
 from killsync.settings import Settings
@@ -18,6 +19,8 @@ from tests.support.deployment import Deployment, deployed
 from tests.support.process import NOTHING, begin, change_settings, end, settings_for
 from tests.support.resources import postgres_database
 
+# As in every process of Killsync's: structlog's own way of writing an error prints the values around it, which takes seconds.
+structlog.configure(processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
 # Code under test in this process uses the in-memory broker; processes of their own get RabbitMQ.
 process.begin(NOTHING)
 import actors  # noqa: E402, F401 - makes the broker of the settings and declares the actors

@@ -12,8 +12,8 @@ from typing import Any
 
 from killsync.webhooks.queries import delete_all as delete_webhooks
 from killsync.webhooks.queries import rotate_secrets
+from models.access import AccessKey
 from models.db import in_transaction
-from models.events import Event
 from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
 from models.fields import utcnow
@@ -182,7 +182,7 @@ def delete_account(account_id: int) -> None:
         ]
         theirs = MailList.user_id.in_(users)
         lists = MailList.select(MailList.id).where(theirs & (MailList.kind == CHARACTER_LIST))
-        for model in (UserKillmail, SyncRun, Event, Membership):
+        for model in (UserKillmail, SyncRun, Membership):
             model.delete().where(model.user_id.in_(users)).execute()
         ListPage.delete().where(ListPage.list_id.in_(lists)).execute()
         MailList.delete().where(theirs & (MailList.kind == CHARACTER_LIST)).execute()
@@ -191,6 +191,7 @@ def delete_account(account_id: int) -> None:
         delete_webhooks(account_id)
         CorporationFeed.update(user_id=None).where(CorporationFeed.user_id.in_(users)).execute()
         WebSession.delete().where(WebSession.account_id == account_id).execute()
+        AccessKey.delete().where(AccessKey.account_id == account_id).execute()
         User.delete().where(User.id.in_(users)).execute()
         Account.delete().where(Account.id == account_id).execute()
 

@@ -10,6 +10,7 @@ import typer
 
 from killsync import env_file, http_session
 from killsync import settings as settings_module
+from killsync.access import admission
 from killsync.broker.connection import BrokerAway, ping
 from killsync.broker.setup import make_broker
 from killsync.cli import init_checks
@@ -49,6 +50,8 @@ def _examine() -> int:
         ("EVE SSO", _sso),
         ("SSO client", lambda settings: init_checks.client(settings, lambda _text: False)),
     ]
+    if settings.login_allowed:
+        checks.append(("who may log in", _members))
     problems = 0
     for name, check in checks:
         problem = check(settings)
@@ -128,6 +131,14 @@ def _esi(settings: Settings) -> str | None:
     except Exception:
         return "could not be asked: mend what is named above first"
     return None
+
+
+def _members(settings: Settings) -> str | None:
+    try:
+        with connection():
+            return admission.unusable(settings)
+    except Exception as error:
+        return f"could not be looked up ({type(error).__name__}): mend what is named above first"
 
 
 def _sso(settings: Settings) -> str | None:

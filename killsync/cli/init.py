@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import peewee
 import psycopg2
@@ -128,6 +129,8 @@ class _Init:
                 self._values[name] = self._given.get(name) or known[name]
         for question in QUESTIONS:
             self._answer(question, self._given.get(question.name) or known.get(question.name) or question.default)
+        if port := _own_port(self._values.get("SSO_CALLBACK_URL", "")):
+            self._values["WEB_PORT"] = known.get("WEB_PORT") or port
         self._values["SECRET_KEYS"] = known.get("SECRET_KEYS") or generate_key()
         rest = {name: value for name, value in env_file.values(env_file.text_of(path)).items() if value}
         _write(path, {**rest, **self._values})
@@ -250,6 +253,12 @@ def _settings(values: dict[str, str]) -> Settings:
     """
     fields = {name.lower(): value for name, value in values.items()}
     return settings_module.read(**{name: value for name, value in fields.items() if name in Settings.model_fields})
+
+
+def _own_port(callback: str) -> str | None:
+    """The port that the web server needs for *callback* when no proxy stands before it, and that is not the default."""
+    parts = urlsplit(callback)
+    return str(parts.port) if parts.scheme == "http" and parts.port not in (None, 8080) else None
 
 
 def _write(path: Path, values: dict[str, str]) -> None:

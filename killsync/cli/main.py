@@ -20,6 +20,8 @@ from killsync import settings as settings_module
 from killsync import startup
 from killsync.broker.connection import BrokerAway
 from killsync.cli import (
+    access_keys,
+    audit,
     backup,
     dead_letters,
     doctor,
@@ -34,6 +36,7 @@ from killsync.cli import (
     status,
     sync,
     upgrade,
+    values,
 )
 from killsync.cli.console import complain
 from killsync.logging import redact
@@ -54,6 +57,8 @@ queue_app = typer.Typer(help="Put work into the queues.", no_args_is_help=True)
 static_data_app = typer.Typer(
     help="CCP's static data: names, ship classes, regions, security, gates.", no_args_is_help=True
 )
+values_app = typer.Typer(help="What killmails were worth.", no_args_is_help=True)
+keys_app = typer.Typer(help="Access keys of programs.", no_args_is_help=True)
 letters_app = typer.Typer(help="Messages that no worker could do: look, send again, drop.", no_args_is_help=True)
 
 
@@ -77,6 +82,11 @@ app.command("upgrade")(upgrade.upgrade)
 app.command("migrate")(migrate.migrate)
 app.command("generate-key")(keys.generate_key)
 app.command("rotate-keys")(keys.rotate_keys)
+app.add_typer(keys_app, name="keys")
+keys_app.command("create")(access_keys.create)
+keys_app.command("list")(access_keys.list_keys)
+keys_app.command("revoke")(access_keys.revoke)
+app.command("audit")(audit.audit)
 app.command("sync")(sync.sync)
 app.command("status")(status.status)
 app.command("ledger")(ledger.ledger)
@@ -93,6 +103,8 @@ letters_app.command("list")(dead_letters.list_dead_letters)
 letters_app.command("retry")(dead_letters.retry_dead_letters)
 letters_app.command("drop")(dead_letters.drop_dead_letters)
 app.add_typer(static_data_app, name="static-data")
+app.add_typer(values_app, name="values")
+values_app.command("recompute")(values.recompute)
 static_data_app.command("update")(static_data.update)
 static_data_app.command("status")(static_data.status)
 static_data_app.command("classify")(static_data.classify)

@@ -20,7 +20,7 @@ from killsync.esi.calls import Calls
 from killsync.esi.clock import Clock
 from killsync.esi.errors import Cost
 from killsync.esi.rate_limit.rate_limit import Reservation, Room
-from killsync.esi.responses import Answer, Detail, ListAnswer, NamesAnswer, Sent, expiry
+from killsync.esi.responses import Answer, Detail, ListAnswer, NamesAnswer, PricesAnswer, Sent, expiry
 from killsync.esi.routes import Route
 from killsync.process import OnePerSettings
 from killsync.settings import Settings
@@ -88,7 +88,9 @@ class EsiClient:
             cost=answer.cost,
         )
 
-    def killmail(self, killmail_id: int, killmail_hash: str, *, backlog: bool = False) -> tuple[schemas.Killmail, Cost]:
+    def killmail(
+        self, killmail_id: int, killmail_hash: str, *, backlog: bool = False
+    ) -> tuple[schemas.ServedKillmail, Cost]:
         """A killmail's detail.
 
         Raises:
@@ -176,8 +178,8 @@ class EsiClient:
         found = self._decoded(answer, path, schemas.names)
         return NamesAnswer(found, set(asked) - set(found), answer.cost)
 
-    def affiliations(self, character_ids: Sequence[int]) -> dict[int, int]:
-        """The corporation of each of up to 1,000 distinct characters. One that ESI does not know fails the call."""
+    def affiliations(self, character_ids: Sequence[int]) -> dict[int, schemas.Affiliation]:
+        """Where each of up to 1,000 distinct characters belongs. One that ESI does not know fails the call."""
         path = "/characters/affiliation"
         answer = self._calls.call(routes.AFFILIATION, None, "POST", path, {}, {}, json=list(character_ids))
         return self._decoded(answer, path, schemas.affiliations)
@@ -193,6 +195,16 @@ class EsiClient:
     def character(self, character_id: int) -> schemas.Character:
         """A character's public information."""
         return self._get(routes.CHARACTER, f"/characters/{character_id}", schemas.character)
+
+    def prices(self) -> PricesAnswer:
+        """The market's prices of all types, in one request.
+
+        Raises:
+            EsiError: by meaning, see `esi.errors`.
+        """
+        path = "/markets/prices"
+        answer = self._calls.call(routes.PRICES, None, "GET", path, {}, {})
+        return PricesAnswer(self._decoded(answer, path, schemas.prices), expiry(answer.headers, self.clock))
 
     def status(self) -> schemas.Status:
         """Whether Tranquility is up."""

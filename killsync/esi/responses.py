@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from killsync.esi import errors
 from killsync.esi.clock import Clock
 from killsync.esi.errors import Cost
-from killsync.esi.schemas import Killmail
+from killsync.esi.schemas import Price, ServedKillmail
 from models.fields import utcnow
 
 
@@ -47,11 +47,19 @@ class NamesAnswer:
 
 
 @dataclass(frozen=True)
+class PricesAnswer:
+    """The prices of all types, and until when ESI gives no others, on our clock."""
+
+    prices: list[Price]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Detail:
     """What became of asking for one killmail: its body as ESI serves it, or the error that came instead."""
 
     killmail_id: int
-    outcome: Killmail | errors.EsiError
+    outcome: ServedKillmail | errors.EsiError
     cost: Cost = field(default_factory=Cost)
 
 

@@ -35,6 +35,8 @@ AFFILIATION = Route("affiliation", None, 0, 0, 1_000_000)
 CHARACTER = Route("character", None, 0, 0, 200_000)
 CORPORATION = Route("corporation", None, 0, 0, 200_000)
 ALLIANCE = Route("alliance", None, 0, 0, 200_000)
+#: Some 20,000 types at 80 bytes each.
+PRICES = Route("prices", None, 0, 0, 8_000_000)
 ROLES = Route("roles", None, 0, 0, 200_000)
 
 

@@ -6,8 +6,10 @@ are allowed and left out. Source: ESI's OpenAPI document of compatibility date 2
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
-from typing import Annotated, Any, NoReturn, NotRequired, TypedDict, TypeVar
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple, NoReturn, NotRequired, TypedDict, TypeVar
 
 import msgspec
 
@@ -95,6 +97,14 @@ class Killmail(TypedDict):
     war_id: NotRequired[Int64 | None]
 
 
+class ServedKillmail(dict[str, Any]):
+    """A checked `Killmail`, and ESI's own bytes of it."""
+
+    def __init__(self, checked: Killmail, served: bytes) -> None:
+        super().__init__(checked)
+        self.served = served
+
+
 class KillmailRef(msgspec.Struct, frozen=True, gc=False):
     """One of GET /characters/{character_id}/killmails/recent, and of the same for a corporation."""
 
@@ -121,6 +131,7 @@ class Affiliation(msgspec.Struct, frozen=True, gc=False):
 
     character_id: Int64
     corporation_id: Int64
+    alliance_id: Int64 | None = None
 
 
 class Organization(msgspec.Struct, frozen=True, gc=False):
@@ -128,6 +139,14 @@ class Organization(msgspec.Struct, frozen=True, gc=False):
 
     name: str
     ticker: str
+
+
+class Price(NamedTuple):
+    """One of GET /markets/prices, as ESI gives it: what is no sensible price is for the reader to leave out."""
+
+    type_id: int
+    average: Any
+    adjusted: Any
 
 
 class Status(msgspec.Struct, frozen=True, gc=False):
@@ -149,14 +168,14 @@ _ANYTHING = msgspec.json.Decoder()
 # Each of these raises NotJson or ShapeError.
 
 
-def killmail(body: bytes, killmail_id: int) -> Killmail:
+def killmail(body: bytes, killmail_id: int) -> ServedKillmail:
     """The killmail *killmail_id*; the body of another is refused."""
     found = _decoded(_KILLMAIL, body)
     if found["killmail_id"] != killmail_id:
         raise ShapeError("the body is of another killmail")
     if not _is_moment(found["killmail_time"]):
         raise ShapeError("killmail_time is no RFC 3339 time")
-    return found
+    return ServedKillmail(found, body)
 
 
 def killmail_refs(body: bytes) -> list[tuple[int, str]]:
@@ -169,9 +188,9 @@ def names(body: bytes) -> dict[int, tuple[str, str]]:
     return {each.id: (each.category, each.name.replace("\x00", "")) for each in _decoded(_NAMES, body)}
 
 
-def affiliations(body: bytes) -> dict[int, int]:
-    """The corporation of each character, by their ids."""
-    return {each.character_id: each.corporation_id for each in _decoded(_AFFILIATIONS, body)}
+def affiliations(body: bytes) -> dict[int, Affiliation]:
+    """Where each character belongs, by their ids."""
+    return {each.character_id: each for each in _decoded(_AFFILIATIONS, body)}
 
 
 def character(body: bytes) -> Character:
@@ -182,6 +201,23 @@ def character(body: bytes) -> Character:
 def organization(body: bytes) -> Organization:
     """A corporation's or an alliance's public information."""
     return _decoded(_ORGANIZATION, body)
+
+
+def prices(body: bytes) -> list[Price]:
+    """The prices of all types. One that is odd spoils none of the others, and all keep the digits that ESI gives."""
+    # Not msgspec: it makes doubles of prices and refuses all of them for one that no double holds.
+    try:
+        found = json.loads(body, parse_float=Decimal, parse_constant=lambda _word: None)
+    except (ValueError, RecursionError) as error:
+        raise NotJson(type(error).__name__) from None
+    if not isinstance(found, list):
+        raise ShapeError("an error object under status 200" if isinstance(found, dict) else "expected an array")
+    usable = [each for each in found if isinstance(each, dict) and _is_id(each.get("type_id"))]
+    return [Price(each["type_id"], each.get("average_price"), each.get("adjusted_price")) for each in usable]
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**63
 
 
 def status(body: bytes) -> Status:

@@ -1,1 +1,1 @@
-"""What subscribers are notified of: the event table and the hub of the web process."""
+"""The log of killmails, and what subscribers of the web process follow."""

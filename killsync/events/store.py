@@ -1,65 +1,120 @@
-"""Writing events in the transaction that makes them true, and deleting old ones. Reads nothing for subscribers: see the hub."""
+"""The log of killmails, and word of changes to those who wait.
+
+A killmail gets its number from one counter, in the transaction that stores it and as the last thing in it: whoever comes
+next waits until that has committed. So the order of numbers is the order of commits, a transaction that fails leaves no
+gap, and where a number can be read none before it is still to come. Everybody who follows reads "greater than n".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from peewee import Select, Table, fn
+from peewee import Select, fn
 
 from models.db import database, is_postgres
-from models.events import Event
-from models.expressions import either, now
-from models.fields import UtcDateTimeField, utcnow
+from models.expressions import evaluate, now, one_of
+from models.fields import utcnow
+from models.killmail_log import KillmailCounter, KillmailLog, LogReader
+from models.killmails import Killmail
 from models.sql import rows
-from models.webhooks import EventReader
+
+#: What followers LISTEN to; `killmail:<newest number>` or `sync:<run>:<user>,...`. It only wakes them.
+CHANNEL = "killsync"
+KILLMAIL, SYNC = "killmail", "sync"
+#: Changes of runs that one message of PostgreSQL has room for: it takes 8,000 bytes.
+RUNS_A_MESSAGE = 150
 
 
-def emit(kind: str, subject_id: int, user_id: int | None = None) -> None:
-    """Write an event into the running transaction; PostgreSQL notifies its listeners when that commits."""
-    emit_each(kind, [(subject_id, user_id)])
+class Entry(NamedTuple):
+    """One killmail of the log."""
+
+    sequence: int
+    killmail_id: int
+    created_at: datetime
 
 
-def emit_each(kind: str, subjects: Sequence[tuple[int, int | None]]) -> None:
-    """Write an event for each (subject, user) into the running transaction, as `emit` does for one."""
-    if not subjects:
+class Span(NamedTuple):
+    """What the log holds: numbers from *oldest* to *newest*, both included. Empty: *oldest* is one above."""
+
+    oldest: int
+    newest: int
+
+
+def append(killmail_ids: Sequence[int]) -> None:
+    """Give stored killmails the next numbers of the log, in this order: the last thing a transaction does."""
+    if not killmail_ids:
         return
     if is_postgres():
-        # Text: one statement writes and notifies. Peewee cannot say unnest of two arrays, and of 40 events it takes 1 ms.
+        # Text: one statement, since all others who store wait from here to the commit. Peewee knows no WITH ORDINALITY.
         rows(
-            "WITH written AS (INSERT INTO event (kind, subject_id, user_id, created_at) "
-            "SELECT %s, subject, listener, clock_timestamp() "
-            "FROM unnest(%s::bigint[], %s::bigint[]) AS each (subject, listener) RETURNING id, subject_id, user_id) "
-            "SELECT pg_notify('killsync', concat_ws(':', id, %s::text, subject_id, user_id)) FROM written",
-            (kind, [subject for subject, _ in subjects], [user for _, user in subjects], kind),
+            "WITH counted AS (UPDATE killmail_counter SET last = last + %s RETURNING last - %s AS before), "
+            "numbered AS (INSERT INTO killmail_log (sequence, killmail_id, created_at) "
+            "SELECT before + place, killmail_id, clock_timestamp() "
+            "FROM counted, unnest(%s::bigint[]) WITH ORDINALITY AS each (killmail_id, place) RETURNING sequence, killmail_id), "
+            "marked AS (UPDATE killmail SET sequence = numbered.sequence FROM numbered "
+            "WHERE killmail.killmail_id = numbered.killmail_id) "
+            "SELECT pg_notify(%s, %s::text || max(sequence)) FROM numbered",
+            (len(killmail_ids), len(killmail_ids), list(killmail_ids), CHANNEL, f"{KILLMAIL}:"),
         )
         return
+    before = newest()
+    KillmailCounter.update(last=before + len(killmail_ids)).execute()
+    numbered = list(enumerate(killmail_ids, before + 1))
     moment = utcnow()
-    Event.insert_many(
-        [(kind, subject, user, moment) for subject, user in subjects],
-        [Event.kind, Event.subject_id, Event.user_id, Event.created_at],
+    KillmailLog.insert_many(
+        [(sequence, killmail_id, moment) for sequence, killmail_id in numbered],
+        [KillmailLog.sequence, KillmailLog.killmail_id, KillmailLog.created_at],
     ).execute()
+    place = KillmailLog.select(KillmailLog.sequence).where(
+        KillmailLog.sequence > before, KillmailLog.killmail_id == Killmail.killmail_id
+    )
+    Killmail.update(sequence=place).where(one_of(Killmail.killmail_id, killmail_ids)).execute()
+
+
+def runs_changed(runs: Sequence[tuple[int, int]]) -> None:
+    """Wake those who watch these (run, user), when the running transaction commits. On SQLite they look by themselves."""
+    if not is_postgres():
+        return
+    for start in range(0, len(runs), RUNS_A_MESSAGE):
+        named = ",".join(f"{run_id}:{user_id}" for run_id, user_id in runs[start : start + RUNS_A_MESSAGE])
+        evaluate(fn.pg_notify(CHANNEL, f"{SYNC}:{named}"))
+
+
+def newest() -> int:
+    """The newest number; 0 when nothing was ever stored."""
+    return int(KillmailCounter.select(KillmailCounter.last).scalar() or 0)
+
+
+def span() -> Span:
+    """What the log holds. In one statement, so that both ends are of one moment."""
+    oldest = KillmailLog.select(fn.MIN(KillmailLog.sequence))
+    last = KillmailCounter.select(KillmailCounter.last)
+    found = Select([], [oldest.alias("oldest"), last.alias("last")]).dicts().bind(database).execute()
+    row = next(iter(found))
+    return Span(row["oldest"] if row["oldest"] is not None else row["last"] + 1, row["last"])
+
+
+def after(sequence: int, limit: int) -> list[Entry]:
+    """The first *limit* entries with a greater number, ascending."""
+    found = KillmailLog.select().where(KillmailLog.sequence > sequence).order_by(KillmailLog.sequence).limit(limit)
+    return [Entry(row.sequence, row.killmail_id, row.created_at) for row in found.namedtuples()]
+
+
+def last_before(moment: datetime) -> int:
+    """The last number that was given before *moment*; what was stored then or later comes after it."""
+    # Looked up first: what is stored between the two statements comes after it.
+    last = newest()
+    found = KillmailLog.select(fn.MIN(KillmailLog.sequence)).where(KillmailLog.created_at >= moment).scalar()
+    return last if found is None else min(last, int(found) - 1)
 
 
 def prune(keep_seconds: float) -> int:
-    """Delete events of long ago that every reader has read, however long it was away; the number deleted."""
-    behind = EventReader.select(EventReader.name).where(EventReader.last_id < Event.id)
-    return int(Event.delete().where(Event.created_at < now(-keep_seconds), ~fn.EXISTS(behind)).execute())
+    """Delete entries of long ago that every reader has read, however long it was away; the number deleted.
 
-
-def all_visible_before() -> datetime:
-    """A moment before which every event is visible: the start of the oldest transaction that is still writing.
-
-    An event's `created_at` is taken inside its transaction, so an event that is not visible yet is younger than that.
-    SQLite has one writer at a time.
+    The newest stays, so that who asks for the newest number finds its killmail.
     """
-    activity = Table("pg_stat_activity")
-    oldest = activity.select(fn.MIN(activity.c.xact_start)).where(
-        activity.c.datname == fn.current_database(),
-        activity.c.backend_xid.is_null(False),
-        activity.c.pid != fn.pg_backend_pid(),
-    )
-    moment = either(postgres=fn.LEAST(now(), oldest), sqlite=now())
-    found = UtcDateTimeField().python_value(Select(columns=[moment]).bind(database).scalar())
-    assert found is not None
-    return found
+    behind = LogReader.select(LogReader.name).where(LogReader.sequence < KillmailLog.sequence)
+    old = KillmailLog.created_at < now(-keep_seconds)
+    return int(KillmailLog.delete().where(old, KillmailLog.sequence < newest(), ~fn.EXISTS(behind)).execute())

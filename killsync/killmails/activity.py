@@ -1,7 +1,7 @@
 """What a character, corporation, alliance or ship did, or what happened in a place: counts, and when it was active. Reads only.
 
-Both read nothing but an index, and no more of it than MOST_COUNTED entries, so that the page of the largest alliance
-costs what the page of a large corporation costs.
+All read no more than MOST_COUNTED entries of an index, and counts and activity nothing else, so that the page of the largest
+alliance costs what the page of a large corporation costs.
 """
 
 from __future__ import annotations
@@ -62,6 +62,37 @@ def counts(entity: KnownEntity) -> Counts:
     return Counts(**{name: min(number, MOST_COUNTED) for name, number in found.items()}, capped=capped)
 
 
+@dataclass(frozen=True)
+class Worth:
+    """What its newest MOST_COUNTED killmails were worth, ISK: those of others that it took part in, and its own losses."""
+
+    destroyed: float
+    lost: float
+
+    @property
+    def efficiency(self) -> float | None:
+        """The part that was others', from 0 to 100; None where there is nothing."""
+        total = self.destroyed + self.lost
+        return 100 * self.destroyed / total if total else None
+
+
+def worth(entity: KnownEntity) -> Worth:
+    """What its killmails were worth. Who stands on both sides of a killmail counts it as lost, as its list does."""
+    newest = newest_killmails(entity, MOST_COUNTED)
+    is_loss = newest.c.loss == 1
+    table: Any = Killmail
+    found = (
+        table.select(
+            fn.SUM(Case(None, [(is_loss, 0)], Killmail.total_value)).alias("destroyed"),
+            fn.SUM(Case(None, [(is_loss, Killmail.total_value)], 0)).alias("lost"),
+        )
+        .join(newest, on=newest.c.killmail_id == Killmail.killmail_id)
+        .dicts()
+        .get()
+    )
+    return Worth(float(found["destroyed"] or 0), float(found["lost"] or 0))
+
+
 def is_on_any(entity: KnownEntity) -> bool:
     """Whether any killmail has it."""
     return newest_killmails(entity, 1).first() is not None
@@ -90,16 +121,19 @@ def activity(entity: KnownEntity, now: datetime) -> Activity:
 
 
 def newest_killmails(entity: KnownEntity, limit: int, since: datetime | None = None) -> Any:
-    """The query of its newest killmails as (killmail_time, kill, loss), each of the latter two 0 or 1."""
+    """The query of its newest killmails as (killmail_time, killmail_id, kill, loss), each of the latter two 0 or 1."""
     kind = entity.kind
     if kind.involvement is None:
         table: Any = Killmail
-        query = table.select(table.killmail_time, Value(1).alias("kill"), Value(0).alias("loss"))
+        query = table.select(table.killmail_time, table.killmail_id, Value(1).alias("kill"), Value(0).alias("loss"))
         query = query.where(getattr(table, str(kind.column)) == entity.id)
     else:
         table = Involvement
         query = table.select(
-            table.killmail_time, _is_on(ATTACKER_SIDE).alias("kill"), _is_on(VICTIM_SIDE).alias("loss")
+            table.killmail_time,
+            table.killmail_id,
+            _is_on(ATTACKER_SIDE).alias("kill"),
+            _is_on(VICTIM_SIDE).alias("loss"),
         )
         query = query.where((table.kind == kind.involvement) & (table.entity_id == entity.id))
     if since is not None:

@@ -24,8 +24,8 @@ WORMHOLE_REGIONS, ABYSSAL_REGIONS = range(11_000_001, 11_000_034), range(12_000_
 DRIFTER_REGION, POCHVEN = 11_000_033, 10_000_070
 #: Labels of how many attackers there were, besides `#:1` for one alone.
 ATTACKER_STEPS = (2, 5, 10, 25, 50, 100, 1000)
-#: Labels of the total value, ISK.
-VALUE_STEPS = ((1e9, "1b+"), (5e9, "5b+"), (10e9, "10b+"), (100e9, "100b+"), (1e12, "1t+"))
+#: Labels of the total value, hundredths of an ISK.
+VALUE_STEPS = ((10**11, "1b+"), (5 * 10**11, "5b+"), (10**12, "10b+"), (10**13, "100b+"), (10**14, "1t+"))
 #: Who plays most in each hour of EVE's day (UTC).
 TIME_ZONES = (*["use"] * 4, *["usw"] * 4, *["au"] * 6, *["ru"] * 3, *["eu"] * 7)
 
@@ -183,6 +183,6 @@ def place(security: SecurityBand, region_id: int) -> str:
     return words.get(security, "nullsec")
 
 
-def value_labels(total: float) -> list[str]:
-    """The labels of a killmail's total value, ISK."""
-    return [f"isk:{word}" for least, word in VALUE_STEPS if total >= least]
+def value_bits(total: int) -> int:
+    """The bits of the labels of a killmail's total value, hundredths of an ISK."""
+    return sum(BITS[f"isk:{word}"] for least, word in VALUE_STEPS if total >= least)

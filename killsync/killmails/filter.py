@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from killsync.killmails.classification import DRIFTER_REGION, SecurityBand
@@ -128,6 +129,7 @@ class KillmailFilter:
         victim_ship_group_ids, victim_ship_category_ids: what was lost is of one of these.
         attacker_ship_group_ids, attacker_ship_category_ids: an attacker flew one of these.
         min_attackers, max_attackers: how many took part.
+        min_value, max_value: what it was worth in all, ISK; 0 as long as it was not valued.
         npc, solo, awox: is so, or is not so.
         labels: all that the killmail has to have.
     """
@@ -152,6 +154,8 @@ class KillmailFilter:
     attacker_ship_category_ids: tuple[int, ...] = ()
     min_attackers: int | None = None
     max_attackers: int | None = None
+    min_value: Decimal | None = None
+    max_value: Decimal | None = None
     npc: bool | None = None
     solo: bool | None = None
     awox: bool | None = None
@@ -203,6 +207,8 @@ class KillmailFilter:
             yield Between("killmail_time", self.start, self.end)
         if self.min_attackers is not None or self.max_attackers is not None:
             yield Between("attacker_count", self.min_attackers, self.max_attackers)
+        if self.min_value is not None or self.max_value is not None:
+            yield Between("total_value", self.min_value, self.max_value)
         if self.victim_ship_category_ids:
             yield OneOf("victim_category_id", frozenset(self.victim_ship_category_ids))
         for column, wanted in (("npc", self.npc), ("solo", self.solo), ("awox", self.awox)):

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from killsync.killmails.classification import SecurityBand
@@ -26,6 +27,8 @@ MOST_LISTED = 100
 MOST_JUMPS, MOST_LIGHT_YEARS = 1_000, 100_000.0
 #: The most attackers that can be asked for: what an INTEGER holds.
 MOST_ATTACKERS = 2**31 - 1
+#: No killmail is worth more.
+MOST_ISK = 10**18
 
 #: A side in GraphQL and in an address.
 _SIDES = {"VICTIM": VICTIM_SIDE, "ATTACKER": ATTACKER_SIDE}
@@ -93,6 +96,16 @@ def _distance(given: Any) -> float:
     return number
 
 
+def _amount(given: Any) -> Decimal:
+    try:
+        number = Decimal(str(given)) if len(str(given)) <= 40 else Decimal(-1)
+    except InvalidOperation:
+        number = Decimal(-1)
+    if not (number.is_finite() and 0 <= number <= MOST_ISK):
+        raise ValueError(f"is a number of ISK from 0 to {MOST_ISK}")
+    return number.quantize(Decimal("0.01"))
+
+
 def _flag(given: Any) -> bool:
     if given not in (True, False, "1", "0"):
         raise ValueError("is 1 or 0")
@@ -152,6 +165,7 @@ COUNT = Form(_whole(0, MOST_ATTACKERS), _whole(0, MOST_ATTACKERS), _same, str)
 JUMPS = Form(_whole(0, MOST_JUMPS), _whole(0, MOST_JUMPS), _same, str)
 LIGHT_YEARS = Form(_distance, _distance, _same, repr)
 FLAG = Form(_flag, _flag, _same, lambda value: "1" if value else "0")
+ISK = Form(_amount, _amount, float, lambda value: format(value.normalize(), "f"))
 MOMENT = Form(_moment, _moment, _iso, _iso)
 BANDS = Form(_band, _band, lambda value: value.name, str, is_list=True)
 LABELS = Form(_label, _label, _same, str, is_list=True)
@@ -179,6 +193,8 @@ CLAUSES = (
     ClauseForm("attacker_ship_category_ids", "attackerShipCategoryIds", "attacker-category", IDS),
     ClauseForm("min_attackers", "minAttackers", "attackers-from", COUNT),
     ClauseForm("max_attackers", "maxAttackers", "attackers-to", COUNT),
+    ClauseForm("min_value", "minValue", "value-from", ISK),
+    ClauseForm("max_value", "maxValue", "value-to", ISK),
     ClauseForm("npc", "npc", "npc", FLAG),
     ClauseForm("solo", "solo", "solo", FLAG),
     ClauseForm("awox", "awox", "awox", FLAG),
@@ -268,7 +284,7 @@ def _filter(
     """The filter of these values by attribute; *names* is how the reader calls each."""
     near = {name.removeprefix("near."): values.pop(name) for name in tuple(values) if name.startswith("near.")}
     chosen = KillmailFilter(**values, mine=mine, near=_near(near, names, located) if near else None)
-    for least, most in (("min_attackers", "max_attackers"), ("start", "end")):
+    for least, most in (("min_attackers", "max_attackers"), ("min_value", "max_value"), ("start", "end")):
         low, high = getattr(chosen, least), getattr(chosen, most)
         if low is not None and high is not None and low > high:
             raise BadFilter(f"{names[least]} is above {names[most]}: nothing can be both", names[least])

@@ -5,7 +5,9 @@ The fields have ESI's names. Only what speaks to the outside (`graphql_api`, the
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -85,6 +87,35 @@ class Item(msgspec.Struct, kw_only=True):
     quantity_destroyed: int | None = None
     singleton: int
     items: list[Item] = []
+    #: What all of it was worth, ISK, by the prices that its killmail was valued by; None until then.
+    value: float | None = None
+
+
+#: The columns that say what a killmail was worth.
+VALUED = ("total_value", "destroyed_value", "dropped_value", "fitted_value", "priced_on")
+
+
+class KillmailValue(msgspec.Struct, kw_only=True):
+    """What a killmail was worth, ISK (`killsync.prices.valuation`); `priced_on` is the day of the prices, such as 2026-11-26."""
+
+    total: float
+    destroyed: float
+    dropped: float
+    fitted: float
+    priced_on: str
+
+
+def value_in(row: dict[str, Any]) -> tuple[KillmailValue | None, Decimal]:
+    """(what a killmail was worth, its exact total) by the columns VALUED."""
+    total = row["total_value"]
+    exact = total if isinstance(total, Decimal) else Decimal(f"{total:.2f}")
+    if row["priced_on"] is None:
+        return None, exact
+    destroyed, dropped, fitted = (float(row[name]) for name in ("destroyed_value", "dropped_value", "fitted_value"))
+    day: date | str = row["priced_on"]
+    return KillmailValue(
+        total=float(total), destroyed=destroyed, dropped=dropped, fitted=fitted, priced_on=str(day)
+    ), exact
 
 
 class Killmail(msgspec.Struct, kw_only=True):
@@ -111,6 +142,13 @@ class Killmail(msgspec.Struct, kw_only=True):
     security: str | None = None
     label_bits: int = 0
     created_at: datetime
+    #: Its number in the log.
+    sequence: int = 0
+    #: None until it was valued; `total_value` is the exact total, ISK, 0 until then.
+    value: KillmailValue | None = None
+    total_value: Decimal = Decimal(0)
+    #: `killsync.fitting.values.Fitting`, for whoever asked for it.
+    fitting: Any = None
 
     @property
     def solar_system_id(self) -> int:
@@ -134,5 +172,7 @@ class KillmailSummary(msgspec.Struct, kw_only=True):
     solo: bool = False
     npc: bool = False
     awox: bool = False
+    #: What it was worth in all, ISK; None until it was valued.
+    total_value: float | None = None
     #: "kill" or "loss" for whoever the list is about; None for nobody.
     outcome: str | None = None

@@ -17,6 +17,8 @@ WORDS = (
     "isk:1b+", "isk:5b+", "isk:10b+", "isk:100b+", "isk:1t+",
 )  # fmt: skip
 BITS = {word: 1 << place for place, word in enumerate(WORDS)}
+#: The bits of labels that a value gives: the others are of what the killmail is about.
+VALUE_BITS = sum(bit for word, bit in BITS.items() if word.startswith("isk:"))
 
 
 def is_label(word: str) -> bool:

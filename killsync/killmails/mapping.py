@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-from killsync.killmails.classification import classify
+from killsync.killmails.classification import classify, value_bits
+from killsync.killmails.esi_body import text_to_keep
+from killsync.prices.book import Book
+from killsync.prices.valuation import Value, to_isk, value_of
 from killsync.static_data.catalog import Catalog
 from models.fields import to_text
 from models.killmails import (
@@ -28,6 +32,8 @@ _PARTIES = ((CHARACTER, "character_id"), (CORPORATION, "corporation_id"), (ALLIA
             (SHIP_TYPE, "ship_type_id"))  # fmt: skip
 #: Of who stores without static data.
 _NO_CATALOG = Catalog()
+_NO_PRICES = Book()
+_NO_VALUE = Value(0, 0, 0)
 
 
 class Item(NamedTuple):
@@ -57,12 +63,15 @@ class KillmailRows:
     attackers: list[Any]
     items: tuple[Item, ...]
     involvement: list[Any]
+    #: ESI's own text, where the rows do not say every field of it.
+    body: str | None
     named: dict[str, set[int]]
 
 
 def map_killmail(
-    body: Mapping[str, Any], killmail_hash: str, created_at: datetime, catalog: Catalog = _NO_CATALOG
-) -> KillmailRows:
+    body: Mapping[str, Any], killmail_hash: str, created_at: datetime, catalog: Catalog = _NO_CATALOG,
+    book: Book = _NO_PRICES,
+) -> KillmailRows:  # fmt: skip
     """The rows of one killmail.
 
     Args:
@@ -70,11 +79,14 @@ def map_killmail(
         killmail_hash: the hash that was asked for; ESI's body does not repeat it.
         created_at: the moment it is stored.
         catalog: what the static data says of types and systems.
+        book: prices.
     """
     killmail_id = body["killmail_id"]
     time = parse_time(body["killmail_time"])
     moment = to_text(time)
     kind = classify(body, time, catalog)
+    priced = book.of(time.date())
+    worth = _NO_VALUE if priced is None else value_of(body, priced[1], catalog)
     victim, attackers = body["victim"], body["attackers"]
     position = victim.get("position") or {}
     items = tuple(_item(item) for item in victim.get("items") or ())
@@ -89,6 +101,7 @@ def map_killmail(
             war_id=body.get("war_id"),
             attacker_count=len(attackers),
             created_at=to_text(created_at),
+            sequence=None,
             npc=kind.npc,
             solo=kind.solo,
             awox=kind.awox,
@@ -96,8 +109,13 @@ def map_killmail(
             constellation_id=kind.constellation_id,
             region_id=kind.region_id,
             security=kind.security,
-            label_bits=kind.label_bits,
+            label_bits=kind.label_bits | value_bits(worth.total),
             classified_by=catalog.load_number,
+            total_value=to_isk(worth.total),
+            destroyed_value=to_isk(worth.destroyed),
+            dropped_value=to_isk(worth.dropped),
+            fitted_value=to_isk(worth.fitted),
+            priced_on=None if priced is None else priced[0].isoformat(),
         ),
         victim=VictimRow(
             killmail_id=killmail_id,
@@ -131,6 +149,7 @@ def map_killmail(
             InvolvementRow(kind=kind, entity_id=entity, killmail_time=moment, killmail_id=killmail_id, sides=sides)
             for (kind, entity), sides in sorted(involved(victim, attackers, catalog).items())
         ],
+        body=text_to_keep(body),
         named=_named(body, items),
     )
 
@@ -138,6 +157,26 @@ def map_killmail(
 def parse_time(text: str) -> datetime:
     """ESI's `killmail_time`, RFC 3339, as an aware UTC datetime."""
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def days_of(bodies: Iterable[Mapping[str, Any]]) -> set[date]:
+    """The days on which killmails happened; those whose time cannot be read are somebody else's business."""
+    days: set[date] = set()
+    for body in bodies:
+        with suppress(KeyError, TypeError, ValueError):
+            days.add(parse_time(body["killmail_time"]).date())
+    return days
+
+
+def types_of(bodies: Iterable[Mapping[str, Any]]) -> set[int]:
+    """The types of what was lost on killmails."""
+    types: set[int] = set()
+    for body in bodies:
+        with suppress(KeyError, TypeError):
+            types.add(body["victim"]["ship_type_id"])
+            for item in body["victim"].get("items") or ():
+                types.update(each["item_type_id"] for each in (item, *(item.get("items") or ())))
+    return types
 
 
 def _item(item: Mapping[str, Any]) -> Item:

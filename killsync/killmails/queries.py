@@ -12,11 +12,12 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from killsync.killmails.cursors import read_cursor
+from killsync.killmails.cursors import read_cursor, read_value_cursor
 from killsync.killmails.entity_names import PARTY_COLUMNS, EntityNames
 from killsync.killmails.filter import KillmailFilter
-from killsync.killmails.killmail import Attacker, Item, Killmail, Position, Victim
-from killsync.killmails.selection import page_ids
+from killsync.killmails.killmail import VALUED, Attacker, Item, Killmail, Position, Victim, value_in
+from killsync.killmails.selection import dearest_ids, page_ids
+from killsync.prices import item_values
 from models import killmails as tables
 from models.fields import moment
 from models.killmails import KillmailRef
@@ -38,12 +39,20 @@ class Page:
     has_next: bool
 
 
-def page(chosen: KillmailFilter, first: int, after: str | None, *, items: bool = True) -> Page:
+def page(
+    chosen: KillmailFilter, first: int, after: str | None, *, items: bool = True, dearest_first: bool = False
+) -> Page:
     """A page of at most *first* killmails behind the cursor *after*; *items* false leaves the items out.
 
     Raises:
         BadCursor: *after* is not one of ours.
     """
+    if dearest_first:
+        ids = dearest_ids(chosen, first + 1, read_value_cursor(after) if after else None)
+        by_id = {each.killmail_id: each for each in killmails(ids[:first], items=items)}
+        return Page(
+            [by_id[killmail_id] for killmail_id in ids[:first] if killmail_id in by_id], has_next=len(ids) > first
+        )
     ids = page_ids(chosen, first + 1, read_cursor(after) if after else None)
     return Page(killmails(ids[:first], items=items), has_next=len(ids) > first)
 
@@ -56,7 +65,7 @@ def columns(table: Any, *names: str) -> list[Any]:
 def _killmail_rows(ids: Ids) -> Any:
     table, victim = tables.Killmail, tables.Victim
     mail = columns(table, "killmail_id", "killmail_hash", "killmail_time", "solar_system_id", "moon_id", "war_id",
-                   "attacker_count", "created_at", *CLASSIFIED)  # fmt: skip
+                   "attacker_count", "created_at", "sequence", *CLASSIFIED, *VALUED)  # fmt: skip
     lost = columns(victim, *PARTY_COLUMNS, "damage_taken", "position_x", "position_y", "position_z")
     query: Any = table.select(*mail, *lost).join(victim, on=victim.killmail_id == table.killmail_id)
     return query.where(ids.have(table.killmail_id)).order_by(table.killmail_time.desc(), table.killmail_id.desc())
@@ -89,6 +98,7 @@ def killmails(ids: Sequence[int], *, items: bool = True) -> list[Killmail]:
     _add_attackers(found, names)
     if items:
         _add_items(found, names)
+        item_values.add(found.values())
     names.fill()
     return list(found.values())
 
@@ -112,7 +122,10 @@ def _killmail(row: dict[str, Any], names: EntityNames) -> Killmail:
         damage_taken=row["damage_taken"],
         position=Position(row["position_x"], row["position_y"], row["position_z"]) if has_position else None,
     )
+    value, total = value_in(row)
     return Killmail(
+        value=value,
+        total_value=total,
         killmail_id=row["killmail_id"],
         killmail_hash=row["killmail_hash"],
         killmail_time=moment(row["killmail_time"]),
@@ -122,6 +135,7 @@ def _killmail(row: dict[str, Any], names: EntityNames) -> Killmail:
         victim=victim,
         attacker_count=row["attacker_count"],
         created_at=moment(row["created_at"]),
+        sequence=row["sequence"] or 0,
         npc=bool(row["npc"]),
         solo=bool(row["solo"]),
         awox=bool(row["awox"]),

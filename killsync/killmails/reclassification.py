@@ -16,6 +16,7 @@ from peewee import Entity, ValuesList, chunked, fn
 from killsync import leases
 from killsync.killmails import mapping
 from killsync.killmails.classification import classify
+from killsync.killmails.labels import VALUE_BITS
 from killsync.logging import get_logger
 from killsync.static_data import catalog
 from killsync.static_data.catalog import Catalog
@@ -188,6 +189,8 @@ def _write(
     # Both databases call the columns of a list of values so. A column in which everything is empty has no type of its own.
     given: dict[str, Any] = {name: Entity("given", f"column{place}") for place, name in enumerate(_COLUMNS, 2)}
     given.update({name: given[name].cast("BIGINT") for name in _IDS})
+    # What it was worth is not asked here, and stays.
+    given["label_bits"] = Killmail.label_bits.bin_and(VALUE_BITS).bin_or(given["label_bits"])
     update: Any = Killmail.update(**given, classified_by=load_number).from_(ValuesList(values).alias("given"))
     is_older = Killmail.classified_by < load_number
     update.where(Killmail.killmail_id == Entity("given", "column1"), is_older).execute()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import reduce
 from operator import add, and_
 from typing import Any
 
 from peewee import Tuple, Value, fn
 
-from killsync.killmails.cursors import Place
+from killsync.killmails.cursors import Place, ValuePlace
 from killsync.killmails.filter import (
     BOTH_SIDES,
     Between,
@@ -31,9 +32,7 @@ MOST_MERGED = 30
 
 def page_ids(chosen: KillmailFilter, limit: int, after: Place | None) -> list[int]:
     """The ids of a page of at most *limit* killmails behind the place *after*, newest first."""
-    clauses = chosen.clauses
-    lead = next((clause for clause in clauses if isinstance(clause, Involves) and _may_lead(clause)), None)
-    rest = [clause for clause in clauses if clause is not lead]
+    lead, rest = _parted(chosen)
     if lead is None:
         query = _newest(Killmail, rest, limit, after)
     elif len(lead.ids) <= 1:
@@ -43,6 +42,55 @@ def page_ids(chosen: KillmailFilter, limit: int, after: Place | None) -> list[in
     else:
         query = _led(lead, rest, limit, after).distinct()
     return [row["killmail_id"] for row in query.dicts()]
+
+
+def dearest_ids(chosen: KillmailFilter, limit: int, after: ValuePlace | None) -> list[int]:
+    """The ids of a page of at most *limit* killmails behind the place *after*, the dearest first, of equal ones the newest."""
+    query = _wanted(chosen)
+    if after is not None:
+        value, number = Killmail.total_value, Killmail.killmail_id
+        # The first half is what an index can begin at.
+        behind = (value < after.total_value) | ((value == after.total_value) & (number < after.killmail_id))
+        query = query.where((value <= after.total_value) & behind)
+    query = query.order_by(Killmail.total_value.desc(), Killmail.killmail_id.desc()).limit(limit)
+    return [row["killmail_id"] for row in query.dicts()]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How many killmails a filter wants, and what they were worth together, ISK."""
+
+    kills: int
+    isk_destroyed: float
+
+
+def totals(chosen: KillmailFilter) -> Totals:
+    """Count and sum of all killmails that a filter wants: as long as it takes to look at each."""
+    wanted = _wanted(chosen)
+    found = (
+        wanted.select_from(fn.COUNT(Value(1)).alias("kills"), fn.SUM(wanted.c.total_value).alias("value")).dicts().get()
+    )
+    return Totals(int(found["kills"]), float(found["value"] or 0))
+
+
+def _wanted(chosen: KillmailFilter) -> Any:
+    """All killmails that a filter wants, in no order: of the rarest party's, else of all."""
+    lead, rest = _parted(chosen)
+    query: Any = Killmail.select(Killmail.killmail_id, Killmail.total_value)
+    if lead is not None:
+        same = (Involvement.killmail_id == Killmail.killmail_id) & (Involvement.killmail_time == Killmail.killmail_time)
+        query = query.join(Involvement, on=same).where(_involves(Involvement, lead))
+        if len(lead.ids) > 1:
+            query = query.distinct()
+    conditions = [_condition(clause, Killmail) for clause in rest]
+    return query.where(reduce(and_, conditions)) if conditions else query
+
+
+def _parted(chosen: KillmailFilter) -> tuple[Involves | None, list[Clause]]:
+    """(the clause of parties to begin with, the others)."""
+    clauses = chosen.clauses
+    lead = next((clause for clause in clauses if isinstance(clause, Involves) and _may_lead(clause)), None)
+    return lead, [clause for clause in clauses if clause is not lead]
 
 
 def _may_lead(clause: Involves) -> bool:

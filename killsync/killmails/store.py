@@ -1,4 +1,4 @@
-"""Saving a killmail: whole or not at all, once, with the event that announces it in the same transaction.
+"""Saving a killmail: whole or not at all, once, with its number in the log in the same transaction.
 
 Multi-row inserts are SQL text here: of a message of 40 killmails, Peewee builds them in 1.1 ms each and text in 0.1 ms. Items
 and attackers go by COPY, which Peewee does not know.
@@ -15,13 +15,14 @@ from typing import Any
 
 from peewee import Table
 
-from killsync.events.store import emit_each
-from killsync.killmails.mapping import Item, KillmailRows, map_killmail
+from killsync.events.store import append
+from killsync.killmails.mapping import Item, KillmailRows, days_of, map_killmail, types_of
+from killsync.prices import book
+from killsync.prices.book import Book
 from killsync.process import OnePerProcess
 from killsync.static_data import catalog
 from models.db import database, is_postgres
 from models.errors import is_away
-from models.events import KILLMAIL_SAVED
 from models.exactly_once import in_transaction_once
 from models.expressions import either
 from models.fields import utcnow
@@ -29,6 +30,7 @@ from models.killmails import (
     FETCHED,
     AttackerRow,
     InvolvementRow,
+    KillmailBodyRow,
     KillmailItemRow,
     KillmailRow,
     VictimRow,
@@ -80,7 +82,8 @@ def save_killmail(body: Mapping[str, Any], killmail_hash: str) -> Saved:
     Raises:
         peewee.OperationalError: the database is away; nothing was stored.
     """
-    return _save_all([map_killmail(body, killmail_hash, utcnow(), catalog.current().get())])[0]
+    known, prices = catalog.current().get(), _prices([body])
+    return _save_all([map_killmail(body, killmail_hash, utcnow(), known, prices)])[0]
 
 
 def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
@@ -91,12 +94,12 @@ def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
     Raises:
         peewee.OperationalError: the database is away; nothing, or not everything, was stored.
     """
-    now, known = utcnow(), catalog.current().get()
+    now, known, prices = utcnow(), catalog.current().get(), _prices([body for body, _hash in given])
     outcomes: list[Saved | Exception | None] = []
     mapped = []
     for body, killmail_hash in given:
         try:
-            mapped.append(map_killmail(body, killmail_hash, now, known))
+            mapped.append(map_killmail(body, killmail_hash, now, known, prices))
             outcomes.append(None)
         except Exception as error:
             outcomes.append(error)
@@ -107,6 +110,11 @@ def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
             raise
         done = iter([_save_alone(each) for each in mapped])
     return [next(done) if outcome is None else outcome for outcome in outcomes]
+
+
+def _prices(bodies: list[Mapping[str, Any]]) -> Book:
+    """The prices that count for these killmails: in memory, but for days in between."""
+    return book.current().get().holding(days_of(bodies), lambda: types_of(bodies))
 
 
 def _save_alone(mapped: KillmailRows) -> Saved | Exception:
@@ -146,12 +154,13 @@ def _save(batch: list[KillmailRows], unknown: dict[str, list[int]]) -> tuple[set
     for table, columns, values in (
         ("victim", VictimRow._fields, [each.victim for each in new]),
         ("attacker", AttackerRow._fields, [row for each in new for row in each.attackers]),
+        ("killmail_body", KillmailBodyRow._fields, [(each.killmail_id, each.body) for each in new if each.body]),
         ("killmail_item", ("id", *KillmailItemRow._fields), _item_rows(new)),
         ("involvement", InvolvementRow._fields, sorted(row for each in new for row in each.involvement)),
     ):
         add_rows(table, columns, values)
     names_wanted = _enter_names(unknown)
-    emit_each(KILLMAIL_SAVED, [(each.killmail_id, None) for each in new])
+    append([each.killmail_id for each in new])
     return saved, names_wanted
 
 

@@ -44,7 +44,8 @@ def page(chosen: KillmailFilter, first: int, after: str | None, viewpoint: Viewp
 
 
 def _summary_rows(ids: Ids) -> Any:
-    mail = columns(Killmail, "killmail_id", "killmail_time", "solar_system_id", "attacker_count", "npc", "solo", "awox")
+    mail = columns(Killmail, "killmail_id", "killmail_time", "solar_system_id", "attacker_count", "npc", "solo", "awox",
+                   "total_value", "priced_on")  # fmt: skip
     query: Any = Killmail.select(*mail, *columns(Victim, *PARTY_COLUMNS))
     query = query.join(Victim, on=Victim.killmail_id == Killmail.killmail_id).where(ids.have(Killmail.killmail_id))
     return query.order_by(Killmail.killmail_time.desc(), Killmail.killmail_id.desc())
@@ -82,6 +83,7 @@ def _summary(row: dict[str, Any], names: EntityNames) -> KillmailSummary:
         npc=bool(row["npc"]),
         solo=bool(row["solo"]),
         awox=bool(row["awox"]),
+        total_value=None if row["priced_on"] is None else float(row["total_value"]),
     )
 
 

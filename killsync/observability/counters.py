@@ -17,10 +17,10 @@ from peewee import EXCLUDED, fn
 from killsync.process import OnePerProcess, at_begin
 from models.db import connection, in_transaction
 from models.errors import DatabaseAway
-from models.events import KILLMAIL_SAVED, Event
 from models.exactly_once import in_transaction_once
 from models.expressions import epoch_of, now
 from models.fields import to_text, utcnow
+from models.killmail_log import KillmailLog
 from models.killmails import PENDING as IS_PENDING
 from models.killmails import KillmailRef
 from models.observability import Tally
@@ -154,9 +154,9 @@ def record_snapshot() -> None:
 
 
 def _killmails_stored(start: datetime) -> int:
-    """Killmails stored in the minute from *start* on, by their events."""
-    in_minute = (Event.created_at >= start) & (Event.created_at < start + timedelta(minutes=1))
-    return int(Event.select().where(Event.kind == KILLMAIL_SAVED, in_minute).count())
+    """Killmails stored in the minute from *start* on, by the log."""
+    in_minute = (KillmailLog.created_at >= start) & (KillmailLog.created_at < start + timedelta(minutes=1))
+    return int(KillmailLog.select().where(in_minute).count())
 
 
 def prune() -> int:

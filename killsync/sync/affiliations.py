@@ -5,11 +5,10 @@ Who may read a corporation's list because of that is noted in `directors`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from killsync import settings as settings_module
-from killsync.esi import errors
-from killsync.esi.client import shared
+from killsync.esi.affiliations import MOST, look_up
+from killsync.esi.schemas import Affiliation
 from killsync.logging import get_logger
 from killsync.settings import CORPORATION_SCOPE
 from killsync.sync import directors
@@ -17,19 +16,6 @@ from killsync.sync.directors import Member
 from models.users import User
 
 log = get_logger("corporations")
-
-#: ESI takes at most this many ids at a time (POST /characters/affiliation, maxItems).
-MOST = 1000
-#: One id that ESI does not know fails the whole call. So many refused calls are spent on finding it, then the rest waits.
-MOST_REFUSALS = 8
-
-
-@dataclass
-class _Search:
-    """A look-up under way: what was found, and what may still be spent."""
-
-    found: dict[int, int]
-    refusals: int = 0
 
 
 def after_sync_of(user: User) -> list[int]:
@@ -48,40 +34,24 @@ def look_again(user: User) -> list[int]:
     return _learn(Member(user.id, user.character_id, user.scopes), [])
 
 
+def learn(found: Mapping[int, Affiliation]) -> None:
+    """Note what ESI said of these characters, by id, where it matters: nobody asks for them again before it is old."""
+    for member in directors.known_members(found):
+        _note(member, found[member.character_id])
+
+
 def _learn(first: Member, others: list[Member]) -> list[int]:
     members = {member.character_id: member for member in (first, *others)}
-    search = _Search({})
-    try:
-        _ask(sorted(members), first.character_id, search)
-    except errors.EsiError as error:
-        log.info("corporations not learned", users=len(members) - len(search.found), reason=str(error))
-    readable = []
-    for character_id, corporation_id in sorted(search.found.items()):
-        member = members[character_id]
-        if directors.join(member.user_id, corporation_id, may_direct=CORPORATION_SCOPE in member.scopes.split()):
-            readable.append(corporation_id)
-    return readable
+    answer = look_up(members, first.character_id)
+    if answer.error is not None:
+        log.info("corporations not learned", users=len(members) - len(answer.found), reason=str(answer.error))
+    return [
+        affiliation.corporation_id
+        for character_id, affiliation in sorted(answer.found.items())
+        if _note(members[character_id], affiliation)
+    ]
 
 
-def _ask(character_ids: list[int], first: int, search: _Search) -> None:
-    """Ask for all at once; where ESI refuses that, for the first by itself and for the others in halves.
-
-    Raises:
-        EsiError: ESI cannot be asked now, or refused too often.
-    """
-    parts = [character_ids]
-    while parts:
-        part = parts.pop()
-        try:
-            search.found.update(shared(settings_module.current()).affiliations(part))
-        except (errors.BadRequest, errors.NotFound):
-            search.refusals += 1
-            if search.refusals >= MOST_REFUSALS:
-                raise
-            if len(part) == 1:
-                continue
-            rest = [number for number in part if number != first]
-            middle = (len(rest) + 1) // 2
-            parts += [half for half in (rest[middle:], rest[:middle]) if half]
-            if len(rest) < len(part):
-                parts.append([first])
+def _note(member: Member, affiliation: Affiliation) -> bool:
+    may_direct = CORPORATION_SCOPE in member.scopes.split()
+    return directors.join(member.user_id, affiliation.corporation_id, may_direct=may_direct)

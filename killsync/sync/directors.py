@@ -61,6 +61,49 @@ def claim_members(limit: int) -> list[Member]:
     return in_transaction(work)
 
 
+def known_members(character_ids: Iterable[int]) -> list[Member]:
+    """Those of the characters whose corporation is noted already."""
+    found = (
+        User.select(User.id, User.character_id, User.scopes)
+        .join(Membership, on=(Membership.user_id == User.id))
+        .where(User.character_id.in_(list(character_ids)))
+        .order_by(User.id)
+    )
+    return [Member(user.id, user.character_id, user.scopes) for user in found]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a user stands to their corporation's list."""
+
+    corporation_id: int
+    #: ESI said since the last login that the user may not read it, and has not given it since.
+    is_refused: bool
+    #: The list was read by the user's token.
+    has_read: bool
+
+
+def standings(user_ids: Iterable[int]) -> dict[int, Standing]:
+    """How users stand to their corporations' lists, as far as that is known."""
+    is_refused = Membership.refused_at > User.logged_in_at
+    found: Any = (
+        Membership.select(
+            Membership.user_id,
+            Membership.corporation_id,
+            (Membership.turn_at.is_null(False) & CorporationFeed.last_sync_at.is_null(False)).alias("has_read"),
+            Case(None, [(is_refused, 1)], 0).alias("is_refused"),
+        )
+        .join(User, on=(User.id == Membership.user_id))
+        .left_outer_join(CorporationFeed, on=(CorporationFeed.corporation_id == Membership.corporation_id))
+        .where(Membership.user_id.in_(list(user_ids)))
+        .namedtuples()
+    )
+    return {
+        row.user_id: Standing(row.corporation_id, bool(row.is_refused), bool(row.has_read) and not row.is_refused)
+        for row in found
+    }
+
+
 def wants_affiliation(user_id: int, character_id: int, scopes: str) -> bool:
     """Whether to ask ESI for the user's corporation: at most once a day and after a login, and only where it may matter.
 

@@ -1,6 +1,6 @@
 """Sync runs: opened with a sync, counted while their killmails arrive, ended when nothing of them is open.
 
-Each change is written with an event, so that whoever watches a run sees it. How runs are shown is in `run_queries`.
+Whoever watches a run is woken by each change. How runs are shown is in `run_queries`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from typing import Any
 
 from peewee import Expression, Select, fn
 
-from killsync.events.store import emit, emit_each
+from killsync.events.store import runs_changed
 from models.db import in_transaction
-from models.events import SYNC_PROGRESS
 from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
 from models.killmails import FETCHED, INVALID, PENDING, KillmailRef
@@ -60,7 +59,7 @@ def open_run(user_id: int, kind: str = CHARACTER_LIST) -> int:
         if found is not None:
             return int(found)
         made = int(SyncRun.insert(user_id=user_id, kind=kind, status=QUEUED).execute())
-        emit(SYNC_PROGRESS, made, user_id)
+        runs_changed([(made, user_id)])
         return made
 
     return in_transaction(work)
@@ -91,7 +90,7 @@ def set_status(run_id: int, user_id: int, status: str, error: str | None = None)
 
     def work() -> None:
         if changed.execute():
-            emit(SYNC_PROGRESS, run_id, user_id)
+            runs_changed([(run_id, user_id)])
 
     in_transaction(work)
 
@@ -113,7 +112,7 @@ def recount(run_ids: Sequence[int]) -> list[int]:
         ended = list(ending.returning(*subjects).execute())
         changed = list(counting.returning(*subjects).execute()) if len(ended) < len(set(run_ids)) else []
         if ended or changed:
-            emit_each(SYNC_PROGRESS, [(run.id, run.user_id) for run in (*ended, *changed)])
+            runs_changed([(run.id, run.user_id) for run in (*ended, *changed)])
         return [run.id for run in ended]
 
     return in_transaction_once(work)
@@ -125,7 +124,7 @@ def fail(run_id: int, user_id: int, reason: str) -> None:
 
     def work() -> None:
         if failed.where((SyncRun.id == run_id) & _UNFINISHED).execute():
-            emit(SYNC_PROGRESS, run_id, user_id)
+            runs_changed([(run_id, user_id)])
 
     in_transaction(work)
 

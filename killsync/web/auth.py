@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlencode
 
 from aiohttp import web
 
+from killsync.access import admission, audit
+from killsync.access.admission import Admission
+from killsync.access.decision import Need
 from killsync.accounts import accounts, powers
 from killsync.accounts.accounts import NewLogin
 from killsync.logging import get_logger
 from killsync.settings import CORPORATION_SCOPE, KILLMAIL_SCOPE
 from killsync.sso import login
-from killsync.sso.errors import BadToken, LoginRefused, SsoAway, VaultError
+from killsync.sso.errors import BadToken, LoginRefused, SsoAway, SsoError, VaultError
+from killsync.sso.login import Tokens
 from killsync.sso.metadata import SsoAnswer
 from killsync.sso.vault import Vault
-from killsync.web import forms, render, sessions
+from killsync.web import forms, sessions, which_account
+from killsync.web.guard import needs, whom_to_ask
 from killsync.web.pages.messages import message_page
-from killsync.web.security import SETTINGS, check_rate, same_origin
-from killsync.web.sessions import Viewer
+from killsync.web.security import SETTINGS, check_rate, client_ip, same_origin
 from models.threads import in_db, in_service
 
 log = get_logger("login")
@@ -30,9 +35,9 @@ ON_LOGIN: web.AppKey[OnLogin] = web.AppKey("on_login")
 
 #: What the link to add a character carries, encrypted, before the session's digest.
 _JOIN = "join "
-#: What the page that asks carries, encrypted: the session's digest, the character that logged in, and when, seconds.
-_CHOICE = "choice "
 BROWSER_COOKIE = "killsync_login"
+#: Seconds that giving back the access of a refused character may take.
+REVOKE_SECONDS = 5.0
 
 
 async def begin(request: web.Request) -> web.StreamResponse:
@@ -143,9 +148,13 @@ async def callback(request: web.Request) -> web.StreamResponse:
             "again, the operator has to allow this scope for the application at developers.eveonline.com."
         )
         return message_page(request, 403, "A permission is missing", text)
+    admitted = await in_service(admission.admit, claims.character_id)
+    if admitted is not Admission.ALLOWED:
+        return await _refuse(request, tokens, admitted)
     viewer = await sessions.viewer_of(request)
     user_id, account_id = await in_db(
-        accounts.log_in,
+        _log_in,
+        client_ip(request),
         NewLogin(
             claims.character_id, claims.name, claims.owner, " ".join(claims.scopes), vault.encrypt(tokens.access_token),
             vault.encrypt(tokens.refresh_token), claims.expires_at,
@@ -157,7 +166,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
         await request.app[ON_LOGIN](user_id)
     response: web.StreamResponse
     if viewer is not None and attempt.account_id is None and viewer.account_id != account_id:
-        response = _ask(request, viewer, user_id, claims.name)
+        response = which_account.ask(request, viewer, user_id, claims.name)
     else:
         response = web.HTTPFound(attempt.return_to)
         # Who adds a character stays who they are: the one that came has less to say than who let it in.
@@ -168,45 +177,37 @@ async def callback(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _ask(request: web.Request, viewer: Viewer, user_id: int, name: str) -> web.Response:
-    """Somebody who is logged in has logged in as a character of another account: the page on which they say what they want."""
-    names = ", ".join(user.character_name for user in viewer.users)
-    proof = Vault(request.app[SETTINGS].secret_keys).encrypt(
-        f"{_CHOICE}{sessions.session_of(request)} {user_id} {int(time.time())}"
+def _log_in(address: str, new: NewLogin, account_id: int | None) -> tuple[int, int]:
+    user_id, account_id = accounts.log_in(new, account_id)
+    audit.record(
+        audit.LOGIN, subject=new.character_name, account_id=account_id, character_id=new.character_id, address=address,
+    )  # fmt: skip
+    return user_id, account_id
+
+
+async def _refuse(request: web.Request, tokens: Tokens, admitted: Admission) -> web.StreamResponse:
+    """Tell a character that may not log in; its access is given back to EVE at once, and nothing of it is kept."""
+    claims = tokens.claims
+    with contextlib.suppress(SsoError, SsoAnswer, TimeoutError):
+        await asyncio.wait_for(login.revoke(request.app[SETTINGS], tokens.refresh_token), REVOKE_SECONDS)
+    if admitted is Admission.UNKNOWN:
+        text = (
+            f"Only some corporations, alliances and pilots may log in here, and EVE's API did not say now where {claims.name} "
+            "belongs. Please try again in a few minutes."
+        )
+        return message_page(request, 503, "Your corporation could not be looked up", text)
+    await in_db(_record_refusal, claims.name, claims.character_id, client_ip(request))
+    log.info("login refused", character_id=claims.character_id)
+    text = (
+        f"Only some corporations, alliances and pilots may log in here, and {claims.name} is not among them. Killsync gave its "
+        "access back and kept no killmail list. If you joined one of them just now, try again in an hour: EVE's API tells of it "
+        f"late. {await whom_to_ask(request)}"
     )
-    context = {"name": name, "names": names, "proof": proof, "viewer": viewer, "is_unsure": False}
-    return render.rendered(request, "which_account.html", context)
+    return message_page(request, 403, f"{claims.name} may not log in here", text)
 
 
-async def choose(request: web.Request) -> web.StreamResponse:
-    """POST /auth/choose with `proof` and `choice`: `switch` to the account of who has just logged in, or `add` it to this one."""
-    check_rate(request, "callback")
-    viewer = await sessions.viewer_of(request)
-    if viewer is None or not same_origin(request):
-        raise web.HTTPForbidden(text="Log in on this site first.\n")
-    form = await forms.read(request)
-    try:
-        text = Vault(request.app[SETTINGS].secret_keys).decrypt(form.get("proof", "")[:1_000])
-        session, number, moment = text.removeprefix(_CHOICE).split(" ")
-        user_id, age = int(number), time.time() - int(moment)
-        is_good = text.startswith(_CHOICE) and session == sessions.session_of(request)
-    except (VaultError, ValueError):
-        is_good, user_id, age = False, 0, 0.0
-    if not is_good or age > accounts.ATTEMPT_LIFE.total_seconds():
-        raise web.HTTPBadRequest(text="This choice belongs to another login, or is too old. Please log in again.\n")
-    response = web.HTTPSeeOther("/me")
-    if form.get("choice") == "add":
-        await in_db(accounts.join, user_id, viewer.account_id)
-        await sessions.begin(request, response, viewer.account_id, viewer.acting.id if viewer.acting else user_id)
-        log.info("joined an account", user_id=user_id)
-    elif form.get("choice") == "switch":
-        account_id = await in_db(accounts.account_of, user_id)
-        if account_id is None:
-            raise web.HTTPBadRequest(text="This character is here no more. Please log in again.\n")
-        await sessions.begin(request, response, account_id, user_id)
-    else:
-        raise web.HTTPBadRequest(text="choice is switch or add.\n")
-    return response
+def _record_refusal(name: str, character_id: int, address: str) -> None:
+    audit.record(audit.LOGIN_REFUSED, subject=name, character_id=character_id, address=address)
 
 
 async def log_out(request: web.Request) -> web.StreamResponse:
@@ -223,7 +224,7 @@ async def delete_account(request: web.Request) -> web.StreamResponse:
     """POST /auth/delete-account with `confirm=delete`: revoke all tokens and delete what belongs to the person."""
     from killsync.sso.refresh import revoke
 
-    viewer = await sessions.viewer_of(request)
+    viewer = await sessions.account_of(request)
     if not same_origin(request) or viewer is None:
         raise web.HTTPForbidden(text="Log in on this site first.\n")
     check_rate(request, "mutation", viewer.account_id)
@@ -233,11 +234,19 @@ async def delete_account(request: web.Request) -> web.StreamResponse:
         raise web.HTTPBadRequest(text="Send confirm=delete to delete the account.\n")
     for user_id in viewer.user_ids:
         await in_service(revoke, user_id)
-    await in_db(accounts.delete_account, viewer.account_id)
+    await in_db(_delete_account, viewer, client_ip(request))
     log.info("account deleted", account_id=viewer.account_id)
     response = web.HTTPSeeOther("/")
     await sessions.end(request, response)
     return response
+
+
+def _delete_account(viewer: sessions.Viewer, address: str) -> None:
+    accounts.delete_account(viewer.account_id)
+    audit.record(
+        audit.ACCOUNT_DELETED, subject=viewer.users[0].character_name, account_id=viewer.account_id,
+        character_id=viewer.users[0].character_id, address=address,
+    )  # fmt: skip
 
 
 def local_path(target: str) -> str:
@@ -251,9 +260,9 @@ def setup(app: web.Application, on_login: OnLogin | None = None) -> None:
     sessions.setup(app)
     if on_login is not None:
         app[ON_LOGIN] = on_login
-    app.router.add_get("/auth/login", begin)
-    app.router.add_get("/auth/add", add_character)
-    app.router.add_get("/auth/callback", callback)
-    app.router.add_post("/auth/choose", choose)
-    app.router.add_post("/auth/logout", log_out)
-    app.router.add_post("/auth/delete-account", delete_account)
+    app.router.add_get("/auth/login", needs(Need.OPEN, begin))
+    app.router.add_get("/auth/add", needs(Need.PERSON, add_character))
+    app.router.add_get("/auth/callback", needs(Need.OPEN, callback))
+    app.router.add_post("/auth/choose", needs(Need.PERSON, which_account.choose))
+    app.router.add_post("/auth/logout", needs(Need.OPEN, log_out))
+    app.router.add_post("/auth/delete-account", needs(Need.ACCOUNT, delete_account))

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
+from killsync.access.decision import Need
 from killsync.observability.queries import ping
+from killsync.web.guard import needs
 from models.db import connection
 
 #: Seconds a check may take before the part counts as down.
@@ -89,5 +91,5 @@ def setup(app: web.Application, ping_broker: Callable[[], None]) -> None:
         app[READINESS].close()
 
     app.cleanup_ctx.append(run)
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/healthz", needs(Need.OPEN, healthz))
+    app.router.add_get("/readyz", needs(Need.OPEN, readyz))

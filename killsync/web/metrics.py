@@ -16,11 +16,13 @@ from msgspec import UNSET
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from killsync.access.decision import Need
 from killsync.events.hub import HUB
 from killsync.observability import metrics as process_metrics
 from killsync.observability.figures import Overview
-from killsync.web import overview, sessions
-from killsync.web.security import SETTINGS, Handler, check_rate, client_ip, is_this_host, is_within
+from killsync.web import overview
+from killsync.web.guard import needs
+from killsync.web.security import Handler, check_rate
 
 #: Seconds that reading the tables may take; after that the process's own figures stand alone.
 READ_SECONDS = 5.0
@@ -34,8 +36,6 @@ async def metrics(request: web.Request) -> web.Response:
     They are for who runs the server: asked from this host, from METRICS_ALLOWED, or by an admin.
     """
     check_rate(request, "metrics")
-    if not await _may_read(request):
-        raise web.HTTPForbidden(text="Metrics are for programs on this host and those of METRICS_ALLOWED.\n")
     try:
         current = await asyncio.wait_for(request.app[overview.OVERVIEW].read(KEEP_SECONDS), READ_SECONDS)
         found = [*_families(current), GaugeMetricFamily("killsync_database_up", "Whether the database answers.", 1)]
@@ -48,13 +48,6 @@ async def metrics(request: web.Request) -> web.Response:
     registry.register(_Fixed(found))
     body = generate_latest(REGISTRY) + generate_latest(registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-async def _may_read(request: web.Request) -> bool:
-    if is_this_host(request) or is_within(client_ip(request), request.app[SETTINGS].metrics_allowed):
-        return True
-    viewer = await sessions.viewer_of(request)
-    return viewer is not None and viewer.is_admin
 
 
 class _Fixed:
@@ -155,4 +148,4 @@ def setup(app: web.Application) -> None:
     process_metrics.setup()
     overview.setup(app)
     app.middlewares.insert(0, measure)
-    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/metrics", needs(Need.METRICS, metrics))

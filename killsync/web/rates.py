@@ -23,6 +23,9 @@ RATES = {
     "callback": Rate(240, 120),
     "logout": Rate(30, 60),
     "mutation": Rate(30, 30),
+    # Of one access key, wherever it is used from; and keys that are none, of one address.
+    "key": Rate(300, 600),
+    "wrong_key": Rate(20, 10),
     "graphql": Rate(300, 1200),
     "socket": Rate(60, 60),
     "search": Rate(60, 240),
@@ -31,6 +34,9 @@ RATES = {
     "webhooks": Rate(60, 30),
     "webhook_test": Rate(10, 6),
     "metrics": Rate(30, 60),
+    "feed": Rate(600, 1200),
+    "api": Rate(60, 120),
+    "stream": Rate(200, 120),
     # In ESI's tokens: what is no killmail costs five, one that is there two. ESI gives 3,600 in 15 minutes.
     "submit": Rate(50, 10),
     "submit_in_all": Rate(150, 40),

@@ -13,6 +13,7 @@ import jinja2
 import msgspec
 from aiohttp import web
 
+from killsync.killmails.amounts import isk
 from killsync.killmails.cursors import cursor_of
 from killsync.names.entities import ENTITY_KINDS
 from killsync.web import sessions, space
@@ -69,6 +70,7 @@ def _common(request: web.Request) -> dict[str, Any]:
         "eve_images": request.app[SETTINGS].eve_images,
         "path": request.path,
         "login": f"/auth/login{next_page}",
+        "is_closed": request.app[SETTINGS].members_only,
     }
 
 
@@ -108,7 +110,9 @@ def setup(app: web.Application) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(moment=moment, number=number, json_text=json_text, cursor=cursor_of, amount=amount)
+    environment.filters.update(
+        moment=moment, number=number, json_text=json_text, cursor=cursor_of, amount=amount, isk=isk
+    )
     environment.globals.update(
         image=image, NOUNS=NOUNS, PATHS=PATHS, IMAGE_FALLBACKS=IMAGE_FALLBACKS, shown=space.shown
     )

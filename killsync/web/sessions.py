@@ -1,54 +1,79 @@
-"""Sessions: the cookie carries an encrypted random id, the database its SHA-256 with account and expiry."""
+"""Who sends a request: by a session, whose cookie carries an encrypted random id, or by a program's access key.
+
+The database has the SHA-256 of either. What somebody may do is decided elsewhere (`killsync.access.decision`).
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
+from killsync.access import audit, keys, members
+from killsync.access.decision import Asker
+from killsync.access.keys import KnownKey
 from killsync.accounts import accounts, powers
+from killsync.accounts.viewer import Viewer
 from killsync.settings import Settings
 from killsync.sso.errors import VaultError
 from killsync.sso.login import digest, new_secret
 from killsync.sso.vault import Vault
-from killsync.web.security import SETTINGS, is_https
-from models.threads import in_db
-from models.users import ACTIVE, User
+from killsync.web.security import LIMITER, SETTINGS, client_ip, is_https, network_of, too_often
+from models.errors import is_away
+from models.threads import Busy, in_db
+from models.users import ACTIVE
 
 COOKIE = "killsync_session"
 MOST_BYTES = 1024
+#: A thousand streams whose readers are looked up at once may have to wait, seconds.
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Viewer:
-    """Who is asking: one account and its characters, the one that logged in last first."""
+class Caller:
+    """Who sends a request, by a session or a key; a visitor has neither.
 
-    account_id: int
-    users: tuple[User, ...]
-    is_admin: bool
-    #: The character by which the person is here; None where it has left the account.
-    acting: User | None = None
+    `account`: whose session or key it is; former members have one too, and the operator's own keys have none.
+    """
 
-    def may_remove(self, user: User) -> bool:
-        """Whether this person may disconnect or separate one of the account's characters."""
-        return powers.may_remove(self.acting, user)
-
-    @property
-    def user_ids(self) -> tuple[int, ...]:
-        return tuple(user.id for user in self.users)
+    account: Viewer | None = None
+    key: KnownKey | None = None
+    is_member: bool = False
+    #: A key was sent, and it is none of ours, or was revoked.
+    is_wrong_key: bool = False
 
     @property
-    def character_ids(self) -> tuple[int, ...]:
-        return tuple(user.character_id for user in self.users)
+    def viewer(self) -> Viewer | None:
+        """The member whose own things may be shown: by their session, or by a key that may read them."""
+        if self.account is None or not self.is_member:
+            return None
+        if self.key is None:
+            return self.account
+        return replace(self.account, is_admin=False) if self.key.reads_own else None
+
+    @property
+    def asker(self) -> Asker:
+        """The same as far as deciding needs it."""
+        is_admin = self.account.is_admin if self.account else self.key is not None
+        return Asker(
+            has_session=self.account is not None and self.key is None,
+            has_key=self.key is not None,
+            is_member=self.is_member,
+            is_admin=is_admin and self.is_member,
+            reads_own=self.key is not None and self.key.reads_own,
+        )
 
 
+VISITOR = Caller()
 #: Whoever keeps something open for a session is told here when one ends in this process; it gets the digest.
 ENDED: web.AppKey[list[Callable[[str], None]]] = web.AppKey("ended_sessions")
 #: Who sends a request, and when that was read.
-_VIEWER: web.RequestKey[Viewer | None] = web.RequestKey("viewer")
-_READ_AT: web.RequestKey[float] = web.RequestKey("viewer_read_at")
+_CALLER: web.RequestKey[Caller] = web.RequestKey("caller")
+_READ_AT: web.RequestKey[float] = web.RequestKey("caller_read_at")
+#: A key that came otherwise than in the header.
+_KEY: web.RequestKey[str] = web.RequestKey("access_key")
 
 
 def cookie_name(request: web.Request, name: str) -> str:
@@ -100,49 +125,139 @@ def drop_cookie(request: web.Request, response: web.StreamResponse, name: str) -
     response.del_cookie(cookie_name(request, name), path="/", secure=is_https(request), httponly=True, samesite="Lax")
 
 
-async def viewer_of(request: web.Request) -> Viewer | None:
-    """Who sends this request or opens this WebSocket; None for a visitor."""
-    if _VIEWER not in request:
-        session = session_of(request)
+def key_of(request: web.Request) -> str | None:
+    """The access key that came with a request, valid or not. Other kinds of authorization are somebody else's business."""
+    presented = request.get(_KEY)
+    if presented is not None:
+        return presented
+    scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
+
+
+def present_key(request: web.Request, text: str) -> None:
+    """From now on the request, which opened a WebSocket, is that of the key."""
+    request[_KEY] = text
+    request.pop(_CALLER, None)
+
+
+async def caller_of(request: web.Request) -> Caller:
+    """Who sends this request or opens this WebSocket. A key counts before a session.
+
+    Raises:
+        web.HTTPTooManyRequests: too many wrong keys came from this address.
+    """
+    if _CALLER not in request:
+        key = key_of(request)
         request[_READ_AT] = time.monotonic()
-        request[_VIEWER] = await in_db(_load, request.app[SETTINGS], session) if session else None
-    viewer: Viewer | None = request[_VIEWER]
-    return viewer
+        if key is not None:
+            request[_CALLER] = await _by_key(request, key)
+        else:
+            session = session_of(request)
+            found = await in_db(_by_session, request.app[SETTINGS], session) if session else VISITOR
+            request[_CALLER] = found
+    return request[_CALLER]
+
+
+async def viewer_of(request: web.Request) -> Viewer | None:
+    """The member who sends this request or opens this WebSocket; None for a visitor and for a former member."""
+    return (await caller_of(request)).viewer
+
+
+async def account_of(request: web.Request) -> Viewer | None:
+    """Whose session this is, former members too; None for a visitor and a program."""
+    caller = await caller_of(request)
+    return caller.account if caller.key is None else None
 
 
 def known_viewer(request: web.Request) -> Viewer | None:
     """Who sends this request, if that was read already: for pages that must not need the database."""
-    viewer: Viewer | None = request.get(_VIEWER)
-    return viewer
+    return request[_CALLER].viewer if _CALLER in request else None
 
 
 def is_known(request: web.Request) -> bool:
     """Whether it was found out who sends this request."""
-    return _VIEWER in request
+    return _CALLER in request
+
+
+async def caller_within(request: web.Request, seconds: float) -> Caller:
+    """Who it was at most *seconds* ago: for a WebSocket that has been open for a while."""
+    if time.monotonic() - request.get(_READ_AT, 0.0) > seconds:
+        request.pop(_CALLER, None)
+    return await caller_of(request)
+
+
+async def caller_lately(request: web.Request, seconds: float) -> Caller:
+    """The same for what goes on for long: while the database is busy or away, it is who it was, for PATIENCE_SECONDS."""
+    held, read_at = request.get(_CALLER), request.get(_READ_AT, 0.0)
+    try:
+        return await caller_within(request, seconds)
+    except Exception as error:
+        is_passing = isinstance(error, Busy) or is_away(error)
+        if held is None or not is_passing or time.monotonic() - read_at > PATIENCE_SECONDS:
+            raise
+        request[_CALLER], request[_READ_AT] = held, read_at
+        return held
 
 
 async def viewer_within(request: web.Request, seconds: float) -> Viewer | None:
-    """The same, as it was at most *seconds* ago: for a WebSocket that has been open for a while."""
-    if time.monotonic() - request.get(_READ_AT, 0.0) > seconds:
-        request.pop(_VIEWER, None)
-    return await viewer_of(request)
+    """The member it was at most *seconds* ago."""
+    return (await caller_within(request, seconds)).viewer
 
 
-def _load(settings: Settings, id_hash: str) -> Viewer | None:
+def check_key_rate(request: web.Request, caller: Caller) -> None:
+    """Count what a key is used for.
+
+    Raises:
+        web.HTTPTooManyRequests: too often; with Retry-After.
+    """
+    if caller.key is not None:
+        wait = request.app[LIMITER].wait("key", f"key {caller.key.id}")
+        if wait:
+            raise too_often(wait)
+
+
+async def _by_key(request: web.Request, text: str) -> Caller:
+    """The caller of a key. Wrong ones are counted against the address; a right one from there goes on working."""
+    found = await in_db(_load_key, request.app[SETTINGS], text)
+    if found.is_wrong_key:
+        wait = request.app[LIMITER].wait("wrong_key", network_of(client_ip(request)))
+        if wait:
+            raise too_often(wait)
+        await in_db(_record_refusal, client_ip(request))
+    return found
+
+
+def _record_refusal(address: str) -> None:
+    audit.record_once(audit.KEY_REFUSED, subject="a program", detail="a key that is not valid", address=address)
+
+
+def _load_key(settings: Settings, text: str) -> Caller:
+    key = keys.check(text)
+    if key is None:
+        return Caller(is_wrong_key=True)
+    if key.account_id is None:
+        return Caller(key=key, is_member=True)
+    account = _account(settings, key.account_id)
+    # The last character may be gone at the very moment.
+    return replace(account, key=key) if account.account is not None else Caller(is_wrong_key=True)
+
+
+def _by_session(settings: Settings, id_hash: str) -> Caller:
     session = accounts.live_session(id_hash)
     if session is None:
-        return None
-    account_id = session.account_id
+        return VISITOR
+    found = _account(settings, session.account_id)
+    if found.account is None:
+        return found
+    return replace(found, account=replace(found.account, acting=powers.acting(found.account.users, session.user_id)))
+
+
+def _account(settings: Settings, account_id: int) -> Caller:
     users = tuple(accounts.users_of(account_id))
     if not users:
-        return None
-    if session.user_id is None:
-        # Begun by the version before, which did not tell the characters of an account apart.
-        acting: User | None = min(users, key=powers.since)
-    else:
-        acting = next((user for user in users if user.id == session.user_id), None)
+        return VISITOR
     is_admin = any(user.character_id in settings.admin_character_ids and user.status == ACTIVE for user in users)
-    return Viewer(account_id, users, is_admin, acting)
+    return Caller(Viewer(account_id, users, is_admin), is_member=members.lets_in(settings, users))
 
 
 async def begin(request: web.Request, response: web.StreamResponse, account_id: int, user_id: int | None) -> None:

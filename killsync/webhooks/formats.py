@@ -14,7 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from killsync.killmails.killmail import Attacker, Entity, Killmail, Party, Position
+from killsync.killmails.amounts import isk
+from killsync.killmails.classification import shown_security
+from killsync.killmails.killmail import Entity, Killmail, Party, SolarSystem
+from killsync.webhooks.payload import payload
 from models.fields import utcnow
 from models.webhooks import DISCORD, SLACK
 
@@ -97,7 +100,7 @@ def message(kind: str, killmail: Killmail, place: Place, *, is_loss: bool | None
         return _json(_discord(killmail, place, is_loss))
     if kind == SLACK:
         return _json(_slack(killmail, place))
-    return _signed("killmail", delivery_id, {"killmail": _payload(killmail), "links": _links(killmail, place)}, secret)
+    return _signed("killmail", delivery_id, {"killmail": payload(killmail), "links": _links(killmail, place)}, secret)
 
 
 def trial(kind: str, name: str, secret: str | None = None) -> Message:
@@ -137,62 +140,6 @@ def _links(killmail: Killmail, place: Place) -> dict[str, str]:
     }
 
 
-def _payload(killmail: Killmail) -> dict[str, Any]:
-    """The killmail as docs/webhooks.md promises it: names in camelCase, ids as text, no items."""
-    return {
-        "id": str(killmail.killmail_id),
-        "killmailHash": killmail.killmail_hash,
-        "killmailTime": killmail.killmail_time.isoformat(),
-        "solarSystem": _payload_entity(killmail.solar_system),
-        "victim": {
-            **_payload_party(killmail.victim),
-            "damageTaken": killmail.victim.damage_taken,
-            "position": _payload_position(killmail.victim.position),
-        },
-        "attackers": [_payload_attacker(attacker) for attacker in killmail.attackers],
-        "attackerCount": killmail.attacker_count,
-        "finalBlow": _payload_attacker(killmail.final_blow) if killmail.final_blow else None,
-        "solo": killmail.solo,
-        "npc": killmail.npc,
-        "warId": _payload_id(killmail.war_id),
-        "moonId": _payload_id(killmail.moon_id),
-        "createdAt": killmail.created_at.isoformat(),
-    }
-
-
-def _payload_party(party: Party) -> dict[str, Any]:
-    return {
-        "character": _payload_entity(party.character),
-        "corporation": _payload_entity(party.corporation),
-        "alliance": _payload_entity(party.alliance),
-        "faction": _payload_entity(party.faction),
-        "factionId": _payload_id(party.faction_id),
-        "shipType": _payload_entity(party.ship_type),
-    }
-
-
-def _payload_attacker(attacker: Attacker) -> dict[str, Any]:
-    return {
-        **_payload_party(attacker),
-        "weaponType": _payload_entity(attacker.weapon_type),
-        "damageDone": attacker.damage_done,
-        "finalBlow": attacker.final_blow,
-        "securityStatus": attacker.security_status,
-    }
-
-
-def _payload_entity(entity: Entity | None) -> dict[str, Any] | None:
-    return None if entity is None else {"id": str(entity.id), "name": entity.name}
-
-
-def _payload_position(position: Position | None) -> dict[str, float] | None:
-    return None if position is None else {"x": position.x, "y": position.y, "z": position.z}
-
-
-def _payload_id(number: int | None) -> str | None:
-    return None if number is None else str(number)
-
-
 def _name(entity: Entity | None, noun: str) -> str:
     return "" if entity is None else entity.name or f"{noun} {entity.id}"
 
@@ -210,18 +157,32 @@ def _article(killmail: Killmail) -> str:
     return "an" if _name(killmail.victim.ship_type, "Type")[:1] in tuple("AEIOUaeiou") else "a"
 
 
+def _where(system: SolarSystem, escape: Escape) -> str:
+    """Security as the game shows it, and the region, as far as they are known."""
+    known = [
+        *([f"{shown_security(system.security_status):.1f}"] if system.security_status is not None else []),
+        *([escape(system.region.name)] if system.region is not None and system.region.name else []),
+    ]
+    return f" ({', '.join(known)})" if known else ""
+
+
 def _sentences(killmail: Killmail, escape: Escape, bold: str) -> list[str]:
     ship = escape(_name(killmail.victim.ship_type, "Type"))
     system = escape(_name(killmail.solar_system, "System"))
+    group = killmail.victim.ship_type.group
+    kind = f" ({escape(group.name)})" if group is not None and group.name else ""
     who, of = _who(killmail.victim, escape)
     lines = [
-        f"{bold}{who}{bold}{f' ({of})' if of else ''} lost {_article(killmail)} {bold}{ship}{bold} in {bold}{system}{bold}."
+        f"{bold}{who}{bold}{f' ({of})' if of else ''} lost {_article(killmail)} {bold}{ship}{bold}{kind} in {bold}{system}{bold}"
+        f"{_where(killmail.solar_system, escape)}."
     ]
     blow = killmail.final_blow
     if blow:
         killer, of = _who(blow, escape)
         flown = f" in {escape(_name(blow.ship_type, 'Type'))}" if blow.ship_type else ""
         lines.append(f"Final blow by {bold}{killer}{bold}{f' ({of})' if of else ''}{flown}.")
+    if killmail.value is not None:
+        lines.append(f"Worth {bold}{isk(killmail.value.total)}{bold}, of which {isk(killmail.value.dropped)} dropped.")
     marks = [word for word, is_so in (("solo", killmail.solo), ("NPC", killmail.npc)) if is_so]
     count = killmail.attacker_count
     lines.append(f"{count} attacker{'' if count == 1 else 's'}{f' ({marks[0]})' if marks else ''}, "

@@ -1,4 +1,4 @@
-"""Which webhooks want what was stored: reads the events, enters deliveries, and sends the webhooks that are due to workers.
+"""Which webhooks want what was stored: reads the log, enters deliveries, and sends the webhooks that are due to workers.
 
 What is to be delivered stands in the database; a message only says which webhook has something, and the sweep sends it
 again. A killmail is delivered after it is stored, never before, and nothing here runs in the transaction that saves it.
@@ -23,14 +23,14 @@ from models import connection
 
 log = get_logger("notifications")
 
-#: One process asks at most this often for the events to be read, once for the first of a burst and once for its rest.
+#: One process asks at most this often for the log to be read, once for the first of a burst and once for its rest.
 COLLECT_MS = 300
 #: How often a process looks whether there is any webhook, seconds.
 LOOK_SECONDS = 10.0
 
 
 class Announcer:
-    """When this process last had the events read: the killmails of a burst share two messages."""
+    """When this process last had the log read: the killmails of a burst share two messages."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class Announcer:
         self._has_webhooks = False
 
     def killmails_saved(self) -> None:
-        """Have the events read: at once for the first of a burst, COLLECT_MS later for its rest."""
+        """Have the log read: at once for the first of a burst, COLLECT_MS later for its rest."""
         now = time.monotonic()
         with self._lock:
             if now - self._looked_at >= LOOK_SECONDS:
@@ -56,7 +56,7 @@ class Announcer:
             self.read_later()
 
     def read_later(self) -> None:
-        """Have the events read COLLECT_MS later, unless that is about to happen anyway."""
+        """Have the log read COLLECT_MS later, unless that is about to happen anyway."""
         now = time.monotonic()
         with self._lock:
             if now < self._rest_at:
@@ -84,14 +84,14 @@ def announce() -> None:
     """Read what was stored, and send the webhooks that are due. While another worker reads, its turn comes later."""
     found = Reading.MORE
     while found is Reading.MORE:
-        found = reader.read_events(choose)
+        found = reader.read_log(choose)
     if found is Reading.BUSY:
         _announcer().read_later()
     delivery.send_all_due()
 
 
 def sweep() -> None:
-    """Whatever a lost message or a dead worker left: read the events, send what is due."""
+    """Whatever a lost message or a dead worker left: read the log, send what is due."""
     if reader.has_active():
         announce()
     else:
@@ -99,7 +99,7 @@ def sweep() -> None:
 
 
 def choose(stored: Sequence[Stored], subscribers: Sequence[Subscriber]) -> Choice:
-    """Who wants which killmail, in the order of the events. A webhook that cannot be asked does not stop the others."""
+    """Who wants which killmail, in the order of the log. A webhook that cannot be asked does not stop the others."""
     choice = Choice()
     longest = timedelta(seconds=max(each.filter.max_age for each in subscribers))
     young = reader.young_enough([each.killmail_id for each in stored], min(each.stored_at for each in stored) - longest)

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from yarl import URL
 
+from killsync.access.decision import Need
+from killsync.accounts.viewer import Viewer
 from killsync.logging import get_logger
 from killsync.sso.errors import VaultError
 from killsync.sso.vault import Vault
 from killsync.web import forms, render, sessions
-from killsync.web.pages.messages import message_page
+from killsync.web.guard import needs
 from killsync.web.security import SETTINGS, check_rate, same_origin
-from killsync.web.sessions import Viewer
 from killsync.webhooks import deliveries, formats, queries, reader, sender
 from killsync.webhooks.filter import DEFAULT_AGE
 from killsync.webhooks.form import AGES, KIND_NAMES, SIDE_NAMES, BadForm, Form, describe, form_of, names_in, read_form
@@ -28,6 +29,8 @@ from models.threads import in_db, read_db
 from models.webhooks import DISCORD, JSON, KINDS
 
 log = get_logger("webhooks")
+
+_WHY = "Log in to have killmails sent to Discord, Slack or a program of yours."
 
 
 @dataclass
@@ -44,25 +47,14 @@ async def _owner(request: web.Request) -> Viewer:
     viewer = await sessions.viewer_of(request)
     if request.method == "POST" and not same_origin(request):
         raise web.HTTPForbidden(text="This request came from another site.\n")
-    if viewer is None:
-        if request.method == "POST":
-            raise web.HTTPForbidden(text="Log in on this site first.\n")
-        raise _NotLoggedIn
+    assert viewer is not None, "needs a person"
     check_rate(request, "webhooks" if request.method == "POST" else "page", viewer.account_id)
     return viewer
 
 
-class _NotLoggedIn(Exception):
-    """A visitor asks for a page that belongs to an account."""
-
-
 def _page(handler: Any) -> Any:
     async def guarded(request: web.Request) -> web.StreamResponse:
-        try:
-            response: web.StreamResponse = await handler(request)
-        except _NotLoggedIn:
-            text = "Log in to have killmails sent to Discord, Slack or a program of yours."
-            return message_page(request, 403, "Your webhooks", text)
+        response: web.StreamResponse = await handler(request)
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -237,8 +229,8 @@ def _render(request: web.Request, template: str, viewer: Viewer, *, status: int 
 
 def setup(app: web.Application) -> None:
     """Add the routes."""
-    app.router.add_get("/webhooks", show)
-    app.router.add_post("/webhooks", add)
-    app.router.add_get(r"/webhooks/{id:\d+}", edit)
-    app.router.add_post(r"/webhooks/{id:\d+}", change)
-    app.router.add_post(r"/webhooks/{id:\d+}/{action:pause|resume|delete|test|secret}", act)
+    app.router.add_get("/webhooks", needs(Need.PERSON, show, why=_WHY))
+    app.router.add_post("/webhooks", needs(Need.PERSON, add))
+    app.router.add_get(r"/webhooks/{id:\d+}", needs(Need.PERSON, edit, why=_WHY))
+    app.router.add_post(r"/webhooks/{id:\d+}", needs(Need.PERSON, change))
+    app.router.add_post(r"/webhooks/{id:\d+}/{action:pause|resume|delete|test|secret}", needs(Need.PERSON, act))

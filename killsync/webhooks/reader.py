@@ -1,4 +1,4 @@
-"""Reading the event table for webhooks: each event once, none skipped, though ids can become visible out of order.
+"""Reading the log for webhooks: each killmail once and in order, by its number.
 
 A delivery is entered by this reader, never by the transaction that saves a killmail: saving costs nothing more for any
 number of webhooks, and nothing is delivered that is not stored.
@@ -8,31 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, overload
 
 from peewee import fn
 
-from killsync.events.store import all_visible_before
+from killsync.events import store as killmail_log
 from killsync.webhooks.filter import BadFilter, WebhookFilter
 from killsync.webhooks.giving_up import disable, unusable
 from models.db import in_transaction
-from models.events import KILLMAIL_SAVED, Event
 from models.expressions import kept, locked, now, one_of
+from models.killmail_log import LogReader
 from models.killmails import Killmail
 from models.users import User
-from models.webhooks import ACTIVE, EventGap, EventReader, Webhook, WebhookDelivery
+from models.webhooks import ACTIVE, Webhook, WebhookDelivery
 
-#: Killmails, and events of every kind, that are read in one transaction.
+#: Killmails that are read in one transaction.
 BATCH = 200
-MOST_READ = 2_000
-#: Ids that can be missing in a row because their transactions are still writing.
-MOST_MISSING = 10_000
 READER = "webhooks"
-#: An event's time and its id are taken one after the other: neighbours may stand in another order by the one than by the
-#: other, within this.
-MARGIN = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Subscriber:
 
 @dataclass(frozen=True)
 class Stored:
-    """A killmail that an event says was stored."""
+    """A killmail of the log."""
 
     killmail_id: int
     stored_at: datetime
@@ -55,18 +49,10 @@ class Stored:
 
 @dataclass
 class Choice:
-    """Who wants what: (webhook id, killmail id) in the order of the events, and why a webhook could not be asked."""
+    """Who wants what: (webhook id, killmail id) in the order of the log, and why a webhook could not be asked."""
 
     pairs: list[tuple[int, int]] = field(default_factory=list)
     unusable: dict[int, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Up to *settled* there will be no other event than those read; up to *read* only those that are noted as missing."""
-
-    settled: int
-    read: int
 
 
 class Reading(Enum):
@@ -116,34 +102,20 @@ def begin_reading() -> None:
         active = list(newest.namedtuples())
         if not active:
             return
-        settled = place.settled
-        if len(active) == 1:
-            settled = max(settled, _newest_before(min(all_visible_before(), active[0].since) - MARGIN))
-        read = max(settled, min(place.read, _newest_before(active[0].since - MARGIN)))
-        _store_place(Place(settled, read))
-        EventGap.delete().where((EventGap.event_id <= settled) | (EventGap.event_id > read)).execute()
+        since = killmail_log.last_before(active[0].since)
+        _store_place(since if len(active) == 1 else min(place, since))
 
     in_transaction(work)
 
 
 def stop_reading() -> None:
-    """Nobody wants the events any more: they need not be kept for this reader."""
+    """Nobody wants the killmails any more: the log need not be kept for this reader."""
     active = Webhook.select(Webhook.id).where(Webhook.status == ACTIVE)
-
-    def work() -> None:
-        if EventReader.delete().where(EventReader.name == READER, ~fn.EXISTS(active)).execute():
-            EventGap.delete().execute()
-
-    in_transaction(work)
+    in_transaction(LogReader.delete().where(LogReader.name == READER, ~fn.EXISTS(active)).execute)
 
 
-def read_events(choose: Callable[[Sequence[Stored], Sequence[Subscriber]], Choice]) -> Reading:
-    """Read a batch of events that were not read yet and enter what *choose* makes of it.
-
-    Ids can become visible out of order. What is missing below the place that was read is remembered and looked for each
-    time, until no transaction is writing that began before it was missed: so a transaction that stays open, for hours if
-    need be, costs as much as there are ids missing, and no event is read twice.
-    """
+def read_log(choose: Callable[[Sequence[Stored], Sequence[Subscriber]], Choice]) -> Reading:
+    """Read what comes next in the log and enter what *choose* makes of it, in one transaction: exactly once."""
 
     def work() -> Reading:
         place = _lock_place(skip=True)
@@ -152,53 +124,16 @@ def read_events(choose: Callable[[Sequence[Stored], Sequence[Subscriber]], Choic
         wanted = _subscribers()
         if not wanted:
             return Reading.DONE
-        # Asked before the events are read: what becomes visible in between is younger.
-        settled = _newest_before(all_visible_before() - MARGIN)
-        late = list(Event.select().join(EventGap, on=(EventGap.event_id == Event.id)).order_by(Event.id))
-        fresh = list(Event.select().where(Event.id > place.read).order_by(Event.id).limit(MOST_READ))
-        is_last = len(fresh) < MOST_READ
-        batch = _first_killmails(fresh)
-        is_last = is_last and len(batch) == len(fresh)
-        events = [event for event in (*late, *batch) if event.kind == KILLMAIL_SAVED]
+        entries = killmail_log.after(place, BATCH)
         since = min(each.since for each in wanted)
-        stored = [Stored(each.subject_id, each.created_at) for each in events if each.created_at >= since]
+        stored = [Stored(each.killmail_id, each.created_at) for each in entries if each.created_at >= since]
         if stored:
             _enter(choose(stored, wanted))
-        read = batch[-1].id if batch else place.read
-        settled = max(place.settled, min(settled, read))
-        _remember_gaps(max(place.read, settled), [event.id for event in batch])
-        EventGap.delete().where(
-            (EventGap.event_id <= settled) | EventGap.event_id.in_([event.id for event in late])
-        ).execute()
-        if (settled, read) != (place.settled, place.read):
-            _store_place(Place(settled, read))
-        return Reading.DONE if is_last else Reading.MORE
+        if entries:
+            _store_place(entries[-1].sequence)
+        return Reading.MORE if len(entries) == BATCH else Reading.DONE
 
     return in_transaction(work)
-
-
-def _first_killmails(events: list[Any]) -> list[Any]:
-    """The events up to the BATCH-th killmail among them."""
-    killmails = 0
-    for number, event in enumerate(events):
-        killmails += event.kind == KILLMAIL_SAVED
-        if killmails == BATCH:
-            return events[: number + 1]
-    return events
-
-
-def _remember_gaps(after: int, ids: list[int]) -> None:
-    """Remember which ids above *after* are missing among those that were read."""
-    missing: list[int] = []
-    before = after
-    for number in ids:
-        # A jump is of a sequence that was set, not of transactions that write: those hold few ids at a time.
-        missing.extend(range(max(before + 1, number - MOST_MISSING), number))
-        before = max(before, number)
-    if missing:
-        EventGap.insert_many([(number,) for number in missing], [EventGap.event_id]).on_conflict(
-            action="nothing"
-        ).as_rowcount().execute()
 
 
 def _enter(choice: Choice) -> None:
@@ -217,26 +152,28 @@ def _enter(choice: Choice) -> None:
         ).on_conflict(action="nothing").as_rowcount().execute()
 
 
-def _newest_before(moment: datetime) -> int:
-    return int(Event.select(fn.MAX(Event.id)).where(Event.created_at < moment).scalar() or 0)
-
-
 @overload
-def _lock_place(*, skip: Literal[True]) -> Place | None: ...
+def _lock_place(*, skip: Literal[True]) -> int | None: ...
 @overload
-def _lock_place() -> Place: ...
-def _lock_place(*, skip: bool = False) -> Place | None:
-    """The place of the reader; one reader at a time until the transaction ends. With *skip*: None while another reads."""
-    row = EventReader.select().where(EventReader.name == READER)
+def _lock_place() -> int: ...
+def _lock_place(*, skip: bool = False) -> int | None:
+    """The number up to which was read; one reader at a time until the transaction ends. With *skip*: None while another reads."""
+    row = LogReader.select().where(LogReader.name == READER)
     found = locked(row, skip=skip).first()
     if found is None:
-        EventReader.insert(name=READER, last_id=0, read_id=0).on_conflict(action="nothing").as_rowcount().execute()
+        LogReader.insert(name=READER, sequence=_beginning()).on_conflict(action="nothing").as_rowcount().execute()
         found = locked(row.clone(), skip=skip).first()
-    return Place(found.last_id, max(found.last_id, found.read_id)) if found else None
+    return int(found.sequence) if found else None
 
 
-def _store_place(place: Place) -> None:
-    EventReader.update(last_id=place.settled, read_id=place.read).where(EventReader.name == READER).execute()
+def _beginning() -> int:
+    """Where the first webhook's killmails begin."""
+    first = Webhook.select(Webhook.since).where(Webhook.status == ACTIVE).order_by(Webhook.since).namedtuples().first()
+    return killmail_log.newest() if first is None else killmail_log.last_before(first.since)
+
+
+def _store_place(sequence: int) -> None:
+    LogReader.update(sequence=sequence).where(LogReader.name == READER).execute()
 
 
 def young_enough(killmail_ids: list[int], oldest: datetime) -> list[int]:

@@ -1,5 +1,7 @@
 """`python -m tests.chaos [WORD ...]`: every fault, or those with a word in their name, and the table of what came of it.
 
+`--random` plays schedules of several at once instead, see `tests/chaos/schedule.py`.
+
 What came of each is written into the table of docs/reliability.md. All of them take about half an hour. `--soak MINUTES` runs without faults and watches memory,
 connections and queues instead. Exit code 1: something was lost, doubled or did not recover.
 """
@@ -15,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.chaos import broker, database, esi, processes, report, soak
+from tests.chaos import broker, database, esi, processes, report, schedule, soak
 from tests.chaos.play import Fault, Skipped, play
 from tests.chaos.services import Missing, Postgres, Rabbit
 from tests.chaos.world import Verdict
@@ -46,6 +48,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("words", nargs="*", help="only faults with one of these in their name")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="run without faults for so long instead")
+    parser.add_argument("--random", action="store_true", help="play several at once, at random moments, instead")
+    parser.add_argument("--seed", type=int, help="of one schedule of random faults; a new one each time otherwise")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long to play random faults; 10")
     parser.add_argument("--list", action="store_true", help="name the faults and end")
     arguments = parser.parse_args()
     # However it is told to stop, it stops what it started.
@@ -59,6 +64,8 @@ def main() -> int:
         with services() as (postgres, rabbit):
             if arguments.soak:
                 return soak.run(postgres, rabbit, arguments.soak)
+            if arguments.random:
+                return schedule.run(postgres, rabbit, arguments.seed, arguments.minutes)
             results: report.Results = []
             for fault in chosen:
                 results.append((fault, _play(fault, postgres, rabbit)))

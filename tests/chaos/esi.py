@@ -17,7 +17,7 @@ def trouble(stage: Stage, seconds: float, *troubles: Trouble) -> None:
     """Have ESI or the SSO make trouble for some seconds."""
     stage.sim(lambda simulator: simulator.faults.extend(troubles))
     time.sleep(seconds)
-    stage.sim(lambda simulator: simulator.faults.clear())
+    stage.sim(lambda simulator: [simulator.faults.remove(each) for each in troubles if each in simulator.faults])
 
 
 def downtime(stage: Stage) -> None:

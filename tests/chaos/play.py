@@ -38,7 +38,6 @@ class Fault:
         make: makes it and returns when it is over.
         config, settings, hooks: for the simulator, the deployment and the workers.
         restarts: whether processes may end by themselves and be started again.
-        told_all: whether a subscriber hears of every killmail; not when the web server it listens to is killed.
         dead: dead letters it leaves.
         counted: whether tries may be counted against killmails.
         seconds: the longest it may take to recover.
@@ -54,7 +53,6 @@ class Fault:
     settings: dict[str, str] = field(default_factory=dict)
     hooks: dict[str, str] = field(default_factory=dict)
     restarts: bool = False
-    told_all: bool = True
     dead: int = 0
     counted: bool = False
     seconds: float = 90.0
@@ -70,6 +68,7 @@ class Stage:
     postgres: Postgres | None
     rabbit: Rabbit | None
     folder: Path
+    witnesses: list[Any] = field(default_factory=list)
 
     @property
     def vhost(self) -> str:
@@ -96,8 +95,8 @@ def play(fault: Fault, postgres: Postgres | None = None, rabbit: Rabbit | None =
         folder.chmod(0o755)
         handle = simulator.run_in_thread(simulator.SimulatorConfig(**{**CONFIG, **fault.config}))
         stack.callback(handle.stop)
-        database = stack.enter_context(_database(fault.database, folder, postgres))
-        broker = stack.enter_context(_vhost(rabbit))
+        database = stack.enter_context(database_of(fault.database, folder, postgres))
+        broker = stack.enter_context(vhost_of(rabbit))
         settings = {**SETTINGS, **fault.settings, "DATABASE_URL": database, "BROKER_URL": broker}
         world = World(folder, handle, **settings)
         stack.callback(world.end)
@@ -113,23 +112,25 @@ def play(fault: Fault, postgres: Postgres | None = None, rabbit: Rabbit | None =
         except AssertionError as error:
             verdict.problems.append(str(error) or repr(error))
         world_restarts = world.restarts
-        world.compare(verdict, told_all=fault.told_all, dead=fault.dead, counted=fault.counted)
+        world.compare(verdict, dead=fault.dead, counted=fault.counted)
         if world_restarts and not fault.restarts:
             verdict.problems.append(f"{world_restarts} processes ended by themselves")
         if verdict.problems or verdict.lost or verdict.doubled:
-            _keep_logs(fault, folder)
+            keep_logs(fault.name, folder)
     return verdict
 
 
-def _keep_logs(fault: Fault, folder: Path) -> None:
-    kept = Path(tempfile.gettempdir()) / "killsync-chaos-logs" / fault.name.replace(" ", "-").replace("/", "-")
+def keep_logs(name: str, folder: Path) -> None:
+    """Keep what the processes printed, for whoever looks into it."""
+    kept = Path(tempfile.gettempdir()) / "killsync-chaos-logs" / name.replace(" ", "-").replace("/", "-")
     kept.mkdir(parents=True, exist_ok=True)
     for log in folder.glob("*.log"):
         (kept / log.name).write_bytes(log.read_bytes())
 
 
 @contextlib.contextmanager
-def _vhost(rabbit: Rabbit | None) -> Iterator[str]:
+def vhost_of(rabbit: Rabbit | None) -> Iterator[str]:
+    """A virtual host of *rabbit*'s, or of the machine's."""
     if rabbit is None:
         with rabbitmq_vhost() as url:
             yield url
@@ -142,7 +143,8 @@ def _vhost(rabbit: Rabbit | None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _database(kind: str, folder: Path, postgres: Postgres | None) -> Iterator[str]:
+def database_of(kind: str, folder: Path, postgres: Postgres | None) -> Iterator[str]:
+    """A database of *postgres*'s, or of the machine's."""
     place = folder / "database"
     place.mkdir()
     with _small(place) if kind.startswith("small") else contextlib.nullcontext():

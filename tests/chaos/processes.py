@@ -62,6 +62,17 @@ def worker_told_to_stop(stage: Stage) -> None:
     world.run_procfile("worker")
 
 
+def workers_restarted_in_turn(stage: Stage) -> None:
+    """As an upgrade restarts them: the new ones start beside the old ones, which are told to stop, and so once more."""
+    world = stage.world
+    for old, new in (("worker", "worker-new"), ("worker-new", "worker-newer")):
+        world.run_procfile("worker", new)
+        wait_until(lambda new=new: world.log(new).count("worker started") >= 2, "it starts", 60)
+        code = world.stop(old, signal.SIGTERM, wait_seconds=30)
+        assert code == 0, f"exit code {code}"
+    stage.flow(10)
+
+
 def two_schedulers(stage: Stage) -> None:
     """A second scheduler ticks only when the first one, killed without a word, has lost its lease."""
     world = stage.world
@@ -95,10 +106,12 @@ FAULTS = (
           all_workers_killed, restarts=True),
     Fault("scheduler killed", "ticks go on within its lease of 15 s", "SIGKILL; the supervisor starts it again",
           scheduler_killed, restarts=True),
-    Fault("web killed", "subscribers hear what is saved once they are back", "SIGKILL; the supervisor starts it again",
-          web_killed, restarts=True, told_all=False),
+    Fault("web killed", "subscribers read on where they were", "SIGKILL; the supervisor starts it again",
+          web_killed, restarts=True),
     Fault("worker told to stop in a sync", "ends within 30 s, hands back what it had", "SIGTERM while lists are walked",
           worker_told_to_stop, config={"latency": 0.3}),
+    Fault("workers restarted in turn", "nothing lost, nothing waits", "new workers beside the old ones, SIGTERM of those; twice",
+          workers_restarted_in_turn, config={"latency": 0.3}),
     Fault("two schedulers", "one ticks; the other takes over", "a second scheduler, then SIGKILL of the first",
           two_schedulers),
     Fault("clocks that differ by 2 minutes", "no killmail lost or late", "workers 2 min ahead and 2 min behind only",

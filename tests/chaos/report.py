@@ -54,6 +54,14 @@ def write(results: Results, names: list[str]) -> None:
     PAGE.write_text(page[: match.start(1)] + table + page[match.end(1) :])
 
 
+def put(mark: str, lines: list[str]) -> None:
+    """Put *lines* between the marks `<!-- mark -->` and `<!-- /mark -->` of the page."""
+    page = PAGE.read_text()
+    match = re.search(rf"<!-- {mark} -->\n(.*)<!-- /{mark} -->", page, re.DOTALL)
+    assert match is not None, f"docs/reliability.md has lost its marks of {mark}"
+    PAGE.write_text(page[: match.start(1)] + "\n".join([*lines, ""]) + page[match.end(1) :])
+
+
 def _row(fault: Fault, result: Verdict | str) -> str:
     if isinstance(result, str):
         return f"| {fault.name} | {fault.promise} | {fault.how} | | | | | | skipped: {result} |"

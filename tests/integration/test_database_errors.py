@@ -164,7 +164,7 @@ def test_sessions_have_limits_and_migrations_and_the_removal_of_old_rows_have_no
     with pytest.MonkeyPatch.context() as patch:
         for name in ("deliveries", "runs", "counters"):
             patch.setattr(getattr(sweep, name), "prune", lambda *_: None)
-        patch.setattr(sweep.events, "prune", lambda *_: seen.append(limits()))
+        patch.setattr(sweep.killmail_log, "prune", lambda *_: seen.append(limits()))
         with connection():
             in_transaction(sweep._prune)
             assert limits() == [("1min", "30s")], "for that transaction alone"

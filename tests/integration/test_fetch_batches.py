@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from killsync import settings as settings_module
-from killsync.esi import errors, routes
+from killsync.esi import errors, routes, schemas
 from killsync.esi.client import EsiClient, shared
 from killsync.killmails import ledger
 from killsync.killmails.store import Saved, save_killmails
@@ -63,7 +63,7 @@ def test_a_message_of_many_killmails_saves_each_and_counts_each_in_its_run(liste
         runs.mark_pages_read(run_id)
         runs.recount([run_id])
         row = run_queries.run_row(run_id) or {}
-        told = rows("SELECT subject_id FROM event WHERE kind = 'killmail' ORDER BY id")
+        told = rows("SELECT killmail_id FROM killmail_log ORDER BY sequence")
     assert (row["saved"], row["errors"], row["esi_requests"], row["esi_tokens"]) == (20, 0, 20, 40)
     assert row["finished_at"] is not None
     assert sorted(number for (number,) in told) == sorted(number for number, _ in refs), "each is told of once"
@@ -90,7 +90,7 @@ def test_a_killmail_that_cannot_be_stored_harms_no_other(listed: Any) -> None:
         assert [position for position, outcome in enumerate(outcomes) if isinstance(outcome, Exception)] == [3, 7]
         assert all(isinstance(outcome, Saved) and outcome.is_new for position, outcome in enumerate(outcomes)
                    if position not in (3, 7))  # fmt: skip
-        for table in ("killmail", "victim", "event WHERE kind = 'killmail'"):
+        for table in ("killmail", "victim", "killmail_log"):
             assert rows(f"SELECT count(*) FROM {table}") == [(18,)], table
     assert states() == {"fetched": 18, "pending": 2}
 
@@ -141,7 +141,7 @@ def test_after_a_429_nothing_of_the_rest_leaves(listed: Any, monkeypatch: pytest
     client = shared(settings_module.current())
     (details,) = list(client.killmails(refs[:10], backlog=False))
     kinds = [type(detail.outcome) for detail in details]
-    assert kinds.count(errors.RateLimited) == 4 and kinds.count(dict) == 6  # type: ignore[comparison-overlap]
+    assert kinds.count(errors.RateLimited) == 4 and kinds.count(schemas.ServedKillmail) == 6
     other = EsiClient(client._settings)  # another process knows no more than the database
     for each in (client, other):
         (details,) = list(each.killmails(refs[10:], backlog=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,15 +14,19 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from killsync.killmails import filter_forms, queries
-from killsync.killmails.classification import SecurityBand, classify
+from killsync.killmails.classification import SecurityBand, classify, value_bits
 from killsync.killmails.cursors import cursor_of
 from killsync.killmails.filter import KillmailFilter
 from killsync.killmails.filter_forms import CLAUSES, from_address, from_graphql, to_address, to_graphql
 from killsync.killmails.killmail import Killmail
+from killsync.killmails.labels import labels_of
 from killsync.killmails.mapping import parse_time
+from killsync.prices import store
+from killsync.prices.valuation import to_micros, value_of
 from killsync.static_data import geography
-from models import connection
+from models import connection, utcnow
 from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
+from simulator.prices import prices
 from tests.support import static_data
 from tests.support.web_server import fill, new_universe
 
@@ -36,6 +41,11 @@ class World:
     def __init__(self) -> None:
         self.known = static_data.load()
         universe = new_universe(kills=(90, 60, 30))
+        self.prices = {
+            each["type_id"]: to_micros(each.get("average_price") or each["adjusted_price"]) for each in prices(0.0)
+        }
+        with connection():
+            store.enter(utcnow().date(), {type_id: (price, None) for type_id, price in self.prices.items()})
         fill(universe)
         self.bodies: list[Body] = [universe.body(number) for number in universe.kills]
         self.bodies.sort(key=lambda body: (parse_time(body["killmail_time"]), body["killmail_id"]), reverse=True)
@@ -49,6 +59,13 @@ class World:
 
     def kind(self, body: Body) -> Any:
         return classify(body, parse_time(body["killmail_time"]), self.known)
+
+    def value(self, body: Body) -> Decimal:
+        """The total value, ISK."""
+        return Decimal(value_of(body, self.prices.get, self.known).total) / 100
+
+    def labels(self, body: Body) -> set[str]:
+        return {*self.kind(body).labels, *labels_of(value_bits(int(self.value(body) * 100)), None)}
 
     def group(self, type_id: int | None) -> int | None:
         facts = self.known.type(type_id)
@@ -123,11 +140,14 @@ def cases(world: World) -> dict[str, list[Case]]:
     for number in (0, 1, 2, 5, 50):
         add("minAttackers", number, lambda body, number=number: len(body["attackers"]) >= number)
         add("maxAttackers", number, lambda body, number=number: len(body["attackers"]) <= number)
+    for number in (0, float(world.value(some[0])), float(world.value(some[1])), 1e9):
+        add("minValue", number, lambda body, number=number: world.value(body) >= Decimal(str(number)))
+        add("maxValue", number, lambda body, number=number: world.value(body) <= Decimal(str(number)))
     for name, yes in itertools.product(("npc", "solo", "awox"), (True, False)):
         add(name, yes, lambda body, name=name, yes=yes: getattr(world.kind(body), name) is yes)
-    labels = sorted({label for body in world.bodies for label in world.kind(body).labels})
+    labels = sorted({label for body in world.bodies for label in world.labels(body)})
     for wanted in (*([label] for label in labels), labels[:2], ["isk:1t+"], ["cat:6", "pvp"]):
-        add("labels", wanted, lambda body, wanted=wanted: set(wanted) <= set(world.kind(body).labels))
+        add("labels", wanted, lambda body, wanted=wanted: set(wanted) <= world.labels(body))
     return found
 
 

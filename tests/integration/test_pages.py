@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -31,7 +31,8 @@ from killsync.static_data import catalog
 from killsync.sync import waiting
 from killsync.web import filter_address
 from killsync.web.pages import charts
-from killsync.web.pages.killmail import groups, lines, sections
+from killsync.web.pages.killmail import ago, lines, sections
+from killsync.web.pages.sides import sides
 from models import connection, utcnow
 from models.db import database
 from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
@@ -667,19 +668,27 @@ def test_equal_items_are_one_line_and_containers_stay_whole() -> None:
     assert lines([]) == []
 
 
-def test_groups_of_attackers_are_alliances_or_what_stands_for_them() -> None:
-    def party(**who: int) -> Attacker:
-        return Attacker(damage_done=0, final_blow=False, **{word: Entity(number) for word, number in who.items()})
+def test_attackers_are_counted_by_alliance_and_corporation_with_their_share_of_the_damage() -> None:
+    def party(damage: int, **who: int) -> Attacker:
+        return Attacker(damage_done=damage, final_blow=False, **{word: Entity(number) for word, number in who.items()})
 
     attackers = [
-        party(alliance=1, corporation=5),
-        party(alliance=1, corporation=6),
-        party(corporation=7),
-        party(faction=9),
-    ]
-    assert [(word, who.id, count) for word, who, count in groups(attackers)] == [
-        ("alliance", 1, 2), ("corporation", 7, 1), ("faction", 9, 1),
+        party(10, alliance=1, corporation=5), party(50, alliance=1, corporation=6), party(30, corporation=7),
+        party(0, faction=9), party(10),
     ]  # fmt: skip
+    found = sides(attackers)
+    assert [(side.word, side.entity and side.entity.id, side.pilots, side.share(100)) for side in found] == [
+        ("alliance", 1, 2, "60.0 %"), ("corporation", 7, 1, "30.0 %"), ("", None, 1, "10.0 %"), ("faction", 9, 1, "0.0 %"),
+    ]  # fmt: skip
+    assert [(part.entity and part.entity.id, part.damage) for part in found[0].parts] == [(6, 50), (5, 10)]
+    assert found[1].parts == [] and found[0].share(0) == ""
+
+
+def test_how_long_ago_it_was_is_said_in_one_unit() -> None:
+    now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    for seconds, words in ((-5, "just now"), (59, "just now"), (60, "1 minute ago"), (7_300, "2 hours ago"),
+                           (86_400, "1 day ago"), (90 * 86_400, "90 days ago"), (800 * 86_400, "2 years ago")):  # fmt: skip
+        assert ago(now - timedelta(seconds=seconds), now) == words
 
 
 def test_a_filter_survives_its_address() -> None:

@@ -35,7 +35,7 @@ BIG = {
     "killmail_ref",
     "user",
     "user_killmail",
-    "event",
+    "killmail_log",
 }
 
 

@@ -201,51 +201,6 @@ def test_redirects_are_not_followed_and_slow_answers_are_failures(told: Told, mo
     assert told.state(number).delivered == 1
 
 
-def test_events_that_become_visible_late_and_out_of_order_are_told(told: Told) -> None:
-    import psycopg2
-
-    if not told.settings.uses_postgres:
-        pytest.skip("SQLite has one writer at a time")
-    told.webhook()
-    told.save(*told.kills[:2])
-    slow = psycopg2.connect(told.settings.database_url)
-    try:
-        with slow.cursor() as cursor:
-            # The slow writer's event gets its id now and is seen only after later ones were told.
-            cursor.execute(
-                "INSERT INTO event (kind, subject_id, created_at) VALUES ('killmail', %s, clock_timestamp())",
-                (told.kills[9],),
-            )
-            told.save(*told.kills[2:6])
-            told.work()
-            assert told.told_ids() == told.kills[:6]
-            told.save(told.kills[9])
-            with connection():
-                run("DELETE FROM event WHERE subject_id = %s", (told.kills[9],))
-        told.work()
-        assert told.told_ids() == told.kills[:6]
-        slow.commit()
-    finally:
-        slow.close()
-    told.work()
-    assert told.told_ids() == [*told.kills[:6], told.kills[9]]
-
-
-def test_the_place_in_the_events_moves_on_past_everything_that_is_old(told: Told) -> None:
-    told.webhook()
-    told.save(*told.kills[:3])
-    with connection():
-        for number in range(500):
-            run(f"INSERT INTO event (kind, subject_id, created_at) VALUES ('sync', %s, {sql_now()})", (number,))
-        run(f"UPDATE event SET created_at = {sql_now(60)}")
-        told.work()
-        assert rows("SELECT last_id FROM event_reader") == [(0,)], "what is young may still be overtaken"
-        run(f"UPDATE event SET created_at = {sql_now(-60)}")
-        told.work()
-        assert rows("SELECT last_id FROM event_reader") == rows("SELECT max(id) FROM event")
-    assert told.told_ids() == told.kills[:3]
-
-
 def test_a_name_that_is_still_to_come_is_waited_for_a_moment(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     from killsync.webhooks import delivery
 

@@ -132,10 +132,10 @@ class Deployment:
 
     def stop_all(self) -> None:
         """End everything that still runs."""
-        for process in self.processes.values():
+        for process in (started := list(self.processes.values())):
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
-        for process in self.processes.values():
+        for process in started:
             try:
                 process.wait(timeout=20)
             except subprocess.TimeoutExpired:

@@ -1,12 +1,13 @@
 """Throws generated documents, broken ones, broken requests and broken WebSocket messages at a running GraphQL endpoint.
 
-`python -m tests.support.fuzz [SECONDS]` (or `make fuzz`) does it for ten minutes and says how many cases ran. A case fails when the
+`python -m tests.support.fuzz [SECONDS]` (or `make fuzz`) does it for ten minutes, says how many cases ran and writes it into docs/reliability.md. A case fails when the
 server answers 500 or more, answers no JSON, calls its own fault ("INTERNAL_ERROR"), or dies.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 import simulator
+from tests.chaos.report import put
 from tests.support.deployment import Deployment, deployed
 from tests.support.player import Player
 from tests.support.resources import PROJECT
@@ -98,6 +100,10 @@ MESSAGES = st.lists(
     ),
     max_size=8,
 )  # fmt: skip
+
+
+#: What `make fuzz` takes; a shorter run writes nothing into the documentation.
+WHOLE_SECONDS = 600.0
 
 
 class Target:
@@ -212,12 +218,19 @@ async def _log_in(url: str, pilot: int) -> str:
 
 
 def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 600.0
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else WHOLE_SECONDS
     with tempfile.TemporaryDirectory() as folder:
         target = run(seconds, Path(folder))
     told = ", ".join(f"{number:,} {kind}" for kind, number in target.cases.items())
-    print(f"{sum(target.cases.values()):,} cases in {seconds:.0f} s without a failure: {told}")
-    print(f"answers: {', '.join(f'{status}: {number:,}' for status, number in sorted(target.answers.items()))}")
+    answers = ", ".join(f"{status}: {number:,}" for status, number in sorted(target.answers.items()))
+    lines = [
+        f"{sum(target.cases.values()):,} cases in {seconds:.0f} s without a failure: {told}.",
+        f"Answers by status: {answers}.",
+    ]
+    print("\n".join(lines))
+    if seconds >= WHOLE_SECONDS:
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+        put("fuzz", [*lines, "", f"Written by `make fuzz` on {stamp}."])
 
 
 if __name__ == "__main__":

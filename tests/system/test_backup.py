@@ -35,7 +35,7 @@ def test_a_backup_brings_everything_back(settings: Any, tmp_path: Path) -> None:
     again = killsync(settings, "backup", str(file), check=False)
     assert again.returncode == 1 and "exists" in again.stderr
     with connection():
-        for table in ("killmail", "killmail_ref", '"character"', "event"):
+        for table in ("killmail", "killmail_ref", '"character"', "killmail_log"):
             run(f"DELETE FROM {table}")
         run("INSERT INTO killmail_ref (killmail_id, killmail_hash) VALUES (5, 'later')")
     disconnect()

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from killsync.esi.errors import NoToken
+from killsync.prices import fetch, revaluation
 from killsync.sync.waiting import words
+from models import connection
 from simulator.faults import Fault
+from tests.support import static_data
 from tests.support.browser import DESKTOP, PHONE, WAIT_MS, Site, chromium, log_in, site
 from tests.support.deployment import wait_until
 from tests.support.killmails import STACK, TOP_DAMAGE, fight
@@ -88,6 +91,10 @@ def synced(browser: Any, place: Site) -> dict[str, Any]:
     log_in(first.page, place, place.pilots[0].character_id)
     first.page.locator("#pilots .state", has_text="Synced").wait_for()
     fight(place.handle.simulator.universe, FIGHT)
+    # What the scheduler would have workers do.
+    fetch.fetch()
+    with connection():
+        revaluation.value_some(30.0)
 
     def is_named() -> bool:
         first.go("/")
@@ -160,6 +167,38 @@ def test_a_new_killmail_arrives_without_a_reload_and_opens(reader: Any, place: S
     )
 
 
+def test_after_a_sleep_the_list_reads_on_where_it_was(reader: Any, place: Site, synced: Any) -> None:
+    """What was stored meanwhile comes by the subscription, from the last number that the page had."""
+    sleeper = reader(storage_state=synced)
+    page = sleeper.page
+    page.add_init_script("""
+        const Socket = window.WebSocket;
+        window.sockets = [];
+        window.WebSocket = class extends Socket { constructor(...given) { super(...given); window.sockets.push(this); } };
+    """)
+    sleeper.go("/")
+    expect(page.locator("#live")).to_have_text("live")
+    whole: list[str] = []
+    page.on(
+        "request",
+        lambda request: whole.append(request.url) if "/rows" in request.url and "ids=" not in request.url else None,
+    )
+    page.context.set_offline(True)
+    page.evaluate("window.sockets.at(-1).close()")
+    expect(page.locator("#live")).to_have_text("reconnecting")
+    other = reader(storage_state=synced).go("/")
+    pilot = place.pilots[0].character_id
+    kill = place.handle.call(lambda simulator: simulator.new_kill(pilot, kind="solo"))
+    place.handle.call(lambda simulator: simulator.drop_caches())
+    other.wait_for_timeout(1600)
+    other.get_by_role("button", name="Sync now").click()
+    expect(other.locator(f'#feed tr[data-killmail="{kill.killmail_id}"]')).to_be_visible()
+    page.context.set_offline(False)
+    expect(page.locator(f'#feed tr[data-killmail="{kill.killmail_id}"]')).to_be_visible()
+    assert whole == [], "the list was not read anew"
+    sleeper.wrong.clear()  # the browser itself reports the connections that failed
+
+
 def test_a_great_fight_stays_readable_and_its_numbers_are_whole(reader: Any, synced: Any) -> None:
     page = reader().go(f"/killmails/{FIGHT}")
     places = page.locator(".items .place").all_inner_texts()
@@ -168,7 +207,8 @@ def test_a_great_fight_stays_readable_and_its_numbers_are_whole(reader: Any, syn
         "Fleet hangar", "Implants", "Flag 250",
     ]  # fmt: skip
     guns = page.locator(".items tr", has_text="800mm Repeating Cannon II")
-    assert [cell.strip() for cell in guns.locator("td").all_inner_texts()] == ["800mm Repeating Cannon II", "1", "1"]
+    name, dropped, destroyed, value = (cell.strip() for cell in guns.locator("td").all_inner_texts())
+    assert (name, dropped, destroyed) == ("800mm Repeating Cannon II", "1", "1") and value.endswith("m")
     expect(page.locator(".items tr", has_text="PLEX")).to_contain_text(f"{STACK:,}")
     inside = page.locator(".items tr.inside")
     assert inside.count() == 3 and "Tritanium" in inside.first.inner_text() and "1,200,000" in inside.first.inner_text()
@@ -182,6 +222,45 @@ def test_a_great_fight_stays_readable_and_its_numbers_are_whole(reader: Any, syn
     assert page.locator(".attackers tbody tr:visible").count() == 300
     expect(page.locator(".attackers tr.final")).to_contain_text("final blow")
     expect(page.locator(".facts")).to_contain_text("734455")
+
+
+def test_a_killmail_says_what_it_was_worth_how_it_was_fitted_and_what_it_could_do(
+    reader: Any, place: Site, synced: Any
+) -> None:
+    player = reader(storage_state=synced, permissions=["clipboard-read", "clipboard-write"])
+    query = (
+        "{ killmails(first: 60, orderBy: VALUE_DESC) { edges { node { id value { total } fitting { eft high { itemType { name } } "
+        + ("stats { effectiveHitPoints damagePerSecond } } } } } }")
+    )
+
+    def fitted() -> Any:
+        answer = player.context.request.post(f"{player.url}/graphql", data={"query": query}).json()
+        nodes = [edge["node"] for edge in answer["data"]["killmails"]["edges"]]
+        return next(
+            (node for node in nodes if node["value"] and node["fitting"]["eft"] and len(node["fitting"]["high"]) > 2),
+            None,
+        )
+
+    wait_until(fitted, "prices are known and a killmail is valued", WAIT_MS / 1000)
+    chosen = fitted()
+    page = player.go(f"/killmails/{chosen['id']}")
+    expect(page.locator(".figures .worth dd")).to_contain_text("ISK")
+    exact = page.locator(".figures .worth dd").get_attribute("title").split(" ISK")[0].replace(",", "")
+    assert abs(float(exact) - chosen["value"]["total"]) < 0.01
+    high = page.locator(".rack", has_text="High slots")
+    assert high.locator("li .name").first.text_content() == chosen["fitting"]["high"][0]["itemType"]["name"]
+    able = page.locator(".able dl").text_content()
+    for figure in ("effectiveHitPoints", "damagePerSecond"):
+        assert f"{chosen['fitting']['stats'][figure]:,.0f}" in able
+    assert page.locator("svg.wheel .slot:not(.empty)").count() >= 3
+    page.get_by_role("button", name="Copy as EFT").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()").strip() == chosen["fitting"]["eft"].strip()
+    # Without scripts the same text is there to be selected.
+    plain = reader(storage_state=synced, java_script_enabled=False).go(f"/killmails/{chosen['id']}")
+    assert plain.get_by_role("button", name="Copy as EFT").count() == 0
+    plain.locator(".texts summary").click()
+    assert plain.locator("#eft").inner_text().strip() == chosen["fitting"]["eft"].strip()
 
 
 def test_the_feed_is_filtered_by_name_side_and_mine_and_goes_on_to_older_ones(reader: Any, place: Site, synced: Any) -> None:  # fmt: skip
@@ -505,17 +584,23 @@ def test_the_explorer_runs_a_query_and_shows_the_documentation(reader: Any, sync
 
 @pytest.mark.skipif(PICTURES is None, reason="pictures for docs/images are made with KILLSYNC_PICTURES=1")
 def test_pictures_for_the_documentation(reader: Any, place: Site, synced: Any) -> None:
-    from models import connection
+    from killsync.killmails import queries, reclassification
+    from killsync.killmails.filter import KillmailFilter
     from models.sql import run
 
     assert PICTURES is not None
     with connection():
         for table in ("killmail", "involvement"):
             run(f"DELETE FROM {table} WHERE killmail_id = %s", (FIGHT,))
-    fight(place.handle.simulator.universe, FIGHT + 1, victim_name=place.pilots[5].name)
+    static_data.load()
+    reclassification.classify_all()
+    # One of a frigate or cruiser with most of its slots filled, and with company.
+    with connection():
+        stored = queries.page(KillmailFilter(min_attackers=4), 100, None).killmails
+    shown = max(stored, key=lambda each: len({item.flag for item in each.items if 11 <= item.flag < 35}))
     for name, path, scheme, size in (
         ("page", "/", "light", {"width": 1200, "height": 760}),
-        ("killmail", f"/killmails/{FIGHT + 1}", "dark", {"width": 1200, "height": 900}),
+        ("killmail", f"/killmails/{shown.killmail_id}", "dark", {"width": 1200, "height": 900}),
         ("corporation", "/corporations/98000001", "light", {"width": 1200, "height": 760}),
         ("phone", "/", "dark", PHONE),
     ):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
+from tests.chaos import schedule
+from tests.chaos.__main__ import FAULTS as SUITE
 from tests.chaos.broker import connections_cut
 from tests.chaos.database import connections_killed
+from tests.chaos.mix import MIX
 from tests.chaos.play import Fault, Stage, play
 from tests.chaos.processes import STEPS, kill_at
 from tests.chaos.report import is_kept
+from tests.chaos.witnesses import WITNESSES
 from tests.support.deployment import environment
 from tests.support.resources import PROJECT
 
@@ -27,6 +33,8 @@ def services_break_off(stage: Stage) -> None:
     time.sleep(0.5)
 
 
+#: Seconds in which faults begin in the short form of random faults.
+SHORT_SECONDS = 6.0
 FEW = {"kills": (120, 60, 30)}
 FAULTS = (
     kill_at("before the commit", STEPS["before the commit"]),
@@ -51,3 +59,46 @@ def test_nothing_is_lost_or_doubled_when(fault: Fault) -> None:
     verdict = play(dataclasses.replace(fault, config={**fault.config, **FEW}))
     assert is_kept(verdict), verdict
     assert verdict.listed >= 120
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_or_doubled_when_several_things_go_wrong_at_random_moments() -> None:
+    """Other faults each time; `python -m tests.chaos --random --seed SEED` plays longer ones with services of their own."""
+    seed = random.SystemRandom().randrange(1_000_000)
+    steps = schedule.draw(seed, SHORT_SECONDS, own=False, between=1.5)
+    played = schedule.play(seed, steps)
+    assert played.kept, schedule.describe(played)
+    assert played.verdict.listed >= 120 and len(played.seen) == 1 + len(WITNESSES)
+
+
+def test_a_seed_draws_the_same_faults_each_time_and_others_than_another() -> None:
+    drawn = [schedule.draw(seed) for seed in range(40)]
+    assert drawn == [schedule.draw(seed) for seed in range(40)] and len(set(drawn)) == 40
+    assert {step.name for steps in drawn for step in steps} == set(MIX), "each fault of the suite has its turn"
+    assert not any(MIX[step.name].own for seed in range(40) for step in schedule.draw(seed, own=False))
+
+
+def test_every_fault_of_the_suite_is_among_the_random_ones() -> None:
+    """But those that need a clock, a file or a disk of their own."""
+    alone = {"SQLite locked", "disk full under PostgreSQL", "disk full under SQLite", "deadlocks"}
+    other_names = {
+        "worker told to stop in a sync": "worker told to stop", "clocks that differ by 2 minutes": "a worker two minutes ahead",
+        "ESI down for 10 minutes": "ESI down", "answers after 20 s": "answers after 8 s",
+        "tokens revoked in a walk": "a token revoked",
+    }  # fmt: skip
+    for fault in SUITE:
+        name = other_names.get(fault.name, fault.name)
+        assert name in MIX or name.replace("worker killed", "a worker killed") in MIX or name in alone, name
+
+
+def test_a_schedule_that_fails_is_cut_down_to_the_faults_that_make_it_fail() -> None:
+    steps = schedule.draw(7)
+    guilty = {steps[2], steps[9]}
+    tried: list[int] = []
+
+    def fails(some: Any) -> bool:
+        tried.append(len(some))
+        return guilty <= set(some)
+
+    assert set(schedule.shrink(steps, fails)) == guilty
+    assert len(tried) <= 40

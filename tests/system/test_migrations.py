@@ -152,6 +152,55 @@ def test_every_process_refuses_a_schema_that_is_not_its_own(tmp_path: Path) -> N
                 assert "Traceback" not in done.stderr
 
 
+def test_the_events_become_the_log_and_no_reader_loses_its_place(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Killmail 3 was seen to be missing and is read late; 5 and 6 came after the place. 1 and 2 are from before all events."""
+    from killsync.events import store as killmail_log
+
+    earlier = tmp_path / "earlier"
+    shutil.copytree(PROJECT / "migrations", earlier)
+    for path in earlier.glob("*.py"):
+        if path.stem[:3].isdigit() and path.stem >= "011":
+            path.unlink()
+    begin(settings_for(database_url), migrated=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "migrations_folder", lambda: earlier)
+        schema.migrate()
+    old, young = "'2026-08-18 11:00:00.000000+00:00'", "'2999-08-18 11:00:00.000000+00:00'"
+    with connection():
+        for number in (2, 1, 6, 5, 4, 3):
+            run(
+                "INSERT INTO killmail (killmail_id, killmail_hash, killmail_time, solar_system_id, attacker_count, created_at) "
+                f"VALUES (%s, 'abc', {old}, 30000142, 1, {old if number < 4 else young})", (number,),
+            )  # fmt: skip
+        events = [
+            ("killmail", 4),
+            ("sync", 9),
+            ("killmail", 3),
+            ("sync", 9),
+            ("killmail", 5),
+            ("sync", 9),
+            ("killmail", 6),
+        ]
+        for kind, subject in events:
+            run("INSERT INTO event (kind, subject_id, created_at) VALUES (%s, %s, " + old + ")", (kind, subject))
+        run("INSERT INTO event_reader (name, last_id, read_id) VALUES ('webhooks', 2, 4)")
+        run("INSERT INTO event_gap (event_id) VALUES (3)")
+    schema.migrate()
+    with connection():
+        schema.check()
+        assert rows("SELECT killmail_id, sequence FROM killmail ORDER BY sequence") == [
+            (1, 1), (2, 2), (4, 3), (3, 4), (5, 5), (6, 6)
+        ]  # fmt: skip
+        assert [entry[:2] for entry in killmail_log.after(0, 10)] == [(3, 4), (4, 3), (5, 5), (6, 6)]
+        assert killmail_log.span() == (3, 6)
+        assert rows("SELECT name, sequence FROM log_reader") == [("webhooks", 3)], "from the one that was missing on"
+        killmail_log.append([1])
+        assert killmail_log.newest() == 7
+    end()
+
+
 def test_upgrade_backs_up_migrates_and_says_what_to_restart(
     database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from killsync.killmails.classification import SecurityBand, band, classify, shown_security, value_labels
+from killsync.killmails.classification import SecurityBand, band, classify, shown_security, value_bits
+from killsync.killmails.labels import labels_of
 from killsync.static_data.catalog import Catalog, SystemFacts
 
 MOMENT = datetime(2026, 8, 18, 19, 5, tzinfo=UTC)
@@ -161,6 +162,7 @@ def test_security_is_shown_as_the_game_shows_it(true: float, shown: float) -> No
 
 
 def test_value_labels_grow_with_the_value() -> None:
-    assert value_labels(999_999_999.99) == []
-    assert value_labels(1e9) == ["isk:1b+"]
-    assert value_labels(2e12) == ["isk:1b+", "isk:5b+", "isk:10b+", "isk:100b+", "isk:1t+"]
+    billion = 10**9 * 100
+    assert labels_of(value_bits(billion - 1), None) == ()
+    assert labels_of(value_bits(billion), None) == ("isk:1b+",)
+    assert labels_of(value_bits(2_000 * billion), None) == ("isk:100b+", "isk:10b+", "isk:1b+", "isk:1t+", "isk:5b+")

@@ -71,6 +71,21 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_in_an_example_exists(page: Path) -> None:
+    from killsync.cli.main import app
+
+    known = {path.removeprefix("killsync ") for path, _ in _commands(typer.main.get_command(app), "killsync")}
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            command = line.partition(" # ")[0]
+            for words in re.findall(r"(?:^|[ /])killsync ((?!killsync)[a-z][a-z -]*)", command):
+                assert any(words.strip() == name or words.startswith(f"{name} ") for name in known), line
+            for target in re.findall(r"(?:^|&& )make ([a-z-]+)", command):
+                assert target in targets, line
+
+
 #: Files that a page tells its reader to make.
 TO_BE_MADE = {"killsync/names/renames.py", "tests/integration/test_renames.py"}
 TEXTS = [

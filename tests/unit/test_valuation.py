@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killsync.prices.valuation import CENTS, MOST_PRICE, MOST_VALUE, Value, to_cents, value_of
+from killsync.prices.valuation import CENTS, MOST_PRICE, MOST_VALUE, Value, to_cents, to_isk, to_micros, value_of
 from killsync.static_data.catalog import Catalog
 
 RIFTER, CAPSULE, GUN, AMMO, BLUEPRINT, SKIN, IMPLANT, GOLDEN, BOX, NEW = (
@@ -24,9 +24,15 @@ RIFTER, CAPSULE, GUN, AMMO, BLUEPRINT, SKIN, IMPLANT, GOLDEN, BOX, NEW = (
     3465,
     9,
 )
+#: Hundredths of an ISK.
 PRICES = {RIFTER: 500_000_00, GUN: 1_000_000_00, AMMO: 123_45, BLUEPRINT: 9_000_000_00, SKIN: 5_000_000_00,
           IMPLANT: 80_000_000_00, GOLDEN: 10_000_000_000_00, BOX: 20_000_00, CAPSULE: 777_00}  # fmt: skip
 CATALOG = Catalog(types=[(SKIN, 1950, None), (RIFTER, 25, None)], categories={1950: 91, 25: 6})
+
+
+def price(type_id: int, prices: dict[int, int] = PRICES) -> int | None:
+    """The price of a type in the unit of prices, millionths of an ISK."""
+    return prices[type_id] * 10_000 if type_id in prices else None
 
 
 def item(type_id: int, flag: int = 5, destroyed: int = 0, dropped: int = 0, **more: Any) -> dict[str, Any]:
@@ -35,7 +41,7 @@ def item(type_id: int, flag: int = 5, destroyed: int = 0, dropped: int = 0, **mo
 
 
 def worth(*items: dict[str, Any], hull: int = RIFTER) -> Value:
-    return value_of({"victim": {"ship_type_id": hull, "items": list(items)}}, PRICES.get, CATALOG)
+    return value_of({"victim": {"ship_type_id": hull, "items": list(items)}}, price, CATALOG)
 
 
 def test_a_hull_alone_is_destroyed_and_fitted() -> None:
@@ -105,18 +111,35 @@ def test_quantities_that_esi_does_not_say_count_nothing() -> None:
 def test_sums_are_exact_to_a_hundredth(carried: list[tuple[int, int, int]]) -> None:
     prices = {number: cents for number, (_, _, cents) in enumerate(carried)}
     items = [item(number, 5, destroyed, dropped) for number, (destroyed, dropped, _) in enumerate(carried)]
-    found = value_of({"victim": {"ship_type_id": RIFTER, "items": items}}, {**prices, RIFTER: 100}.get, CATALOG)
+    found = value_of(
+        {"victim": {"ship_type_id": RIFTER, "items": items}}, lambda one: price(one, {**prices, RIFTER: 100}), CATALOG
+    )
     exact = sum(Decimal(max(1, cents)) * (destroyed + dropped) for destroyed, dropped, cents in carried) + 100
     assert found.total == min(int(exact), MOST_VALUE)
 
 
+def test_a_price_of_a_fraction_of_a_hundredth_counts_by_the_million() -> None:
+    """4.7342 ISK a unit are 4,734,200.00 ISK a million, not 4,730,000."""
+    body = {"victim": {"ship_type_id": CAPSULE, "items": [item(AMMO, 5, destroyed=10**6)]}}
+    found = value_of(body, lambda _type: to_micros(4.7342), CATALOG)
+    assert found.total == 10_000_00 + 4_734_200_00
+
+
 @pytest.mark.parametrize(
-    ("given_price", "cents"),
+    ("given_price", "micros"),
     [
-        (0, 0), (0.01, 1), (1, 100), (1.005, 101), (123456789.12, 12345678912), (1e15, 10**17), (-1, None), (-0.01, None),
-        (1e30, None), (float("inf"), None), (float("nan"), None), (None, None), ("abc", None), (True, None), ([], None),
+        (0.01, 10_000), (1, 10**6), (1.0000005, 1_000_001), (123456789.12, 123456789120000), (1e15, 10**21), (1e-9, None),
+        (0, None), (-1, None), (-0.01, None), (1e30, None), (float("inf"), None), (float("nan"), None), (None, None),
+        ("abc", None), (True, None), ([], None), (Decimal("5.25"), 5_250_000),
     ],
 )  # fmt: skip
-def test_a_price_is_taken_in_once_and_absurd_ones_never(given_price: Any, cents: int | None) -> None:
-    assert to_cents(given_price) == cents
-    assert to_cents(MOST_PRICE) is not None
+def test_a_price_is_taken_in_once_and_absurd_ones_never(given_price: Any, micros: int | None) -> None:
+    assert to_micros(given_price) == micros
+    assert to_micros(MOST_PRICE) is not None
+
+
+@given(st.integers(0, 70 * 10**12 * CENTS))
+def test_values_come_back_from_either_database_as_they_were(cents: int) -> None:
+    written = to_isk(cents)
+    assert to_cents(Decimal(written)) == cents
+    assert to_cents(float(written)) == cents

@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killsync.killmails.killmail import Attacker, Entity, ItemType, Killmail, SolarSystem, Victim
+from killsync.killmails.amounts import isk
+from killsync.killmails.classification import SecurityBand
+from killsync.killmails.killmail import Attacker, Entity, ItemType, Killmail, KillmailValue, SolarSystem, Victim
+from killsync.static_data.catalog import Group, Named
 from killsync.webhooks import formats, sender
 from killsync.webhooks.formats import Place, for_discord, for_slack
 from killsync.webhooks.sender import Answer, BadAddress, check_address, is_public, judge
@@ -98,6 +101,39 @@ def test_what_has_no_pilot_is_sent_all_the_same() -> None:
     assert b"Final blow by **Unknown**." in formats.message("discord", bare, PLACE, is_loss=None, delivery_id=5).body
 
 
+def test_messages_say_what_it_was_worth_its_class_and_where_it_was() -> None:
+    import json
+
+    dear = killmail("Rifter")
+    dear.value = KillmailValue(total=1_234_567_890.12, destroyed=1_000_000_000.0, dropped=234_567_890.12, fitted=5.0,
+                               priced_on="2026-01-02")  # fmt: skip
+    dear.victim.ship_type.group = Group(25, "Frigate")
+    dear.solar_system = SolarSystem(
+        30000142, "Jita", security_status=0.945, security=SecurityBand.HIGH, region=Named(10000002, "The Forge")
+    )
+    for kind, text in (("discord", "description"), ("slack", "text")):
+        body = json.loads(formats.message(kind, dear, PLACE, is_loss=None, delivery_id=5).body)
+        said = body["embeds"][0][text] if kind == "discord" else body["blocks"][0]["text"]["text"]
+        said = unescaped(said).replace("*", "")
+        assert "lost a Rifter (Frigate) in Jita (0.9, The Forge)." in said
+        assert "Worth 1.23b ISK, of which 235m ISK dropped." in said
+    sent = json.loads(formats.message("json", dear, PLACE, is_loss=None, delivery_id=5).body)["killmail"]
+    assert sent["value"]["total"] == 1_234_567_890.12 and sent["value"]["pricedOn"] == "2026-01-02"
+    assert sent["victim"]["shipGroup"] == {"id": "25", "name": "Frigate"}
+    assert sent["solarSystem"]["security"] == "HIGH" and sent["solarSystem"]["region"]["name"] == "The Forge"
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (0.01, "0.01 ISK"), (10_000, "10.0k ISK"), (999, "999 ISK"), (999_600, "1.00m ISK"), (1_234_567, "1.23m ISK"),
+        (99_960_000, "100m ISK"), (1.5e12, "1.50t ISK"), (5e15, "5,000t ISK"), (0, "0.00 ISK"), (9_999_999_999, "10.0b ISK"),
+    ],
+)  # fmt: skip
+def test_amounts_have_three_digits_and_a_unit(amount: float, text: str) -> None:
+    assert isk(amount) == text
+
+
 def test_the_json_message_has_the_documented_names_and_ids_as_text() -> None:
     import json
 
@@ -112,13 +148,15 @@ def test_the_json_message_has_the_documented_names_and_ids_as_text() -> None:
     }  # fmt: skip
     assert (body["event"], body["deliveryId"]) == ("killmail", "5")
     assert body["killmail"] == {
-        "id": "77", "killmailHash": "ab" * 20, "killmailTime": "2026-01-02T03:04:05+00:00", "solarSystem": named[4],
+        "id": "77", "killmailHash": "ab" * 20, "killmailTime": "2026-01-02T03:04:05+00:00",
+        "solarSystem": {**named[4], "securityStatus": None, "security": None, "constellation": None, "region": None},
         "victim": {
             "character": named[0], "corporation": named[1], "alliance": named[2],
             "faction": {"id": "500001", "name": None}, "factionId": "500001", "shipType": named[3],
-            "damageTaken": 5_000_000_000, "position": None,
+            "shipGroup": None, "damageTaken": 5_000_000_000, "position": None,
         },
         "attackers": [attacker], "attackerCount": 1, "finalBlow": attacker, "solo": True, "npc": False, "warId": "9",
+        "awox": False, "labels": [], "value": None,
         "moonId": None, "createdAt": "2026-01-02T03:05:00+00:00",
     }  # fmt: skip
 

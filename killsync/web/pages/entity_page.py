@@ -10,13 +10,15 @@ from typing import Any
 
 from aiohttp import web
 
+from killsync.access.decision import Need
 from killsync.killmails import activity
-from killsync.killmails.activity import Activity, Counts
+from killsync.killmails.activity import Activity, Counts, Worth
 from killsync.logging import get_logger
 from killsync.names import entities, tickers
 from killsync.names.entities import ENTITY_KINDS, EntityKind, KnownEntity
 from killsync.static_data import queries
 from killsync.web import filter_address, sessions
+from killsync.web.guard import needs
 from killsync.web.pages import charts, elsewhere, nouns
 from killsync.web.pages.feed import feed
 from killsync.web.pages.messages import message_page
@@ -48,7 +50,7 @@ def handler(kind: EntityKind) -> Any:
         around = await read_db(_around, entity)
         if not around.is_flown:
             return await page(request, "type.html", entity=entity, around=around)
-        counts, active = await read_db(_figures, entity, now)
+        counts, worth, active = await read_db(_figures, entity, now)
         if kind.has_ticker and entity.ticker is None:
             _request_ticker(request.app, entity)
         return await page(
@@ -58,6 +60,7 @@ def handler(kind: EntityKind) -> Any:
             noun=around.noun,
             around=around,
             counts=counts,
+            worth=worth,
             activity=active,
             days=charts.by_day(active, now),
             hours=charts.by_hour(active),
@@ -107,8 +110,8 @@ def _around(entity: KnownEntity) -> Around:
     )
 
 
-def _figures(entity: KnownEntity, now: datetime) -> tuple[Counts, Activity]:
-    return activity.counts(entity), activity.activity(entity, now)
+def _figures(entity: KnownEntity, now: datetime) -> tuple[Counts, Worth, Activity]:
+    return activity.counts(entity), activity.worth(entity), activity.activity(entity, now)
 
 
 def _request_ticker(app: web.Application, entity: KnownEntity) -> None:
@@ -129,4 +132,4 @@ def setup(app: web.Application) -> None:
     """Add the routes."""
     app[_TICKER_TASKS] = set()
     for kind in ENTITY_KINDS.values():
-        app.router.add_get(f"/{kind.plural}/{{id}}", handler(kind))
+        app.router.add_get(f"/{kind.plural}/{{id}}", needs(Need.READ, handler(kind)))

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 from dramatiq.errors import BrokerConnectionError
 
+from killsync.events.hub import HUB
 from killsync.killmails import summaries
 from killsync.killmails.cursors import BadCursor
 from killsync.killmails.killmail import KillmailSummary
@@ -41,6 +42,8 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
     mine = viewer.character_ids if viewer else None
     after = filter_address.read_after(request.query)
     needs_login = chosen.is_mine and mine is None
+    # Before the list is read: what is stored meanwhile comes by subscription, and what is in both is shown once.
+    span = request.app[HUB].span
     found = SummaryPage([], has_next=False) if needs_login else await _page(chosen, mine, after)
     chips = [(word, number) for word, number in chosen.ids.items() if word != chosen.about]
     names = await read_db(names_of, [(_TABLES[word], number) for word, number in chips]) if chips else {}
@@ -57,6 +60,7 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
         + [(word, value.replace(",", ", "), chosen.without(word)) for word, value in chosen.more],
         # `mine` without a login is no subscription: the server would refuse it.
         "is_live": after is None and not needs_login,
+        "after": span.newest if span else None,
     }
 
 

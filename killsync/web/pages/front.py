@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from killsync.web import filter_address, render, sessions
+from killsync.access.decision import Need
+from killsync.web import filter_address, guard, render, sessions
 from killsync.web.filter_address import BadAddress
-from killsync.web.pages import entity_page, killmail, messages, my_characters, search
+from killsync.web.guard import needs
+from killsync.web.pages import access_keys, entity_page, killmail, messages, my_characters, search
 from killsync.web.pages import feed as feeds
 from killsync.web.security import check_rate
 
@@ -17,7 +19,7 @@ async def front(request: web.Request) -> web.Response:
     viewer = await sessions.viewer_of(request)
     feed = await feeds.feed(request, filter_address.read(request.query))
     return await render.page(
-        request, "front.html", feed=feed, pilots=await my_characters.pilots(viewer) if viewer else []
+        request, "front.html", feed=feed, pilots=await my_characters.pilots(request, viewer) if viewer else []
     )
 
 
@@ -32,12 +34,15 @@ async def _readable(request: web.Request, handler: messages.Handler) -> web.Stre
 
 def setup(app: web.Application) -> None:
     """Add routes, templates and static files."""
-    app.middlewares.extend((messages.as_page, _readable))
+    app.middlewares.append(messages.as_page)
+    guard.setup(app)
+    app.middlewares.append(_readable)
     render.setup(app)
-    app.router.add_get("/", front)
-    app.router.add_get("/killmails/rows", feeds.rows)
-    app.router.add_get("/killmails/{id}", killmail.killmail)
-    app.router.add_get("/names", feeds.names)
-    app.router.add_get("/search", search.find)
+    app.router.add_get("/", needs(Need.READ, front))
+    app.router.add_get("/killmails/rows", needs(Need.READ, feeds.rows))
+    app.router.add_get("/killmails/{id}", needs(Need.READ, killmail.killmail))
+    app.router.add_get("/names", needs(Need.READ, feeds.names))
+    app.router.add_get("/search", needs(Need.READ, search.find))
     entity_page.setup(app)
     my_characters.setup(app)
+    access_keys.setup(app)

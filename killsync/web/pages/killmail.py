@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 
+from killsync.fitting import fits
+from killsync.fitting.values import Fitting
 from killsync.killmails import queries
+from killsync.killmails.filter import KillmailFilter
+from killsync.killmails.filter_forms import to_address
 from killsync.killmails.fitting_slots import Section, section
-from killsync.killmails.killmail import Attacker, Entity, Item, Killmail
+from killsync.killmails.killmail import Entity, Item, Killmail
 from killsync.web import sessions
 from killsync.web.filter_address import read_id
-from killsync.web.pages import elsewhere
+from killsync.web.pages import elsewhere, fitting_panel
 from killsync.web.pages.messages import message_page
+from killsync.web.pages.sides import share, sides
 from killsync.web.render import page
 from killsync.web.security import SETTINGS, check_rate
-from models.threads import read_db
+from models import utcnow
+from models.threads import Busy, in_service, read_db
 
 #: Attackers that are shown at once; the others open on request.
 FIRST_ATTACKERS = 20
-#: Groups of attackers that are named.
-MOST_GROUPS = 6
+#: Sides that are named.
+MOST_SIDES = 12
+#: Lines of what was carried that are marked as the most valuable.
+MOST_DEAR = 3
+#: A page waits so long for the fit, seconds; then it is shown without.
+FIT_SECONDS = 3.0
 
 
 @dataclass
@@ -37,6 +49,8 @@ class Line:
     dropped: int = 0
     destroyed: int = 0
     is_vague: bool = False
+    value: float = 0.0
+    is_dear: bool = False
     inside: list[Line] = field(default_factory=list)
 
 
@@ -53,50 +67,74 @@ async def killmail(request: web.Request) -> web.Response:
         text = "It is on a player's list and is being fetched from ESI. Load this page again in a moment."
         return message_page(request, 404, f"Killmail {number} is on its way", text, login=False)
     settings = request.app[SETTINGS]
+    fit = await _fit(found)
+    lines_of = sections(found.items)
+    mark_dearest(lines_of)
     return await page(
         request,
         "killmail.html",
         kill=found,
         esi=f"{settings.esi_url}/killmails/{found.killmail_id}/{found.killmail_hash}",
         zkillboard=elsewhere.killmail(found.killmail_id),
-        sections=sections(found.items),
+        sections=lines_of,
+        fit=fit,
+        racks=fitting_panel.racks(fit) if fit is not None else [],
+        figures=fitting_panel.figures(fit.stats) if fit is not None and fit.stats is not None else [],
+        defences=fitting_panel.defences(fit.stats) if fit is not None and fit.stats is not None else [],
+        ago=ago(found.killmail_time, utcnow()),
+        around=nearby(found),
         **attackers(found),
     )
+
+
+async def _fit(killmail: Killmail) -> Fitting | None:
+    """The fit; None where there is no time for it."""
+    try:
+        return await asyncio.wait_for(in_service(fits.fitting, killmail), FIT_SECONDS)
+    except (TimeoutError, Busy):
+        return None
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long ago it was, in words; the larger unit alone."""
+    seconds = max(0.0, (now - moment).total_seconds())
+    for size, word in ((365 * 86_400, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {word}{'' if count == 1 else 's'} ago"
+    return "just now"
+
+
+def nearby(killmail: Killmail) -> str:
+    """The query string of the killmails of the same system within half an hour before and after."""
+    half = timedelta(minutes=30)
+    chosen = KillmailFilter(
+        system_id=killmail.solar_system.id, start=killmail.killmail_time - half, end=killmail.killmail_time + half
+    )
+    return urlencode(to_address(chosen))
+
+
+def mark_dearest(sections: list[tuple[Section, list[Line]]]) -> None:
+    """Mark the lines that were worth most."""
+    every = [line for _, top in sections for each in top for line in (each, *each.inside) if line.value > 0]
+    for line in sorted(every, key=lambda line: -line.value)[:MOST_DEAR]:
+        line.is_dear = True
 
 
 def attackers(killmail: Killmail) -> dict[str, Any]:
     """The attackers as the page shows them: most damage first, with the ones to mark and the groups they came in."""
     ordered = sorted(killmail.attackers, key=lambda attacker: -attacker.damage_done)
     total = sum(attacker.damage_done for attacker in ordered)
+    found = sides(ordered)
     top = ordered[0] if ordered and ordered[0].damage_done > 0 else None
     return {
-        "attackers": [(attacker, _share(attacker.damage_done, total)) for attacker in ordered],
+        "attackers": [(attacker, share(attacker.damage_done, total)) for attacker in ordered],
         "first_attackers": FIRST_ATTACKERS,
         "top": top,
-        "groups": groups(ordered) if len(ordered) > 3 else [],
+        "sides": found[:MOST_SIDES],
+        "more_sides": max(0, len(found) - MOST_SIDES),
+        "total_damage": total,
     }
-
-
-def _share(damage: int, total: int) -> str:
-    if not total:
-        return ""
-    share = 100 * damage / total
-    return "under 0.1 %" if 0 < share < 0.05 else f"{share:.1f} %"
-
-
-def groups(attackers: list[Attacker]) -> list[tuple[str, Entity, int]]:
-    """(word, who, how many) of the largest groups: alliances, and corporations or factions where there is none."""
-    counted: Counter[tuple[str, int]] = Counter()
-    entities: dict[tuple[str, int], Entity] = {}
-    for attacker in attackers:
-        for word in ("alliance", "corporation", "faction"):
-            entity: Entity | None = getattr(attacker, word)
-            if entity is not None:
-                key = (word, entity.id)
-                counted[key] += 1
-                entities[key] = entity
-                break
-    return [(key[0], entities[key], number) for key, number in counted.most_common(MOST_GROUPS)]
 
 
 def sections(items: list[Item]) -> list[tuple[Section, list[Line]]]:
@@ -117,5 +155,6 @@ def lines(items: list[Item]) -> list[Line]:
         line.is_vague = line.is_vague or not (dropped or destroyed)
         line.dropped += dropped
         line.destroyed += destroyed
+        line.value += item.value or 0.0
         line.inside.extend(lines(item.items))
     return list(made.values())

@@ -8,18 +8,21 @@ from datetime import datetime
 from aiohttp import web
 from dramatiq.errors import BrokerConnectionError
 
+from killsync.access import admission, keys, members
+from killsync.access.decision import Need
 from killsync.accounts import accounts, people
 from killsync.accounts.people import UserSummary
+from killsync.accounts.viewer import Viewer
 from killsync.settings import CORPORATION_SCOPE
-from killsync.sso.refresh import revoke
-from killsync.sync import run_queries, waiting
+from killsync.sync import directors, run_queries, waiting
 from killsync.sync.characters import request_sync
+from killsync.sync.directors import Standing
 from killsync.sync.run_queries import RunSummary
 from killsync.web import forms, sessions
 from killsync.web.filter_address import BadAddress, read_id
+from killsync.web.guard import needs, whom_to_ask
 from killsync.web.render import page
-from killsync.web.security import check_rate, same_origin
-from killsync.web.sessions import Viewer
+from killsync.web.security import SETTINGS, check_rate, client_ip, same_origin
 from models import utcnow
 from models.sync import WAITING
 from models.threads import in_db, in_service, read_db
@@ -42,20 +45,46 @@ class Pilot:
     """One of the reader's characters with its newest run."""
 
     user: UserSummary
-    has_corporation: bool
+    #: What its corporation's list is to it: see `_corporation`.
+    corporation: str
+    #: It may not log in here any more; another one of the account may.
+    has_left: bool
     run: dict[str, str | int | None] | None
     next_sync: NextSync
     #: Whether the reader may disconnect or separate it.
     may_remove: bool
 
 
+@dataclass(frozen=True)
+class Notice:
+    """What the page says above everything else; *secret* is shown this once."""
+
+    text: str
+    is_good: bool = True
+    secret: str | None = None
+
+
 async def me(request: web.Request) -> web.Response:
     """GET /me."""
     check_rate(request, "page")
     viewer = await sessions.viewer_of(request)
-    if viewer is None:
-        return await page(request, "me.html", pilots=[], runs=[])
-    return await page(request, "me.html", pilots=await pilots(viewer), runs=await _runs(viewer))
+    if viewer is not None:
+        return await show(request, viewer)
+    if await sessions.account_of(request) is not None:
+        return await page(request, "left.html", status=403, whom=await whom_to_ask(request))
+    return await page(request, "me.html", pilots=[], runs=[], keys=[], notice=None)
+
+
+async def show(request: web.Request, viewer: Viewer, notice: Notice | None = None, status: int = 200) -> web.Response:
+    """The page of *viewer*, with what came of something above it."""
+    listed = await read_db(keys.listed, viewer.account_id)
+    response = await page(
+        request, "me.html", status=status, viewer=viewer, pilots=await pilots(request, viewer), runs=await _runs(viewer),
+        keys=listed, notice=notice,
+    )  # fmt: skip
+    if notice is not None:
+        response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 async def syncs(request: web.Request) -> web.Response:
@@ -66,7 +95,7 @@ async def syncs(request: web.Request) -> web.Response:
         raise web.HTTPForbidden(text="Log in to see your characters.\n")
     is_whole = request.query.get("whole") == "1"
     runs = await _runs(viewer) if is_whole else []
-    return await page(request, "syncs.html", pilots=await pilots(viewer), runs=runs, whole=is_whole)
+    return await page(request, "syncs.html", pilots=await pilots(request, viewer), runs=runs, whole=is_whole)
 
 
 async def _runs(viewer: Viewer) -> list[tuple[RunSummary, str]]:
@@ -76,21 +105,41 @@ async def _runs(viewer: Viewer) -> list[tuple[RunSummary, str]]:
     return [(run, names.get(run.user_id, "")) for run in found.runs]
 
 
-async def pilots(viewer: Viewer) -> list[Pilot]:
+async def pilots(request: web.Request, viewer: Viewer) -> list[Pilot]:
     """The reader's characters with their newest run: what `_pilots.html` shows. First those that need something."""
     users = await read_db(people.user_summaries, viewer.user_ids)
     known = {user.id: user for user in viewer.users}
+    standings = await read_db(directors.standings, viewer.user_ids)
+    left = await read_db(members.former, request.app[SETTINGS], viewer.character_ids)
     runs = await read_db(run_queries.newest_runs, viewer.user_ids)
     return [
         Pilot(
             user,
-            CORPORATION_SCOPE in known[user.id].scopes.split(),
+            _corporation(known[user.id], standings.get(user.id)),
+            user.character_id in left,
             _script_run(runs.get(user.id)),
             _next_sync(known[user.id], user, runs.get(user.id)),
             viewer.may_remove(known[user.id]),
         )
         for user in sorted(users, key=lambda user: (user.status != NEEDS_LOGIN, user.doubted_until is None))
     ]
+
+
+def _corporation(user: User, standing: Standing | None) -> str:
+    """What a character's corporation's list is to it.
+
+    `read`, `granted` (not read yet), `no_director` (ESI said so), `no_list` (a corporation of the game), `offer` (it may be a
+    Director, and has not granted the scope), or `none`.
+    """
+    if user.status != ACTIVE:
+        return "none"
+    if standing is not None and standing.corporation_id <= directors.LAST_NPC_CORPORATION:
+        return "no_list"
+    if standing is not None and standing.is_refused:
+        return "no_director"
+    if CORPORATION_SCOPE not in user.scopes.split():
+        return "offer"
+    return "read" if standing is not None and standing.has_read else "granted"
 
 
 def _next_sync(user: User, summary: UserSummary, run: RunSummary | None) -> NextSync:
@@ -142,8 +191,7 @@ async def disconnect(request: web.Request) -> web.Response:
     """POST /me/disconnect with `character`: revoke and forget its tokens. Its killmails stay."""
     user = await _own(request, to_remove=True)
     if user.status != DISABLED:
-        await in_service(revoke, user.id)
-        await in_db(accounts.disconnect, user.id)
+        await in_service(admission.disconnect, user, client_ip(request))
     raise web.HTTPSeeOther("/me")
 
 
@@ -178,8 +226,8 @@ async def _own(request: web.Request, *, to_remove: bool = False) -> User:
 
 def setup(app: web.Application) -> None:
     """Add the routes."""
-    app.router.add_get("/me", me)
-    app.router.add_get("/me/syncs", syncs)
-    app.router.add_post("/me/sync", sync)
-    app.router.add_post("/me/disconnect", disconnect)
-    app.router.add_post("/me/split", split)
+    app.router.add_get("/me", needs(Need.ACCOUNT, me))
+    app.router.add_get("/me/syncs", needs(Need.OWN, syncs))
+    app.router.add_post("/me/sync", needs(Need.PERSON, sync))
+    app.router.add_post("/me/disconnect", needs(Need.PERSON, disconnect))
+    app.router.add_post("/me/split", needs(Need.PERSON, split))

@@ -9,28 +9,28 @@ from typing import Any
 
 from aiohttp import web
 
+from killsync.access import audit, keys
+from killsync.access.decision import Need
 from killsync.observability import counters
 from killsync.web import overview, render, sessions
+from killsync.web.guard import needs
 from killsync.web.pages.ops_charts import HOURS, charts, span
-from killsync.web.security import check_rate
+from killsync.web.security import check_rate, client_ip
 from models import utcnow
 from models.threads import in_db
 
+_WHY = "Log in with a character of ADMIN_CHARACTER_IDS to see how queues, budgets and syncs stand."
 #: Several operators, or one with several windows, cost the database one look in so many seconds.
 KEEP_SECONDS = 2.0
+#: Entries of the audit trail that the page shows.
+ENTRIES = 25
 
 
 async def ops(request: web.Request) -> web.Response:
     """The dashboard, for admins. `?hours=` chooses how far back the charts go."""
     check_rate(request, "page")
     viewer = await sessions.viewer_of(request)
-    if viewer is None or not viewer.is_admin:
-        context = {
-            "title": "For operators",
-            "text": "Log in with a character of ADMIN_CHARACTER_IDS to see how queues, budgets and syncs stand.",
-            "viewer": viewer,
-        }
-        return render.rendered(request, "message.html", context, 403)
+    assert viewer is not None
     text = request.query.get("hours", "")
     hours = int(text) if text in map(str, HOURS) else HOURS[0]
     data = await request.app[overview.OVERVIEW].read(KEEP_SECONDS)
@@ -38,13 +38,26 @@ async def ops(request: web.Request) -> web.Response:
     drawn = await in_db(lambda: charts(counters.slices(*span(now, hours)), now, hours))
     shown: dict[str, Any] = {
         "data": data, "viewer": viewer, "now": now, "hours": hours, "ranges": HOURS, "charts": drawn,
+        **await in_db(_access, viewer, client_ip(request)),
     }  # fmt: skip
     response = render.rendered(request, "ops.html", shown)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
+def _access(viewer: sessions.Viewer, address: str) -> dict[str, Any]:
+    """Who has keys, and the audit trail; this look is an entry of it."""
+    audit.record_once(
+        audit.ADMIN_VIEW,
+        subject=viewer.users[0].character_name,
+        detail="/ops",
+        account_id=viewer.account_id,
+        address=address,
+    )
+    return {"keys": keys.all_listed(), "entries": audit.recent(ENTRIES)}
+
+
 def setup(app: web.Application) -> None:
     """Add the route."""
     overview.setup(app)
-    app.router.add_get("/ops", ops)
+    app.router.add_get("/ops", needs(Need.ADMIN, ops, why=_WHY))

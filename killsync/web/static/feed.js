@@ -170,7 +170,7 @@ if (table) {
     gather(pause);
   };
 
-  // What happened before the subscription began or while it was away; the list is read from its newest end.
+  // What the log does not go back to any more; the list is read from its newest end.
   const catchUp = async () => {
     try {
       show((await fetchRows("")).rows);
@@ -186,14 +186,21 @@ if (table) {
     watch((state) => {
       live.textContent = words[state];
       live.dataset.state = state;
-      // A moment later, since nothing says when a subscription has begun.
-      if (state === "live") setTimeout(catchUp, 700);
     });
-    subscribe("subscription ($filter: KillmailFilter) { newKillmail(filter: $filter) { id } }",
-      { filter: JSON.parse(table.dataset.filter) },
+    // From the page's own state on; after a broken connection or a laptop's sleep, from the last one that came.
+    const variables = { filter: JSON.parse(table.dataset.filter), after: table.dataset.after || null };
+    subscribe("subscription ($filter: KillmailFilter, $after: ID) { newKillmail(filter: $filter, after: $after) { id sequence } }",
+      variables,
       (data) => {
+        variables.after = data.newKillmail.sequence;
         arrived.add(data.newKillmail.id);
+        // More than the page shows: the others can be loaded below.
+        if (arrived.size > MOST_ROWS) arrived.delete(arrived.values().next().value);
         gather(Date.now() - lastBrought > EVERY ? GATHER : EVERY);
+      },
+      () => {
+        variables.after = null;
+        setTimeout(catchUp, 700);
       });
   }
 }

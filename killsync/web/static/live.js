@@ -12,10 +12,11 @@ const start = (id) => {
 };
 const tell = (state) => watchers.forEach((watcher) => watcher(state));
 
-// Calls onData with the data of each event, from now on and after every reconnection.
-export function subscribe(query, variables, onData) {
+// Calls onData with the data of each event, and again after every reconnection, then with what `variables` holds at that time.
+// Where the server says that it cannot go on from there, onLost changes them, and the subscription begins anew.
+export function subscribe(query, variables, onData, onLost) {
   const id = String(subscriptions.size + 1);
-  subscriptions.set(id, { query, variables, onData });
+  subscriptions.set(id, { query, variables, onData, onLost });
   if (isReady) start(id);
   else if (!socket) open();
 }
@@ -40,7 +41,11 @@ function open() {
     } else if (message.type === "next" && message.payload.data) {
       subscriptions.get(message.id).onData(message.payload.data);
     } else if (message.type === "error") {
-      tell("refused");
+      const { onLost } = subscriptions.get(message.id);
+      if (onLost && message.payload[0]?.extensions?.code === "NOT_IN_LOG") {
+        onLost();
+        start(message.id);
+      } else tell("refused");
     }
   };
   socket.onclose = () => {

@@ -1,0 +1,152 @@
+"""Server-sent events: the log as a stream, for programs that speak no GraphQL. `curl -N` shows killmails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable
+
+from aiohttp import web
+
+from killsync.access.decision import Need
+from killsync.events.hub import HUB, NotInLog
+from killsync.events.recent import Numbered
+from killsync.feed.entries import Entries, Gone
+from killsync.feed.public import CORS, problem
+from killsync.killmails.killmail import Killmail
+from killsync.logging import get_logger
+from killsync.web import filter_address, guard, sessions
+from killsync.web.filter_address import BadAddress
+from killsync.web.security import client_ip, network_of
+from models.errors import is_away
+from models.threads import Busy
+
+log = get_logger("feed")
+
+#: Streams one process serves, and one address may hold open.
+MOST_STREAMS, MOST_OF_ONE = 5_000, 150
+#: A stream on which nothing happens says so this often, so that a dead one is noticed, seconds.
+BEAT_SECONDS = 15.0
+#: How often it is seen that a client closed its connection, seconds.
+LOOK_SECONDS = 5.0
+#: How long a client may take to read before it is cut off, seconds.
+SEND_SECONDS = 20.0
+#: Who reads a stream is looked up anew this often: a session ends, a key is revoked, a member leaves, seconds.
+KNOWN_SECONDS = 2.0
+#: What a client waits before it comes back, milliseconds.
+BEGIN = b"retry: 2000\n\n"
+BEAT = b":\n\n"
+HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+ENTRIES = web.AppKey("feed_entries", Entries)
+_OPEN = web.AppKey("open_streams", dict["asyncio.Task[None]", str])
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """GET /events: each killmail as it is stored, with its number; `Last-Event-ID` first gives what came after that one.
+
+    `?lastEventId=` is the same for who cannot send a header; the other parameters filter as on pages.
+    """
+    given = request.headers.get("Last-Event-ID") or request.query.get("lastEventId")
+    try:
+        chosen = filter_address.read(request.query)
+        after = None if given is None else filter_address.read_id(given, "killmail in the log")
+    except BadAddress as error:
+        return problem(400, str(error))
+    viewer = await sessions.viewer_of(request) if chosen.is_mine else None
+    if chosen.is_mine and viewer is None:
+        return problem(401, "log in to follow your own killmails")
+    wants = None if chosen.is_everything else chosen.filter(viewer.character_ids if viewer else None).matches
+    streams, address = request.app[_OPEN], network_of(client_ip(request))
+    if len(streams) >= MOST_STREAMS or sum(each == address for each in streams.values()) >= MOST_OF_ONE:
+        return problem(503, "too many open streams", **{"Retry-After": "30"})
+    try:
+        begin = await request.app[HUB].begin(after)
+    except NotInLog as error:
+        return problem(410, str(error))
+    response = web.StreamResponse(headers={**HEADERS, **CORS})
+    await response.prepare(request)
+    if request.method == "HEAD":
+        return response
+    # A task of its own, so that a process that stops can end it.
+    need = Need.OWN if chosen.is_mine else Need.READ
+    task = asyncio.create_task(_follow(request, response, begin, wants, need))
+    streams[task] = address
+    try:
+        await asyncio.wait([task])
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError, TimeoutError):
+            await task
+        del streams[task]
+    return response
+
+
+async def _follow(
+    request: web.Request, response: web.StreamResponse, begin: int, wants: Callable[[Killmail], bool] | None, need: Need
+) -> None:
+    entries = request.app[ENTRIES]
+    await _send(request, response, BEGIN)
+    try:
+        async with contextlib.aclosing(request.app[HUB].batches(begin)) as batches:
+            waiting: asyncio.Future[list[Numbered]] | None = None
+            sent_at = time.monotonic()
+            try:
+                while request.transport is not None and not request.transport.is_closing():
+                    waiting = waiting or asyncio.ensure_future(anext(batches))
+                    done, _ = await asyncio.wait([waiting], timeout=LOOK_SECONDS)
+                    if done:
+                        batch, waiting = waiting.result(), None
+                        if await guard.ending_of(request, need, KNOWN_SECONDS):
+                            return
+                        async for event in _events(batch, entries, wants):
+                            await _send(request, response, event)
+                            sent_at = time.monotonic()
+                    if time.monotonic() - sent_at >= BEAT_SECONDS:
+                        await _send(request, response, BEAT)
+                        sent_at = time.monotonic()
+            finally:
+                if waiting is not None:
+                    waiting.cancel()
+                    with contextlib.suppress(asyncio.CancelledError, Exception):
+                        await waiting
+    except (NotInLog, Gone):
+        # It comes back with its number, and is told so.
+        log.info("a stream was left behind by the log")
+
+
+async def _events(
+    batch: list[Numbered], entries: Entries, wants: Callable[[Killmail], bool] | None
+) -> AsyncGenerator[bytes, None]:
+    for sequence, killmail in batch:
+        while wants is None or wants(killmail):
+            try:
+                yield (await entries.get(sequence)).event
+                break
+            except Exception as error:
+                if not (isinstance(error, Busy) or is_away(error)):
+                    raise
+                await asyncio.sleep(0.5)
+
+
+async def _send(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    try:
+        await asyncio.wait_for(response.write(data), SEND_SECONDS)
+    except TimeoutError:
+        log.info("slow client cut off")
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the client does not read") from None
+
+
+def setup(app: web.Application) -> None:
+    """Keep the open streams, and end them when the process stops."""
+    app[_OPEN] = {}
+    app.on_shutdown.append(_end_all)
+
+
+async def _end_all(app: web.Application) -> None:
+    streams = app[_OPEN]
+    for task in tuple(streams):
+        task.cancel()

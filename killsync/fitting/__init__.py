@@ -1,0 +1,1 @@
+"""How the ship that died was fitted and what it could do: EVEShip.fit's dogma engine over a stored killmail."""

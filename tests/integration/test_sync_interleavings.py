@@ -54,8 +54,9 @@ DEADLOCK = 15.0
 #: What random points of all pairs may take together, seconds.
 BUDGET = 14.0
 TABLES = (
-    "involvement", "attacker", "victim", "killmail_item", "event", "tally", "lease", "membership", "list_page", "mail_list", "sync_run", "user_killmail", "killmail_ref", "killmail",
-    "event_reader", "event_gap", '"user"', "account",
+    "involvement", "attacker", "victim", "killmail_item", "killmail_body", "killmail_log", "tally", "lease", "membership", "list_page",
+    "mail_list", "sync_run", "user_killmail", "killmail_ref", "killmail",
+    "log_reader", '"user"', "account",
 )  # fmt: skip
 #: What a worker may end with: its message comes back, or names somebody who is gone.
 EXPECTED = (Retry, runs.UserGone)
@@ -360,8 +361,6 @@ def check() -> None:
     for table in ("user_killmail", "sync_run", "mail_list"):
         left = {number for (number,) in rows(f"SELECT user_id FROM {table}")} - set(users)
         assert not left, f"{table} has rows of a deleted user"
-    told_of = {number for (number,) in rows("SELECT user_id FROM event WHERE user_id IS NOT NULL")}
-    assert told_of <= set(users), "events of a deleted user"
     named = set(rows("SELECT killmail_id FROM user_killmail"))
     ledger = set(rows("SELECT killmail_id FROM killmail_ref"))
     assert named <= ledger, "named, and not in the ledger"
@@ -372,7 +371,7 @@ def check() -> None:
     )
     assert {(number,) for number, _ in stored} == ledger, "listed, and not stored"
     assert {number for _, number in stored} == {1}, "stored twice"
-    told = rows("SELECT subject_id, count(*) FROM event WHERE kind = 'killmail' GROUP BY subject_id")
+    told = rows("SELECT killmail_id, count(*) FROM killmail_log GROUP BY killmail_id")
     assert sorted(told) == sorted((number, 1) for number, _ in stored), f"each is told of once: {sorted(told)}"
     assert not MailList.select().where(MailList.leased_until.is_null(False)).exists(), "a list is still leased"
     assert not rows("SELECT name FROM lease WHERE name LIKE 'refresh%%'"), "a refresh holds its place"

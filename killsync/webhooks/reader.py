@@ -12,12 +12,12 @@ from datetime import datetime
 from enum import Enum
 from typing import Literal, overload
 
-from peewee import SQL, fn
+from peewee import fn
 
 from killsync.events import store as killmail_log
 from killsync.webhooks import subscribers
 from killsync.webhooks.giving_up import disable_tracker
-from killsync.webhooks.subscribers import Subscriber, active
+from killsync.webhooks.subscribers import Subscriber, active, counts_from
 from models.db import in_transaction
 from models.expressions import kept, locked, now, one_of
 from models.fields import moment
@@ -63,7 +63,7 @@ def begin_reading() -> None:
 
     def work() -> None:
         place = _lock_place()
-        newest = list(active().order_by(SQL("counts_from").desc()).limit(2).dicts())
+        newest = list(active().order_by(counts_from().desc()).limit(2).dicts())
         if not newest:
             return
         since = killmail_log.last_before(moment(newest[0]["counts_from"]))
@@ -138,7 +138,7 @@ def _lock_place(*, skip: bool = False) -> int | None:
 
 def _beginning() -> int:
     """Where the first tracker's killmails begin."""
-    first = active().order_by(SQL("counts_from")).limit(1).dicts().first()
+    first = active().order_by(counts_from()).limit(1).dicts().first()
     return killmail_log.newest() if first is None else killmail_log.last_before(moment(first["counts_from"]))
 
 

@@ -37,10 +37,14 @@ class Subscriber:
     since: datetime
 
 
+def counts_from() -> Any:
+    """The moment from which an active tracker counts: since it or its webhook became active, whichever was later."""
+    return later_of(Tracker.since, Webhook.since)
+
+
 def active() -> Any:
     """The query of active trackers of active webhooks, with the moment from which each counts."""
-    since: Any = later_of(Tracker.since, Webhook.since)
-    query: Any = Tracker.select(Tracker, Webhook.account_id, since.alias("counts_from"))
+    query: Any = Tracker.select(Tracker, Webhook.account_id, counts_from().alias("counts_from"))
     query = query.join(Webhook, on=(Webhook.id == Tracker.webhook_id))
     return query.where((Tracker.status == ACTIVE) & (Webhook.status == ACTIVE))
 

@@ -18,6 +18,7 @@ PARTS = {
     "memory": "bench.memory",
     "reservations": "bench.reservations",
     "tick": "bench.tick",
+    "trackers": "bench.trackers",
 }
 #: Parts that run only when they are named: `polling` has a make target of its own, `storage` needs 30 GB of disk.
 BY_NAME = {"polling": "bench.polling", "storage": "bench.storage"}

@@ -15,7 +15,7 @@ from killsync.feed import pages as feed
 from killsync.settings import Settings
 from killsync.sync.characters import request_sync
 from killsync.web import auth, connections, health, metrics, security
-from killsync.web.pages import front, ops
+from killsync.web.pages import filter_panel, front, ops, trackers
 from killsync.webhooks import pages as webhooks
 from models.threads import in_service
 
@@ -32,6 +32,8 @@ async def create_app(settings: Settings) -> web.Application:
     front.setup(app)
     ops.setup(app)
     webhooks.setup(app)
+    filter_panel.setup(app)
+    trackers.setup(app)
     feed.setup(app, settings)
     queue_status.setup(app)
     websocket.setup(app)

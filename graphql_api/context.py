@@ -10,13 +10,14 @@ from aiohttp import web
 from graphql_api.errors import ApiError, BadInput, Forbidden, NeedsLogin, RateLimited, Unauthenticated
 from graphql_api.queue_status import QUEUE_STATUS, QueueStatus
 from killsync.access.decision import Need, Refusal
+from killsync.accounts.viewer import Viewer
 from killsync.events.hub import HUB, Hub
 from killsync.killmails.filter import KillmailFilter
-from killsync.killmails.filter_forms import BadFilter, from_graphql
+from killsync.killmails.filter_forms import OWN, BadFilter, from_graphql
+from killsync.killmails.own import own_of
 from killsync.settings import Settings
 from killsync.web import guard, sessions
 from killsync.web.security import LIMITER, SETTINGS, check_rate
-from killsync.web.sessions import Viewer
 from models.threads import read_db
 from models.users import ACTIVE, User
 
@@ -149,18 +150,24 @@ async def killmail_filter(given: dict[str, Any] | None, context: Context) -> Kil
 
     Raises:
         BadInput: a clause has no sensible value, or two contradict each other.
-        Unauthenticated: `mine` without a login.
+        Unauthenticated: `mine` and its like without a login.
     """
     given = given or {}
-    mine = None
-    if given.get("mine"):
+    viewer = None
+    if any(given.get(word) for _, word, *_ in OWN):
         await context.allow(Need.OWN)
-        mine = (await context.person()).character_ids
+        viewer = await context.person()
     try:
-        # In a thread: which systems are near may have to be read.
-        return await read_db(from_graphql, given, mine) if "nearSystemId" in given else from_graphql(given, mine)
+        if viewer is None and "nearSystemId" not in given:
+            return from_graphql(given)
+        # In a thread: which systems are near, and in which corporations the caller is, may have to be read.
+        return await read_db(_read_filter, given, viewer)
     except BadFilter as error:
         raise BadInput(str(error), argument=error.clause) from None
+
+
+def _read_filter(given: dict[str, Any], viewer: Viewer | None) -> KillmailFilter:
+    return from_graphql(given, own_of(viewer.character_ids) if viewer is not None else None)
 
 
 def one_user(viewer: Viewer, character_id: str | None) -> User:

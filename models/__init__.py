@@ -33,7 +33,7 @@ from models.static_data import (
 )
 from models.sync import CorporationFeed, Lease, ListPage, MailList, Membership, SyncRun
 from models.users import Account, LoginAttempt, User, WebSession
-from models.webhooks import Webhook, WebhookDelivery
+from models.webhooks import Tracker, Webhook, WebhookDelivery
 
 TABLES = (
     Affiliation, AccessKey, AccessLog,
@@ -41,7 +41,7 @@ TABLES = (
     KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, KillmailBody, Involvement,
     KillmailCounter, KillmailLog, LogReader,
     *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage,
-    Health, Lease, Webhook, WebhookDelivery, Tally,
+    Health, Lease, Webhook, Tracker, WebhookDelivery, Tally,
     ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild, StaticDataChange,
     ItemPrice, PriceDay,
 )  # fmt: skip
@@ -90,6 +90,7 @@ __all__ = [
     "StaticDataChange",
     "SyncRun",
     "Tally",
+    "Tracker",
     "User",
     "UserKillmail",
     "Victim",

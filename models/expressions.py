@@ -93,6 +93,15 @@ def epoch_of(column: Node) -> Any:
     )
 
 
+def seconds_between(earlier: Any, later: Any) -> Any:
+    """The whole seconds from one moment to a later one; parts of a second of either are left out."""
+    return either(
+        postgres=fn.trunc(fn.date_part("epoch", later)) - fn.trunc(fn.date_part("epoch", earlier)),
+        sqlite=fn.strftime("%s", fn.substr(later, 1, 19)).cast("INTEGER")
+        - fn.strftime("%s", fn.substr(earlier, 1, 19)).cast("INTEGER"),
+    )
+
+
 def one_of(column: Any, values: Iterable[int]) -> Node:
     """That *column* is one of *values*. PostgreSQL gets them as one array, which costs less to write down than a list."""
     wanted = list(values)

@@ -1,4 +1,4 @@
-"""Webhooks: where a player wants to be notified of killmails, what waits for them. Addresses and secrets are ciphertext."""
+"""Webhooks, where a player wants to be told of killmails; trackers, of which; and what waits. Addresses are ciphertext."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ class Webhook(BaseModel):
     url = TextField()
     url_hint = TextField()
     secret = TextField(null=True)
-    wants = TextField()
     status = TextField(default=ACTIVE)
     reason = TextField(null=True)
     since = UtcDateTimeField(default=now)
@@ -52,11 +51,38 @@ class Webhook(BaseModel):
         table_name = "webhook"
 
 
+class Tracker(BaseModel):
+    """What is told to a webhook, and how: `wants` is a filter as JSON (`killsync.killmails.filter_forms`).
+
+    Killmails stored before `since` are none of its business. `version` rises with every change, also of its webhook.
+    """
+
+    id = BigAutoField()
+    webhook_id = BigIntegerField(index=True)
+    name = TextField()
+    wants = TextField()
+    title = TextField(default="")
+    color = IntegerField(null=True)
+    ping = TextField(default="")
+    thread_id = TextField(default="")
+    status = TextField(default=ACTIVE)
+    reason = TextField(null=True)
+    version = BigIntegerField(default=1)
+    since = UtcDateTimeField(default=now)
+    delivered = BigIntegerField(default=0)
+    last_delivered_at = UtcDateTimeField(null=True)
+    created_at = UtcDateTimeField(default=now)
+
+    class Meta:
+        table_name = "tracker"
+
+
 class WebhookDelivery(BaseModel):
-    """One killmail for one webhook; its id is its place in the order. `ended_at` empty: still to be delivered."""
+    """One killmail for one tracker of a webhook; its id is its place in the order. `ended_at` empty: still to be delivered."""
 
     id = BigAutoField()
     webhook_id = BigIntegerField()
+    tracker_id = BigIntegerField()
     killmail_id = BigIntegerField()
     created_at = UtcDateTimeField(default=now)
     attempts = IntegerField(default=0)
@@ -65,4 +91,4 @@ class WebhookDelivery(BaseModel):
 
     class Meta:
         table_name = "webhook_delivery"
-        indexes = ((("webhook_id", "killmail_id"), True),)
+        indexes = ((("tracker_id", "killmail_id"), True),)

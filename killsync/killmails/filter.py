@@ -1,7 +1,6 @@
-"""Which killmails a reader wants: one value for pages, GraphQL, subscriptions and webhooks. Pure.
+"""Which killmails a reader wants: one value for pages, GraphQL, subscriptions, trackers and feeds. Pure.
 
-A filter is made of clauses, all of which hold. A clause names what it looks at as both the tables and `Killmail` name it:
-`killsync.killmails.selection` asks the database for what fits, and `matches` gives the same answer for a killmail in memory.
+A filter is made of clauses (`killsync.killmails.clauses`), all of which hold.
 """
 
 from __future__ import annotations
@@ -10,95 +9,39 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from functools import cached_property
 
-from killsync.killmails.classification import DRIFTER_REGION, SecurityBand
-from killsync.killmails.killmail import Killmail, Party
-from killsync.killmails.labels import BITS, category_of
+from killsync.killmails.classification import SecurityBand
+from killsync.killmails.clauses import (
+    BOTH_SIDES,
+    FACTION,
+    RANK,
+    SHIP_CATEGORY,
+    WEAPON_GROUP,
+    WEAPON_TYPE,
+    Age,
+    Between,
+    Clause,
+    FinalBlowBy,
+    Flag,
+    Given,
+    Involves,
+    Not,
+    OneOf,
+    Plain,
+    labelled,
+)
+from killsync.killmails.killmail import Killmail
 from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, CORPORATION, SHIP_GROUP, SHIP_TYPE, VICTIM_SIDE
 
-BOTH_SIDES = VICTIM_SIDE | ATTACKER_SIDE
-#: The attribute of a `Party` by kind of involvement.
-_ATTRIBUTES = {CHARACTER: "character", CORPORATION: "corporation", ALLIANCE: "alliance", SHIP_TYPE: "ship_type"}
-
-
-@dataclass(frozen=True)
-class Involves:
-    """One of *ids* of a kind of involvement took part, on one of the sides."""
-
-    kind: int
-    ids: tuple[int, ...]
-    sides: int = BOTH_SIDES
-
-    def matches(self, killmail: Killmail) -> bool:
-        """Whether *killmail* fits."""
-        return any(_id_of(party, self.kind) in self.ids for party in _parties(killmail, self.sides))
-
-
-@dataclass(frozen=True)
-class FliesCategory:
-    """An attacker flew, or was, something of one of these categories."""
-
-    ids: tuple[int, ...]
-
-    def matches(self, killmail: Killmail) -> bool:
-        """Whether *killmail* fits."""
-        groups = (party.ship_type.group for party in killmail.attackers if party.ship_type is not None)
-        return any(
-            group is not None and group.category is not None and group.category.id in self.ids for group in groups
-        )
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """A column of the killmail has one of *values*."""
-
-    column: str
-    values: frozenset[Any]
-
-    def matches(self, killmail: Killmail) -> bool:
-        """Whether *killmail* fits."""
-        return getattr(killmail, self.column) in self.values
-
-
-@dataclass(frozen=True)
-class Between:
-    """A column of the killmail is neither below *least* nor above *most*; None for no bound."""
-
-    column: str
-    least: Any = None
-    most: Any = None
-
-    def matches(self, killmail: Killmail) -> bool:
-        """Whether *killmail* fits."""
-        value = getattr(killmail, self.column)
-        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
-
-
-@dataclass(frozen=True)
-class Flag:
-    """A column of the killmail is true, or is not."""
-
-    column: str
-    wanted: bool
-
-    def matches(self, killmail: Killmail) -> bool:
-        """Whether *killmail* fits."""
-        return getattr(killmail, self.column) is self.wanted
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The killmail has the label of this bit (`killsync.killmails.labels`)."""
-
-    bit: int
-
-    def matches(self, killmail: Killmail) -> bool:
-        """Whether *killmail* fits."""
-        return killmail.label_bits & self.bit == self.bit
-
-
-Clause = Involves | FliesCategory | OneOf | Between | Flag | Labelled
+#: The name of a clause, by which `filter_forms` calls it, and the clause.
+Named = tuple[str, Clause]
+#: The kinds of taking part, by the fields of `Parties`.
+PARTY_KINDS = {
+    "character_ids": CHARACTER, "corporation_ids": CORPORATION, "alliance_ids": ALLIANCE, "faction_ids": FACTION,
+    "ship_type_ids": SHIP_TYPE, "ship_group_ids": SHIP_GROUP, "ship_category_ids": SHIP_CATEGORY,
+    "weapon_type_ids": WEAPON_TYPE, "weapon_group_ids": WEAPON_GROUP,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,6 +58,30 @@ class Near:
 
 
 @dataclass(frozen=True)
+class Own:
+    """Whom a reader calls "mine": the characters of the account, and the corporations and alliances that these are in."""
+
+    characters: tuple[int, ...] = ()
+    corporations: tuple[int, ...] = ()
+    alliances: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parties:
+    """Who or what stands on one side: of each kind any of the ids. Victims have no weapons."""
+
+    character_ids: tuple[int, ...] = ()
+    corporation_ids: tuple[int, ...] = ()
+    alliance_ids: tuple[int, ...] = ()
+    faction_ids: tuple[int, ...] = ()
+    ship_type_ids: tuple[int, ...] = ()
+    ship_group_ids: tuple[int, ...] = ()
+    ship_category_ids: tuple[int, ...] = ()
+    weapon_type_ids: tuple[int, ...] = ()
+    weapon_group_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class KillmailFilter:
     """Which killmails: all that is given holds, each on its own. None and an empty tuple stand for nothing given.
 
@@ -122,16 +89,22 @@ class KillmailFilter:
 
     Attributes:
         character_id, corporation_id, alliance_id, ship_type_id, ship_group_id: took part, on one of *sides*.
-        mine: the reader's own characters, of which one took part on one of *sides*.
+        mine, my_corporation, my_alliance: the reader's own (`Own`), of which one took part on one of *sides*.
         sides: VICTIM_SIDE, ATTACKER_SIDE or both.
+        victim, attackers: who was lost, and whom one of the attackers is of.
+        not_victim, not_attackers: whom the victim and every attacker are not of.
+        final_blow_ids: corporations, alliances and factions, of one of which the final blow was.
         system_id, constellation_id, region_id, security, near: where it happened.
+        system_ids, constellation_ids, region_ids: the same, any of several.
+        not_system_ids, not_constellation_ids, not_region_ids, not_security: where it did not.
         start, end: the first and the last moment that count.
-        victim_ship_group_ids, victim_ship_category_ids: what was lost is of one of these.
-        attacker_ship_group_ids, attacker_ship_category_ids: an attacker flew one of these.
         min_attackers, max_attackers: how many took part.
         min_value, max_value: what it was worth in all, ISK; 0 as long as it was not valued.
-        npc, solo, awox: is so, or is not so.
-        labels: all that the killmail has to have.
+        npc, solo, awox, war: is so, or is not so.
+        labels, not_labels: all that the killmail has to have, and those of which it may have none.
+        max_age: seconds between the kill and its being stored, at most.
+        stored_from: stored at this moment or later; no form has it.
+        unknown: clauses that this version does not know, as (name, JSON): kept, and not used.
     """
 
     character_id: int | None = None
@@ -146,12 +119,22 @@ class KillmailFilter:
     start: datetime | None = None
     end: datetime | None = None
     mine: tuple[int, ...] | None = None
+    my_corporation: tuple[int, ...] | None = None
+    my_alliance: tuple[int, ...] | None = None
+    victim: Parties = Parties()
+    attackers: Parties = Parties()
+    not_victim: Parties = Parties()
+    not_attackers: Parties = Parties()
+    final_blow_ids: tuple[int, ...] = ()
     security: tuple[SecurityBand, ...] = ()
+    system_ids: tuple[int, ...] = ()
+    constellation_ids: tuple[int, ...] = ()
+    region_ids: tuple[int, ...] = ()
+    not_security: tuple[SecurityBand, ...] = ()
+    not_system_ids: tuple[int, ...] = ()
+    not_constellation_ids: tuple[int, ...] = ()
+    not_region_ids: tuple[int, ...] = ()
     near: Near | None = None
-    victim_ship_group_ids: tuple[int, ...] = ()
-    victim_ship_category_ids: tuple[int, ...] = ()
-    attacker_ship_group_ids: tuple[int, ...] = ()
-    attacker_ship_category_ids: tuple[int, ...] = ()
     min_attackers: int | None = None
     max_attackers: int | None = None
     min_value: Decimal | None = None
@@ -159,91 +142,139 @@ class KillmailFilter:
     npc: bool | None = None
     solo: bool | None = None
     awox: bool | None = None
+    war: bool | None = None
     labels: tuple[str, ...] = ()
+    not_labels: tuple[str, ...] = ()
+    max_age: int | None = None
+    stored_from: datetime | None = None
+    unknown: tuple[tuple[str, str], ...] = ()
 
-    @property
+    @cached_property
+    def named_clauses(self) -> tuple[Named, ...]:
+        """What has to hold, by name; those about parties first, the rarest kind before the others."""
+        involved = sorted(self._involved(), key=lambda named: RANK.index(named[1].kind))
+        return (*involved, *self._where(), *self._what(), *self._not())
+
+    @cached_property
     def clauses(self) -> tuple[Clause, ...]:
-        """What has to hold; those about parties first, the rarest kind before the others."""
-        return (*self._involved(), *self._where(), *self._what())
+        """What has to hold, in the same order."""
+        return tuple(clause for _, clause in self.named_clauses)
 
     def matches(self, killmail: Killmail) -> bool:
         """Whether *killmail* fits: the same answer as the database gives."""
         return all(clause.matches(killmail) for clause in self.clauses)
 
-    def _involved(self) -> Iterator[Clause]:
-        if self.mine is not None:
-            yield Involves(CHARACTER, self.mine, self.sides)
-        for kind, entity in (
-            (CHARACTER, self.character_id),
-            (CORPORATION, self.corporation_id),
-            (SHIP_TYPE, self.ship_type_id),
-            (ALLIANCE, self.alliance_id),
-            (SHIP_GROUP, self.ship_group_id),
+    def missed(self, killmail: Killmail) -> list[Named]:
+        """The clauses that *killmail* does not fit."""
+        return [named for named in self.named_clauses if not named[1].matches(killmail)]
+
+    @property
+    def needs_own(self) -> bool:
+        """Whether somebody has to say who "mine" is."""
+        return any(each is not None for each in (self.mine, self.my_corporation, self.my_alliance))
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no clause has to hold."""
+        return not self.named_clauses
+
+    def _involved(self) -> Iterator[tuple[str, Involves]]:
+        for name, kind, own in (
+            ("mine", CHARACTER, self.mine),
+            ("my_corporation", CORPORATION, self.my_corporation),
+            ("my_alliance", ALLIANCE, self.my_alliance),
+        ):
+            if own is not None:
+                yield name, Involves(kind, own, self.sides)
+        for name, kind, entity in (
+            ("character_id", CHARACTER, self.character_id),
+            ("corporation_id", CORPORATION, self.corporation_id),
+            ("ship_type_id", SHIP_TYPE, self.ship_type_id),
+            ("alliance_id", ALLIANCE, self.alliance_id),
+            ("ship_group_id", SHIP_GROUP, self.ship_group_id),
         ):
             if entity is not None:
-                yield Involves(kind, (entity,), self.sides)
-        if self.victim_ship_group_ids:
-            yield Involves(SHIP_GROUP, self.victim_ship_group_ids, VICTIM_SIDE)
-        if self.attacker_ship_group_ids:
-            yield Involves(SHIP_GROUP, self.attacker_ship_group_ids, ATTACKER_SIDE)
-        if self.attacker_ship_category_ids:
-            yield FliesCategory(self.attacker_ship_category_ids)
+                yield name, Involves(kind, (entity,), self.sides)
+        for side, parties, sides in (
+            ("victim", self.victim, VICTIM_SIDE),
+            ("attackers", self.attackers, ATTACKER_SIDE),
+        ):
+            for name, clause in _of_side(parties, sides):
+                if isinstance(clause, Involves):
+                    yield f"{side}.{name}", clause
 
-    def _where(self) -> Iterator[Clause]:
-        for column, place in (
-            ("solar_system_id", self.system_id),
-            ("constellation_id", self.constellation_id),
-            ("region_id", self.region_id),
+    def _where(self) -> Iterator[Named]:
+        for name, column, place in (
+            ("system_id", "solar_system_id", self.system_id),
+            ("constellation_id", "constellation_id", self.constellation_id),
+            ("region_id", "region_id", self.region_id),
         ):
             if place is not None:
-                yield OneOf(column, frozenset([place]))
+                yield name, OneOf(column, frozenset([place]))
         if self.near is not None:
-            yield OneOf("solar_system_id", self.near.systems)
-        if self.security:
-            yield OneOf("security", frozenset(self.security))
+            yield "near.system_id", OneOf("solar_system_id", self.near.systems)
+        for name, column in _PLACES.items():
+            if wanted := getattr(self, name):
+                yield name, OneOf(column, frozenset(wanted))
 
-    def _what(self) -> Iterator[Clause]:
-        if self.start is not None or self.end is not None:
-            yield Between("killmail_time", self.start, self.end)
-        if self.min_attackers is not None or self.max_attackers is not None:
-            yield Between("attacker_count", self.min_attackers, self.max_attackers)
-        if self.min_value is not None or self.max_value is not None:
-            yield Between("total_value", self.min_value, self.max_value)
-        if self.victim_ship_category_ids:
-            yield OneOf("victim_category_id", frozenset(self.victim_ship_category_ids))
+    def _what(self) -> Iterator[Named]:
+        for least, most, column in BOUNDS:
+            low, high = getattr(self, least), getattr(self, most)
+            if low is not None:
+                yield least, Between(column, least=low)
+            if high is not None:
+                yield most, Between(column, most=high)
+        for name, clause in _of_side(self.victim, VICTIM_SIDE):
+            if isinstance(clause, OneOf):
+                yield f"victim.{name}", clause
+        if self.final_blow_ids:
+            yield "final_blow_ids", FinalBlowBy(self.final_blow_ids)
         for column, wanted in (("npc", self.npc), ("solo", self.solo), ("awox", self.awox)):
             if wanted is not None:
-                yield Flag(column, wanted)
+                yield column, Flag(column, wanted)
+        if self.war is not None:
+            yield "war", Given("war_id") if self.war else Not(Given("war_id"))
         for label in self.labels:
-            yield _labelled(label)
+            yield "labels", labelled(label)
+        if self.stored_from is not None:
+            yield "stored_from", Between("created_at", least=self.stored_from)
+        if self.max_age is not None:
+            yield "max_age", Age(self.max_age)
+
+    def _not(self) -> Iterator[Named]:
+        for name, parties, sides in (
+            ("not_victim", self.not_victim, VICTIM_SIDE),
+            ("not_attackers", self.not_attackers, ATTACKER_SIDE),
+        ):
+            for of, clause in _of_side(parties, sides):
+                yield f"{name}.{of}", Not(clause)
+        for name, column in _PLACES.items():
+            if unwanted := getattr(self, f"not_{name}"):
+                yield f"not_{name}", Not(OneOf(column, frozenset(unwanted)))
+        for label in self.not_labels:
+            yield "not_labels", Not(labelled(label))
 
 
-def _labelled(label: str) -> Clause:
-    """The clause of a label: by the column that says the same where there is one, since some of those have an index."""
-    if (category_id := category_of(label)) is not None:
-        return OneOf("victim_category_id", frozenset([category_id]))
-    if label in ("npc", "solo", "awox"):
-        return Flag(label, wanted=True)
-    if label == "loc:abyssal":
-        return OneOf("security", frozenset([SecurityBand.ABYSSAL]))
-    if label == "loc:drifter":
-        return OneOf("region_id", frozenset([DRIFTER_REGION]))
-    if label.startswith("#:"):
-        least = int(label.removeprefix("#:").removesuffix("+"))
-        return Between("attacker_count", least, None if label.endswith("+") else least)
-    return Labelled(BITS[label])
+_PLACES = {
+    "system_ids": "solar_system_id",
+    "constellation_ids": "constellation_id",
+    "region_ids": "region_id",
+    "security": "security",
+}
+#: Two clauses of which the first may not be above the second, and the column that is between them.
+BOUNDS = (
+    ("start", "end", "killmail_time"),
+    ("min_attackers", "max_attackers", "attacker_count"),
+    ("min_value", "max_value", "total_value"),
+)
 
 
-def _parties(killmail: Killmail, sides: int) -> Iterator[Party]:
-    if sides & VICTIM_SIDE:
-        yield killmail.victim
-    if sides & ATTACKER_SIDE:
-        yield from killmail.attackers
-
-
-def _id_of(party: Party, kind: int) -> int | None:
-    if kind == SHIP_GROUP:
-        group = party.ship_type.group if party.ship_type is not None else None
-        return group.id if group is not None else None
-    entity = getattr(party, _ATTRIBUTES[kind])
-    return None if entity is None else entity.id
+def _of_side(parties: Parties, sides: int) -> Iterator[tuple[str, Plain]]:
+    for name, kind in PARTY_KINDS.items():
+        ids: tuple[int, ...] = getattr(parties, name)
+        if not ids:
+            continue
+        if kind == SHIP_CATEGORY and sides == VICTIM_SIDE:
+            yield name, OneOf("victim_category_id", frozenset(ids))
+        else:
+            yield name, Involves(kind, ids, sides)

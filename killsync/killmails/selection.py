@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from operator import add, and_
+from operator import add, and_, or_
 from typing import Any
 
 from peewee import Tuple, Value, fn
 
-from killsync.killmails.cursors import Place, ValuePlace
-from killsync.killmails.filter import (
+from killsync.killmails.clauses import (
     BOTH_SIDES,
+    FACTION,
+    SHIP_CATEGORY,
+    WEAPON_GROUP,
+    Age,
     Between,
     Clause,
+    FinalBlowBy,
     Flag,
-    FliesCategory,
+    Given,
     Involves,
-    KillmailFilter,
     Labelled,
+    Not,
     OneOf,
 )
-from models import Attacker, Involvement, ItemGroup, ItemType, Killmail
-from models.expressions import one_of
+from killsync.killmails.cursors import Place, ValuePlace
+from killsync.killmails.filter import KillmailFilter
+from models import Attacker, Involvement, ItemGroup, ItemType, Killmail, Victim
+from models.expressions import one_of, seconds_between
 from models.fields import to_text
-from models.killmails import SHIP_GROUP
+from models.killmail_log import KillmailLog
+from models.killmails import ATTACKER_SIDE, SHIP_GROUP, VICTIM_SIDE
 
 #: Parties of one clause whose newest killmails are read each by itself and put together.
 MOST_MERGED = 30
@@ -95,7 +102,7 @@ def _parted(chosen: KillmailFilter) -> tuple[Involves | None, list[Clause]]:
 
 def _may_lead(clause: Involves) -> bool:
     """Whether to begin with the parties of the clause. Many groups are on most killmails: the newest of all are looked at."""
-    return clause.kind != SHIP_GROUP or len(clause.ids) <= MOST_MERGED
+    return clause.kind > 0 and (clause.kind != SHIP_GROUP or len(clause.ids) <= MOST_MERGED)
 
 
 def _newest(source: Any, clauses: list[Clause], limit: int, after: Place | None) -> Any:
@@ -137,25 +144,37 @@ def _merged(lead: Involves, rest: list[Clause], limit: int, after: Place | None)
 
 def _is_about(clause: Clause, source: Any) -> bool:
     """Whether *source* itself can say that the clause holds."""
-    if source is Killmail or isinstance(clause, Involves | FliesCategory):
+    if source is Killmail or isinstance(clause, Involves | FinalBlowBy):
         return True
+    if isinstance(clause, Not):
+        return isinstance(clause.clause, Involves)
     return isinstance(clause, Between) and clause.column == "killmail_time"
 
 
 def _condition(clause: Clause, source: Any) -> Any:
     """The clause as a condition of a query over *source*."""
+    if isinstance(clause, Not):
+        holds = _condition(clause.clause, source)
+        # What is unknown of a killmail is not so.
+        return ~holds if isinstance(clause.clause, Involves) else ~fn.COALESCE(holds, Value(value=False))
     if isinstance(clause, Involves):
-        other: Any = Involvement.alias()
-        same = (other.killmail_time == source.killmail_time) & (other.killmail_id == source.killmail_id)
-        return fn.EXISTS(other.select(Value(1)).where(_involves(other, clause) & same))
-    if isinstance(clause, FliesCategory):
-        flown: Any = Attacker.select(Value(1)).join(ItemType, on=ItemType.type_id == Attacker.ship_type_id)
-        flown = flown.join(ItemGroup, on=ItemGroup.group_id == ItemType.group_id)
-        of_category = one_of(ItemGroup.category_id, clause.ids)
-        return fn.EXISTS(flown.where((Attacker.killmail_id == source.killmail_id) & of_category))
+        return _takes_part(clause, source)
+    if isinstance(clause, FinalBlowBy):
+        members = (Attacker.corporation_id, Attacker.alliance_id, Attacker.faction_id)
+        of_them = reduce(or_, [one_of(column, clause.ids) for column in members])
+        blow = Attacker.select(Value(1)).where((Attacker.killmail_id == source.killmail_id) & Attacker.final_blow)
+        return fn.EXISTS(blow.where(of_them))
     if isinstance(clause, Labelled):
         return source.label_bits.bin_and(clause.bit) == clause.bit
+    if isinstance(clause, Age):
+        return seconds_between(source.killmail_time, source.created_at) <= clause.seconds
+    if clause.column == "created_at" and isinstance(clause, Between):
+        # The log has what was stored lately in the order of that, and an index of its moments.
+        lately = KillmailLog.select(KillmailLog.killmail_id).where(KillmailLog.created_at >= clause.least)
+        return source.killmail_id.in_(lately)
     column = getattr(source, clause.column)
+    if isinstance(clause, Given):
+        return column.is_null(False)
     if isinstance(clause, OneOf):
         values = sorted(clause.values)
         return column.in_(values) if clause.column == "security" else one_of(column, values)
@@ -163,6 +182,31 @@ def _condition(clause: Clause, source: Any) -> Any:
         return column if clause.wanted else ~column
     bounds = [column >= clause.least] if clause.least is not None else []
     return reduce(and_, [*bounds, column <= clause.most] if clause.most is not None else bounds)
+
+
+def _takes_part(clause: Involves, source: Any) -> Any:
+    if clause.kind > 0:
+        other: Any = Involvement.alias()
+        same = (other.killmail_time == source.killmail_time) & (other.killmail_id == source.killmail_id)
+        return fn.EXISTS(other.select(Value(1)).where(_involves(other, clause) & same))
+    sides = [(Victim, VICTIM_SIDE), (Attacker, ATTACKER_SIDE)]
+    found = [_of_rows(table, clause, source) for table, side in sides if clause.sides & side]
+    return reduce(or_, found)
+
+
+def _of_rows(table: Any, clause: Involves, source: Any) -> Any:
+    """That a row of victims or attackers is what the clause says, of a kind that has no index of its own."""
+    rows = table.select(Value(1)).where(table.killmail_id == source.killmail_id)
+    if clause.kind == FACTION:
+        return fn.EXISTS(rows.where(one_of(table.faction_id, clause.ids)))
+    if clause.kind == SHIP_CATEGORY:
+        rows = rows.join(ItemType, on=ItemType.type_id == table.ship_type_id)
+        rows = rows.join(ItemGroup, on=ItemGroup.group_id == ItemType.group_id)
+        return fn.EXISTS(rows.where(one_of(ItemGroup.category_id, clause.ids)))
+    if clause.kind == WEAPON_GROUP:
+        rows = rows.join(ItemType, on=ItemType.type_id == table.weapon_type_id)
+        return fn.EXISTS(rows.where(one_of(ItemType.group_id, clause.ids)))
+    return fn.EXISTS(rows.where(one_of(table.weapon_type_id, clause.ids)))
 
 
 def _involves(involvement: Any, clause: Involves) -> Any:

@@ -13,7 +13,7 @@ from models.expressions import locked, now
 from models.fields import utcnow
 from models.killmails import Attacker, Killmail, Victim
 from models.names import NAMED, Alliance, Character, Corporation, ItemType, SolarSystem
-from models.static_data import Constellation, ItemGroup, Region
+from models.static_data import Constellation, ItemCategory, ItemGroup, Region
 
 #: An id that ESI refuses to name is asked for again after so many seconds: the first time, the second, and from then on.
 #: A character is not named for an hour after it is born, and now and then one is refused for no reason.
@@ -36,8 +36,10 @@ _BATCH = 500
 #: Ids by the table that they are of.
 Claimed = dict[Any, list[int]]
 
-#: Tables of names; those of the last three come from the static data alone.
-_MODELS: dict[str, Any] = {model._meta.table_name: model for model in (*NAMED, ItemGroup, Constellation, Region)}
+#: Tables of names; those of the last four come from the static data alone.
+_MODELS: dict[str, Any] = {
+    model._meta.table_name: model for model in (*NAMED, ItemGroup, ItemCategory, Constellation, Region)
+}
 
 
 def model_of(name: str) -> Any:

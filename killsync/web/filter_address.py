@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from killsync.killmails.filter import BOTH_SIDES, KillmailFilter
-from killsync.killmails.filter_forms import CLAUSES, BadFilter, from_address, to_address, to_graphql
+from killsync.killmails.filter_forms import CLAUSES, OWN, BadFilter, from_address, to_address, to_graphql
+from killsync.killmails.own import own_of
 from killsync.killmails.summaries import Viewpoint
 from killsync.names.entities import ENTITY_KINDS
 from models.killmails import ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
@@ -58,14 +59,20 @@ class Chosen:
     @property
     def has_party(self) -> bool:
         """Whether a side means anything: somebody stands on it."""
-        return self.is_mine or any(ENTITY_KINDS[word].involvement is not None for word in self.ids)
+        return self.needs_own or any(ENTITY_KINDS[word].involvement is not None for word in self.ids)
+
+    @property
+    def needs_own(self) -> bool:
+        """Whether it asks for what is the reader's own: a visitor has to log in first."""
+        return self.is_mine or any(word in dict(self.more) for _, _, word, _ in OWN)
 
     def filter(self, mine: tuple[int, ...] | None) -> KillmailFilter:
-        """The same for the database; *mine* are the reader's characters, None for a visitor. May read which systems are near."""
+        """The same for the database; *mine* are the reader's characters, None for a visitor. Reads what is near, and whose."""
         ids: dict[str, Any] = {ENTITY_KINDS[word].field: number for word, number in self.ids.items()}
         sides = SIDES[self.side][0] if self.side else BOTH_SIDES
-        mine = (mine or ()) if self.is_mine else None
-        return replace(from_address(dict(self.more)), **ids, sides=sides, mine=mine)
+        own = own_of(mine or ()) if self.needs_own else None
+        more = from_address(dict(self.more), own)
+        return replace(more, **ids, sides=sides, mine=own.characters if own and self.is_mine else None)
 
     def variables(self) -> dict[str, Any]:
         """The same as GraphQL's KillmailFilter, for the page's subscription."""
@@ -101,6 +108,12 @@ class Chosen:
     def query(self, **more: str) -> str:
         """The query string, beginning with `?` unless it is empty."""
         text = urlencode([*self.pairs(), *more.items()])
+        return f"?{text}" if text else ""
+
+    def full_query(self) -> str:
+        """The query string with what the page itself is about."""
+        about = [(self.about, str(self.ids[self.about]))] if self.about else []
+        text = urlencode([*about, *self.pairs()])
         return f"?{text}" if text else ""
 
     def rows_query(self, **more: str) -> str:
@@ -145,7 +158,8 @@ def read(query: Mapping[str, str], about: tuple[str, int] | None = None) -> Chos
     side = query.get("side") or None
     if side is not None and side not in SIDES:
         raise BadAddress("A side is kills or losses.")
-    words = {clause.word for clause in CLAUSES} - set(ENTITY_KINDS) - {"side"}
+    words = {clause.word for clause in CLAUSES} | {"my-corporation", "my-alliance"}
+    words -= {*ENTITY_KINDS, "side"}
     try:
         more = from_address({each: query[each] for each in words if query.get(each)}, located=False)
     except BadFilter as error:

@@ -181,7 +181,9 @@ async def whom_to_ask(request: web.Request) -> str:
 async def robots(request: web.Request) -> web.Response:
     """GET /robots.txt: what search engines may look at."""
     private = (
-        ("/",) if request.app[SETTINGS].members_only else ("/auth/", "/me", "/webhooks", "/ops", "/graphql", "/search")
+        ("/",)
+        if request.app[SETTINGS].members_only
+        else ("/auth/", "/me", "/webhooks", "/trackers", "/filter", "/ops", "/graphql", "/search")
     )
     lines = ["User-agent: *", *(f"Disallow: {path}" for path in private)]
     return web.Response(text="\n".join(lines) + "\n")

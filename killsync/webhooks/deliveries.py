@@ -9,18 +9,17 @@ from typing import Any
 
 from peewee import Case, Node, fn
 
-from killsync.webhooks.filter import BadFilter, WebhookFilter
-from killsync.webhooks.giving_up import disable, unusable
+from killsync.webhooks.giving_up import disable
 from killsync.webhooks.policy import Consequence, Failures
 from killsync.webhooks.slots import Lane
+from killsync.webhooks.voice import Voice
 from models.db import in_transaction
 from models.exactly_once import in_transaction_once
 from models.expressions import later_of, locked, now
 from models.fields import moment
-from models.users import User
-from models.webhooks import ACTIVE, Webhook, WebhookDelivery
+from models.webhooks import ACTIVE, Tracker, Webhook, WebhookDelivery
 
-DELIVERED, REFUSED, GONE = "delivered", "refused", "gone"
+DELIVERED, REFUSED, GONE, UNUSABLE = "delivered", "refused", "gone", "unusable"
 
 
 def _may_send(webhook: Any) -> Node:
@@ -38,9 +37,7 @@ def claim_due(limit: int, seconds: float, *, is_slow: bool = False) -> list[int]
     other = Webhook.alias()
     is_with_a_worker = (other.leased_until > now()) | ((other.due_at > now()) & _may_send(other))
     at_work = other.select(fn.COUNT(other.id)).where(other.account_id == Webhook.account_id, is_with_a_worker)
-    waiting = WebhookDelivery.select(WebhookDelivery.id).where(
-        WebhookDelivery.webhook_id == Webhook.id, WebhookDelivery.ended_at.is_null()
-    )
+    waiting = _waiting_for(Webhook.id)
     place = fn.ROW_NUMBER().over(partition_by=[Webhook.account_id], order_by=[Webhook.due_at, Webhook.id])
     due = (
         Webhook.select(Webhook.id, (place + at_work).alias("turn"))
@@ -72,6 +69,16 @@ def claim_due(limit: int, seconds: float, *, is_slow: bool = False) -> list[int]
     return in_transaction_once(work)
 
 
+def _waiting_for(webhook_id: Any) -> Any:
+    """What waits for a webhook, but for what its paused trackers keep."""
+    delivery = (WebhookDelivery.id, WebhookDelivery.killmail_id, WebhookDelivery.created_at, WebhookDelivery.attempts,
+                WebhookDelivery.tracker_id)  # fmt: skip
+    voice = (Tracker.wants, Tracker.name, Tracker.title, Tracker.color, Tracker.ping, Tracker.thread_id)
+    query: Any = WebhookDelivery.select(*delivery, *voice).join(Tracker, on=(Tracker.id == WebhookDelivery.tracker_id))
+    is_open = WebhookDelivery.ended_at.is_null() & (Tracker.status == ACTIVE)
+    return query.where((WebhookDelivery.webhook_id == webhook_id) & is_open)
+
+
 def unclaim(webhook_id: int) -> None:
     """Nobody could work on a claimed webhook: it is due again, behind those that are due already."""
     in_transaction(Webhook.update(due_at=now()).where(Webhook.id == webhook_id, Webhook.due_at > now()).execute)
@@ -97,18 +104,19 @@ class Target:
     kind: str
     url: str
     secret: str | None
-    filter: WebhookFilter
-    character_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """The next delivery of a webhook."""
+    """The next delivery of a webhook: which tracker speaks, and how; `wants` is its filter as it is stored."""
 
     delivery_id: int
     killmail_id: int
     entered_at: datetime
     attempts: int
+    tracker_id: int
+    wants: str
+    voice: Voice
 
 
 def lease(webhook_id: int, holder: str, message_id: str, seconds: float) -> Target | None:
@@ -142,12 +150,6 @@ def _take(webhook_id: int, holder: str, seconds: float, may_take: Node) -> Targe
         webhook = next(iter(leasing.execute()), None)
         if webhook is None:
             return None
-        try:
-            chosen = WebhookFilter.load(webhook.wants)
-        except BadFilter as error:
-            disable(webhook_id, unusable(error))
-            return None
-        pilots = User.select(User.character_id).where(User.account_id == webhook.account_id).namedtuples()
         return Target(
             webhook_id=webhook.id,
             account_id=webhook.account_id,
@@ -155,8 +157,6 @@ def _take(webhook_id: int, holder: str, seconds: float, may_take: Node) -> Targe
             kind=webhook.kind,
             url=webhook.url,
             secret=webhook.secret,
-            filter=chosen,
-            character_ids=tuple(pilot.character_id for pilot in pilots),
         )
 
     return in_transaction(work)
@@ -176,15 +176,11 @@ def release(webhook_id: int, holder: str) -> None:
 
 def next_waiting(webhook_id: int) -> Waiting | None:
     """The delivery whose turn it is."""
-    delivery = (
-        WebhookDelivery.select()
-        .where(WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.ended_at.is_null())
-        .order_by(WebhookDelivery.id)
-        .first()
-    )
-    if delivery is None:
+    row = _waiting_for(webhook_id).order_by(WebhookDelivery.id).limit(1).namedtuples().first()
+    if row is None:
         return None
-    return Waiting(delivery.id, delivery.killmail_id, delivery.created_at, delivery.attempts)
+    voice = Voice(row.name, row.title, row.color, row.ping, row.thread_id)
+    return Waiting(row.id, row.killmail_id, row.created_at, row.attempts, row.tracker_id, row.wants, voice)
 
 
 def record_delivery(
@@ -206,6 +202,10 @@ def record_delivery(
             **(_pause(pause, pause) if pause > 0 else {}),
         )
         held = updating.where(_held(webhook_id, holder)).execute()
+        of_delivery = WebhookDelivery.select(WebhookDelivery.tracker_id).where(WebhookDelivery.id == delivery_id)
+        Tracker.update(
+            delivered=Tracker.delivered + Case(None, ((fn.EXISTS(is_open), 1),), 0), last_delivered_at=now()
+        ).where(Tracker.id.in_(of_delivery)).execute()
         _end(delivery_id, DELIVERED)
         return bool(held)
 

@@ -11,11 +11,13 @@ import uuid
 from functools import partial
 
 import dramatiq
+from yarl import URL
 
 from killsync import http_session
 from killsync import settings as settings_module
 from killsync.broker.messages import send
 from killsync.killmails import queries
+from killsync.killmails.filter_forms import BadFilter
 from killsync.killmails.killmail import Killmail
 from killsync.logging import get_logger
 from killsync.observability import counters, metrics
@@ -24,9 +26,13 @@ from killsync.sso.errors import VaultError
 from killsync.sso.vault import Vault
 from killsync.webhooks import deliveries, formats, policy, sender
 from killsync.webhooks.deliveries import Target, Waiting
+from killsync.webhooks.giving_up import disable_tracker, unusable
+from killsync.webhooks.outlook import is_loss, origin_of
 from killsync.webhooks.sender import Verdict
 from killsync.webhooks.slots import SLOTS, SLOW_SLOTS, Lane, Slots
+from killsync.webhooks.subscribers import filter_of
 from models import utcnow
+from models.webhooks import DISCORD
 
 log = get_logger("notifications")
 
@@ -165,11 +171,17 @@ class Delivery:
             return False
         try:
             message = self._message(killmail, waiting, secret)
+        except BadFilter as error:
+            # What waits for the tracker is kept for when its owner has mended it; others of the webhook go on.
+            disable_tracker(waiting.tracker_id, unusable(error))
+            return True
         except Exception:
             # This killmail alone: it must not keep those behind it waiting for ever.
             self.log.exception("killmail not written as a message", killmail_id=waiting.killmail_id)
             return self._handle(Verdict("refused", "this killmail could not be written as a message"), waiting)
         started = time.monotonic()
+        if waiting.voice.thread_id and self.target.kind == DISCORD:
+            url = str(URL(url).update_query(thread_id=waiting.voice.thread_id))
         posting = sender.post(url, message.body, message.headers, allow_private=self.settings.webhook_allow_private)
         verdict = sender.judge(http_session.run(posting))
         took = time.monotonic() - started
@@ -179,15 +191,16 @@ class Delivery:
         return self._handle(verdict, waiting)
 
     def _message(self, killmail: Killmail, waiting: Waiting, secret: str | None) -> formats.Message:
-        chosen, pilots = self.target.filter, self.target.character_ids
-        watches = chosen.mine or chosen.corporation_id is not None or chosen.alliance_id is not None
+        chosen = filter_of(waiting.wants, self.target.account_id)
         return formats.message(
             self.target.kind,
             killmail,
             formats.Place(self.settings.public_url, self.settings.esi_url, self.settings.eve_images),
-            is_loss=chosen.is_loss(killmail, pilots) if watches else None,
+            is_loss=is_loss(chosen, killmail),
             delivery_id=waiting.delivery_id,
             secret=secret,
+            voice=waiting.voice,
+            origin=origin_of(chosen, killmail),
         )
 
     def _handle(self, verdict: Verdict, waiting: Waiting) -> bool:

@@ -1,131 +1,151 @@
-"""The form of a webhook: reading what was typed into a filter, and showing a filter as words and as values again."""
+"""The form of a tracker: reading what was typed into a filter and a voice, and showing them as typed values again.
+
+What is wrong is said field by field, and everything that was typed stays.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from killsync.killmails.filter import KillmailFilter, Own
+from killsync.killmails.filter_forms import BadFilter, from_address, to_address
+from killsync.killmails.filter_values import MOST_LISTED
+from killsync.killmails.filter_words import Names, named_in
+from killsync.names import typeahead
 from killsync.names.wanted import find_id, names_of
-from killsync.webhooks import formats
-from killsync.webhooks.filter import (
-    BOTH,
-    DEFAULT_AGE,
-    KILLS,
-    LOSSES,
-    MOST_AGE,
-    MOST_ATTACKERS,
-    MOST_SHIPS,
-    WebhookFilter,
-)
-from killsync.webhooks.queries import Row
-from models.webhooks import DISCORD, JSON, SLACK
+from killsync.webhooks import formats, voice
+from killsync.webhooks.fields import DEFAULT_AGE, FIELDS, TITLES, Field
+from killsync.webhooks.voice import BadVoice, Voice
 
 MOST_NAME = 60
-AGES = ((900, "15 minutes"), (3_600, "1 hour"), (21_600, "6 hours"), (86_400, "1 day"), (604_800, "7 days"))
-KIND_NAMES = {DISCORD: "Discord", SLACK: "Slack", JSON: "JSON, signed"}
-SIDE_NAMES = {BOTH: "Kills and losses", KILLS: "Kills only", LOSSES: "Losses only"}
-#: Field of the form, table of names, what to call it.
-_NAMED = (
-    ("corporation_id", "corporation", "corporation"),
-    ("alliance_id", "alliance", "alliance"),
-    ("system_id", "solar_system", "solar system"),
-)
-
-
-class BadForm(ValueError):
-    """What was entered cannot be a webhook; the text says what to mend."""
+#: Names of kinds that a typed name may stand over several parts between commas: “Foo, Bar & Sons”.
+_MOST_PARTS = 4
 
 
 @dataclass
 class Form:
-    """What the form shows: the values as they were typed."""
+    """What the form shows: the values as they were typed, and what is wrong with them, by field."""
 
     values: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
 
     def get(self, name: str, default: str = "") -> str:
         return self.values.get(name, default)
 
 
-def read_form(form: Form) -> tuple[str, WebhookFilter]:
-    """(name, filter) of what was typed; looks names up in the database.
-
-    Raises:
-        BadForm: it cannot be a webhook; the text says what to mend.
-    """
-    name = formats.one_line(form.get("name"))[:MOST_NAME]
-    if not name:
-        raise BadForm("Give the webhook a name.")
-    if form.get("side", BOTH) not in SIDE_NAMES:
-        raise BadForm("Choose kills, losses or both.")
-    found = {each: _one(table, form.get(each), what) for each, table, what in _NAMED}
-    typed = [part.strip() for part in form.get("ships").split(",") if part.strip()]
-    if len(typed) > MOST_SHIPS:
-        raise BadForm(f"Name at most {MOST_SHIPS} ships.")
-    ships = [_one("item_type", part, "ship") for part in typed]
-    return name, WebhookFilter(
-        mine=bool(form.get("mine")),
-        side=form.get("side", BOTH),
-        ship_type_ids=tuple(ship for ship in ships if ship is not None),
-        min_attackers=_number(form.get("min_attackers", "1"), "Attackers", 1, MOST_ATTACKERS),
-        max_age=_number(form.get("max_age", str(DEFAULT_AGE)), "Age", 60, MOST_AGE),
-        **found,
-    )
+def new_form() -> Form:
+    """The form of a tracker that is to be made."""
+    return Form({"mine": "1", "age": str(DEFAULT_AGE)})
 
 
-def _one(table: str, text: str, what: str) -> int | None:
-    # Marks that no name has, and that a database does not take, are left out.
-    text = formats.one_line(text)
-    if not text:
-        return None
-    found = find_id(table, text)
-    if found is None:
-        raise BadForm(f"Killsync has seen no {what} called “{text[:60]}” yet: check the name, or enter its id.")
+def read_filter(form: Form, own: Own) -> KillmailFilter:
+    """The filter of what was typed; names are looked up. What is wrong is noted in the form's problems, and left out."""
+    query: dict[str, str] = {}
+    for word, of in FIELDS.items():
+        if of.kind == "bands":
+            query[word] = ",".join(value for value, _ in of.choices if form.get(f"{word}.{value}"))
+        elif of.kind == "names":
+            query[word] = ",".join(str(number) for number in _ids(form, of))
+        elif of.kind == "labels":
+            query[word] = ",".join(part for part in re.split(r"[,\s]+", form.get(word)) if part)
+        elif of.kind == "number":
+            query[word] = form.get(word).replace(" ", "").replace("_", "")
+        else:
+            query[word] = form.get(word)
+    while True:
+        try:
+            return from_address({word: text for word, text in query.items() if text}, own)
+        except BadFilter as error:
+            form.problems.setdefault(error.clause, _in_words(str(error)))
+            if not query.pop(error.clause, ""):
+                return KillmailFilter()
+
+
+def _in_words(reason: str) -> str:
+    """A reason with the labels of the form in the place of the words of an address."""
+    words = sorted(TITLES, key=len, reverse=True)
+    pattern = "|".join(rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in words)
+    head, colon, tail = reason.partition(":")
+    return re.sub(pattern, lambda found: f"“{TITLES[found[0]]}”", head) + colon + tail + "."
+
+
+def _ids(form: Form, of: Field) -> list[int]:
+    """The ids of the names that were typed into a field, separated by commas or lines."""
+    text = form.get(of.word)
+    parts = [part for each in re.split(r"[,\n]", text) if (part := formats.one_line(each))]
+    if len(parts) > MOST_LISTED:
+        form.problems[of.word] = f"“{TITLES[of.word]}” takes at most {MOST_LISTED} names."
+        return []
+    found: list[int] = []
+    while parts:
+        for size in range(min(_MOST_PARTS, len(parts)), 0, -1):
+            number = _id(of, ", ".join(parts[:size]))
+            if number is not None:
+                found.append(number)
+                del parts[:size]
+                break
+        else:
+            form.problems.setdefault(of.word, _unknown(of, parts[0]))
+            del parts[0]
     return found
 
 
-def _number(text: str, what: str, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 12 or not least <= int(text) <= most:
-        raise BadForm(f"{what}: enter a number from {least} to {most}.")
-    return int(text)
+def _id(of: Field, text: str) -> int | None:
+    return next((number for table in of.tables if (number := find_id(table, text)) is not None), None)
 
 
-def names_in(listed: list[Row]) -> dict[tuple[str, int], str]:
-    """The names of what the filters are about, by (table, id)."""
-    wanted = [(table, getattr(row.filter, each)) for row in listed for each, table, _ in _NAMED]
-    wanted += [("item_type", ship) for row in listed for ship in row.filter.ship_type_ids]
-    return names_of([(table, number) for table, number in wanted if number is not None])
+def _unknown(of: Field, text: str) -> str:
+    near = [each.name for each in typeahead.find(of.tables, text, 3, of.categories)]
+    more = f" Did you mean {' or '.join(near)}?" if near else " Check the name, or enter its id."
+    return f"“{TITLES[of.word]}”: nothing called “{text[:60]}” is known here.{more}"
 
 
-def describe(row: Row, names: dict[tuple[str, int], str]) -> list[str]:
-    """The filter in words, one condition each."""
-    chosen = row.filter
-    if row.problem is not None:
-        return [f"conditions that cannot be used: {row.problem}"]
-
-    def name(table: str, number: int) -> str:
-        return names.get((table, number)) or str(number)
-
-    said = [SIDE_NAMES[chosen.side] + (" of my characters" if chosen.mine else "")]
-    if chosen.corporation_id is not None:
-        said.append(f"corporation {name('corporation', chosen.corporation_id)}")
-    if chosen.alliance_id is not None:
-        said.append(f"alliance {name('alliance', chosen.alliance_id)}")
-    if chosen.ship_type_ids:
-        said.append("lost ship " + " or ".join(name("item_type", ship) for ship in chosen.ship_type_ids))
-    if chosen.system_id is not None:
-        said.append(f"in {name('solar_system', chosen.system_id)}")
-    if chosen.min_attackers > 1:
-        said.append(f"{chosen.min_attackers} attackers or more")
-    said.append(f"at most {dict(AGES).get(chosen.max_age, f'{chosen.max_age} seconds')} old")
-    return said
+def read_voice(form: Form) -> Voice:
+    """How the tracker is to speak; what is wrong is noted in the form's problems."""
+    name = formats.one_line(form.get("name"))[:MOST_NAME]
+    if not name:
+        form.problems["name"] = "Give it a name."
+    title = formats.one_line(form.get("title"))[: voice.MOST_TITLE]
+    try:
+        color = voice.read_color(form.get("color") if form.get("with_color") else "")
+        ping = voice.read_ping(form.get("ping"), form.get("role"))
+        thread_id = voice.read_thread(form.get("thread"))
+    except BadVoice as error:
+        form.problems["voice"] = str(error)
+        return Voice(name, title)
+    return Voice(name, title, color, ping, thread_id)
 
 
-def form_of(row: Row, names: dict[tuple[str, int], str]) -> Form:
-    """The values that the form of a webhook begins with."""
-    chosen = row.filter
-    values = {"name": row.name, "kind": row.kind, "side": chosen.side, "mine": "1" if chosen.mine else "",
-              "min_attackers": str(chosen.min_attackers), "max_age": str(chosen.max_age)}  # fmt: skip
-    for each, table, _ in _NAMED:
-        number = getattr(chosen, each)
-        values[each] = "" if number is None else names.get((table, number)) or str(number)
-    values["ships"] = ", ".join(names.get(("item_type", ship)) or str(ship) for ship in chosen.ship_type_ids)
-    return Form(values)
+def names_in(filters: Sequence[KillmailFilter]) -> dict[tuple[str, int], str]:
+    """The names of all that the filters are about, by (table, id)."""
+    return names_of([each for chosen in filters for each in named_in(chosen)])
+
+
+def form_of(said: Voice, chosen: KillmailFilter, names: Names) -> Form:
+    """The values that the form of a tracker begins with."""
+    values = {"name": said.name, "title": said.title, "thread": said.thread_id}
+    values |= {"color": voice.written_color(said.color), "with_color": "1" if said.color is not None else ""}
+    values |= {"ping": "role", "role": said.role_id} if said.role_id else {"ping": said.ping}
+    return Form(values | typed(chosen, names))
+
+
+def typed(chosen: KillmailFilter, names: Names) -> dict[str, str]:
+    """A filter as it would be typed into the form."""
+    values: dict[str, str] = {}
+    for word, text in to_address(chosen):
+        of = FIELDS[word]
+        if of.kind == "bands":
+            values |= {f"{word}.{value}": "1" for value in text.split(",")}
+        elif of.kind == "names":
+            values[word] = ", ".join(_typed(of, int(number), names) for number in text.split(","))
+        else:
+            values[word] = text.replace(",", ", ")
+    return values
+
+
+def _typed(of: Field, number: int, names: Mapping[tuple[str, int], str]) -> str:
+    name = next((names[table, number] for table in of.tables if (table, number) in names), None)
+    # What is typed is looked up again: a name that several have would become another's.
+    return name if name is not None and _id(of, name) == number else str(number)

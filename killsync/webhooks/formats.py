@@ -10,17 +10,17 @@ import hmac
 import json
 import re
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from killsync.killmails.amounts import isk
-from killsync.killmails.classification import shown_security
-from killsync.killmails.killmail import Entity, Killmail, Party, SolarSystem
+from killsync.killmails.killmail import Entity, Killmail, Party
 from killsync.webhooks.payload import payload
+from killsync.webhooks.sentences import Origin, name, sentences
+from killsync.webhooks.voice import EVERYONE, HERE, Voice
 from models.fields import utcnow
 from models.webhooks import DISCORD, SLACK
 
+PLAIN = Voice()
 GREEN, RED, BLUE = 0x2E8B57, 0xB0392B, 0x2F6FA7
 MOST_NAME = 100
 #: Makes a run of text that looks like a mention or markup into plain text, and shows as nothing.
@@ -28,9 +28,6 @@ _NOTHING = "\u200b"
 
 _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
 _SLACK_MARKS = re.compile(r"([*_~`])")
-
-#: Makes a name safe for one kind of receiver.
-Escape = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def _entities(party: Party) -> list[Entity | None]:
 
 
 def message(kind: str, killmail: Killmail, place: Place, *, is_loss: bool | None, delivery_id: int,
-            secret: str | None = None) -> Message:  # fmt: skip
+            secret: str | None = None, voice: Voice = PLAIN, origin: Origin | None = None) -> Message:  # fmt: skip
     """The message of one killmail.
 
     Args:
@@ -95,21 +92,27 @@ def message(kind: str, killmail: Killmail, place: Place, *, is_loss: bool | None
         is_loss: the side that the webhook watches lost the ship; None when it watches no side.
         delivery_id: the same when a delivery comes again, so that a receiver can tell.
         secret: signs a JSON message.
+        voice: how the tracker speaks.
+        origin: from where it counts jumps and light years.
     """
     if kind == DISCORD:
-        return _json(_discord(killmail, place, is_loss))
+        return _json(_discord(killmail, place, is_loss, voice, origin))
     if kind == SLACK:
-        return _json(_slack(killmail, place))
-    return _signed("killmail", delivery_id, {"killmail": payload(killmail), "links": _links(killmail, place)}, secret)
+        return _json(_slack(killmail, place, voice, origin))
+    content: dict[str, Any] = {"killmail": payload(killmail), "links": _links(killmail, place)}
+    content["tracker"] = {"name": voice.name, "title": voice.title, "ping": voice.ping}
+    if origin is not None:
+        content["origin"] = {"solarSystem": origin.name, "jumps": origin.jumps, "lightYears": origin.light_years}
+    return _signed("killmail", delivery_id, content, secret)
 
 
-def trial(kind: str, name: str, secret: str | None = None) -> Message:
+def trial(kind: str, called: str, secret: str | None = None) -> Message:
     """A message that only shows that the way is open."""
     if kind == DISCORD:
-        text = f"Killsync reaches this channel. Killmails of “{for_discord(name)}” will appear here."
+        text = f"Killsync reaches this channel. Killmails of “{for_discord(called)}” will appear here."
         return _json({"content": text, "allowed_mentions": {"parse": []}})
     if kind == SLACK:
-        return _json({"text": f"Killsync reaches this channel. Killmails of “{for_slack(name)}” will appear here."})
+        return _json({"text": f"Killsync reaches this channel. Killmails of “{for_slack(called)}” will appear here."})
     return _signed("test", 0, {"message": "Killsync reaches this address."}, secret)
 
 
@@ -140,81 +143,53 @@ def _links(killmail: Killmail, place: Place) -> dict[str, str]:
     }
 
 
-def _name(entity: Entity | None, noun: str) -> str:
-    return "" if entity is None else entity.name or f"{noun} {entity.id}"
-
-
-def _who(party: Party, escape: Escape) -> tuple[str, str]:
-    """(the pilot, or who stands for a party without one; their corporation and alliance), escaped."""
-    pilot, corporation = _name(party.character, "Character"), _name(party.corporation, "Corporation")
-    alliance, faction = _name(party.alliance, "Alliance"), _name(party.faction, "Faction")
-    first = pilot or corporation or faction or "Unknown"
-    rest = [name for name in (corporation, alliance or faction) if name and name != first]
-    return escape(first), ", ".join(escape(name) for name in rest)
-
-
-def _article(killmail: Killmail) -> str:
-    return "an" if _name(killmail.victim.ship_type, "Type")[:1] in tuple("AEIOUaeiou") else "a"
-
-
-def _where(system: SolarSystem, escape: Escape) -> str:
-    """Security as the game shows it, and the region, as far as they are known."""
-    known = [
-        *([f"{shown_security(system.security_status):.1f}"] if system.security_status is not None else []),
-        *([escape(system.region.name)] if system.region is not None and system.region.name else []),
-    ]
-    return f" ({', '.join(known)})" if known else ""
-
-
-def _sentences(killmail: Killmail, escape: Escape, bold: str) -> list[str]:
-    ship = escape(_name(killmail.victim.ship_type, "Type"))
-    system = escape(_name(killmail.solar_system, "System"))
-    group = killmail.victim.ship_type.group
-    kind = f" ({escape(group.name)})" if group is not None and group.name else ""
-    who, of = _who(killmail.victim, escape)
-    lines = [
-        f"{bold}{who}{bold}{f' ({of})' if of else ''} lost {_article(killmail)} {bold}{ship}{bold}{kind} in {bold}{system}{bold}"
-        f"{_where(killmail.solar_system, escape)}."
-    ]
-    blow = killmail.final_blow
-    if blow:
-        killer, of = _who(blow, escape)
-        flown = f" in {escape(_name(blow.ship_type, 'Type'))}" if blow.ship_type else ""
-        lines.append(f"Final blow by {bold}{killer}{bold}{f' ({of})' if of else ''}{flown}.")
-    if killmail.value is not None:
-        lines.append(f"Worth {bold}{isk(killmail.value.total)}{bold}, of which {isk(killmail.value.dropped)} dropped.")
-    marks = [word for word, is_so in (("solo", killmail.solo), ("NPC", killmail.npc)) if is_so]
-    count = killmail.attacker_count
-    lines.append(f"{count} attacker{'' if count == 1 else 's'}{f' ({marks[0]})' if marks else ''}, "
-                 f"{killmail.victim.damage_taken:,} damage.")  # fmt: skip
-    return lines
-
-
-def _discord(killmail: Killmail, place: Place, is_loss: bool | None) -> dict[str, Any]:
+def _discord(
+    killmail: Killmail, place: Place, is_loss: bool | None, voice: Voice, origin: Origin | None
+) -> dict[str, Any]:
     links = _links(killmail, place)
-    ship, system = _name(killmail.victim.ship_type, "Type"), _name(killmail.solar_system, "System")
+    ship, system = name(killmail.victim.ship_type, "Type"), name(killmail.solar_system, "System")
     ways = f"[Killmail]({links['page']}) · [ESI]({links['esi']})"
     embed: dict[str, Any] = {
         "title": for_discord(f"{one_line(ship)} lost in {one_line(system)}"),
         "url": links["page"],
-        "description": "\n".join([*_sentences(killmail, for_discord, "**"), ways]),
-        "color": BLUE if is_loss is None else RED if is_loss else GREEN,
+        "description": "\n".join([*sentences(killmail, for_discord, "**", origin), ways]),
+        "color": voice.color if voice.color is not None else _color(is_loss),
         "timestamp": killmail.killmail_time.isoformat(),
         "footer": {"text": f"Killsync · killmail {killmail.killmail_id}"},
     }
     if place.images:
         picture = f"https://images.evetech.net/types/{killmail.victim.ship_type.id}/icon?size=64"
         embed["thumbnail"] = {"url": picture}
-    return {"embeds": [embed], "allowed_mentions": {"parse": []}}
+    sent: dict[str, Any] = {"embeds": [embed], "allowed_mentions": _mentions(voice)}
+    ping = {HERE: "@here", EVERYONE: "@everyone"}.get(voice.ping, f"<@&{voice.role_id}>" if voice.role_id else "")
+    title = f"**{for_discord(voice.title)}**" if voice.title else ""
+    if ping or title:
+        sent["content"] = f"{ping} {title}".strip()
+    return sent
 
 
-def _slack(killmail: Killmail, place: Place) -> dict[str, Any]:
+def _color(is_loss: bool | None) -> int:
+    return BLUE if is_loss is None else RED if is_loss else GREEN
+
+
+def _mentions(voice: Voice) -> dict[str, Any]:
+    """Whom a message of Discord may ping: nobody but whom its owner chose, whatever names it holds."""
+    if voice.role_id is not None:
+        return {"parse": [], "roles": [voice.role_id]}
+    return {"parse": ["everyone"] if voice.ping in (HERE, EVERYONE) else []}
+
+
+def _slack(killmail: Killmail, place: Place, voice: Voice, origin: Origin | None) -> dict[str, Any]:
     links = _links(killmail, place)
-    lines = _sentences(killmail, for_slack, "*")
+    lines = sentences(killmail, for_slack, "*", origin)
+    ping = {HERE: "<!here>", EVERYONE: "<!channel>"}.get(voice.ping, "")
+    title = f"*{for_slack(voice.title)}*" if voice.title else ""
+    if ping or title:
+        lines.insert(0, f"{ping} {title}".strip())
     moment = killmail.killmail_time.strftime("%Y-%m-%d %H:%M:%S")
     more = f"<{links['page']}|Killmail {killmail.killmail_id}> · <{links['esi']}|ESI> · {moment} EVE time"
     return {
-        "text": _sentences(killmail, for_slack, "")[0],
+        "text": sentences(killmail, for_slack, "", origin)[0],
         "unfurl_links": False,
         "unfurl_media": False,
         "blocks": [

@@ -1,4 +1,4 @@
-"""Which webhooks want what was stored: reads the log, enters deliveries, and sends the webhooks that are due to workers.
+"""Which trackers want what was stored: reads the log, enters deliveries, and sends the webhooks that are due to workers.
 
 What is to be delivered stands in the database; a message only says which webhook has something, and the sweep sends it
 again. A killmail is delivered after it is stored, never before, and nothing here runs in the transaction that saves it.
@@ -18,7 +18,9 @@ from killsync.killmails import queries
 from killsync.logging import get_logger
 from killsync.process import OnePerProcess
 from killsync.webhooks import delivery, reader
-from killsync.webhooks.reader import Choice, Reading, Stored, Subscriber
+from killsync.webhooks.index import TrackerIndex
+from killsync.webhooks.reader import Choice, Reading, Stored
+from killsync.webhooks.subscribers import Subscriber, has_active
 from models import connection
 
 log = get_logger("notifications")
@@ -44,7 +46,7 @@ class Announcer:
             if now - self._looked_at >= LOOK_SECONDS:
                 self._looked_at = now
                 with connection():
-                    self._has_webhooks = reader.has_active()
+                    self._has_webhooks = has_active()
             is_first = now - self._sent_at >= COLLECT_MS / 1000
             if not self._has_webhooks:
                 return
@@ -92,31 +94,58 @@ def announce() -> None:
 
 def sweep() -> None:
     """Whatever a lost message or a dead worker left: read the log, send what is due."""
-    if reader.has_active():
+    if has_active():
         announce()
     else:
         reader.stop_reading()
 
 
+class Matcher:
+    """The index of the trackers, made anew when one of them has changed."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Sequence[Subscriber], TrackerIndex] | None = None
+
+    def of(self, subscribers: Sequence[Subscriber]) -> TrackerIndex:
+        """The index of these."""
+        known = self._known
+        if known is None or known[0] is not subscribers:
+            known = self._known = subscribers, TrackerIndex(subscribers)
+        return known[1]
+
+
+_matcher = OnePerProcess(Matcher)
+
+
 def choose(stored: Sequence[Stored], subscribers: Sequence[Subscriber]) -> Choice:
-    """Who wants which killmail, in the order of the log. A webhook that cannot be asked does not stop the others."""
+    """Who wants which killmail, in the order of the log. A tracker that cannot be asked does not stop the others."""
     choice = Choice()
-    longest = timedelta(seconds=max(each.filter.max_age for each in subscribers))
-    young = reader.young_enough([each.killmail_id for each in stored], min(each.stored_at for each in stored) - longest)
-    killmails = {each.killmail_id: each for each in queries.killmails(young, items=False)}
+    index = _matcher().of(subscribers)
+    ids = _young_enough(stored, subscribers)
+    killmails = {each.killmail_id: each for each in queries.killmails(ids, items=False)}
     for each in stored:
         killmail = killmails.get(each.killmail_id)
         if killmail is None:
             continue
-        for subscriber in subscribers:
-            if each.stored_at < subscriber.since or subscriber.webhook_id in choice.unusable:
+        for subscriber in index.candidates(killmail):
+            if each.stored_at < subscriber.since or subscriber.tracker_id in choice.unusable:
                 continue
             try:
-                is_wanted = subscriber.filter.matches(killmail, subscriber.character_ids, each.stored_at)
+                is_wanted = subscriber.filter.matches(killmail)
             except Exception:
-                log.exception("webhook not evaluated", webhook_id=subscriber.webhook_id, killmail_id=each.killmail_id)
-                choice.unusable[subscriber.webhook_id] = "Its conditions cannot be used"
+                log.exception("tracker not evaluated", tracker_id=subscriber.tracker_id, killmail_id=each.killmail_id)
+                choice.unusable[subscriber.tracker_id] = "Its filter cannot be used"
                 continue
             if is_wanted:
-                choice.pairs.append((subscriber.webhook_id, each.killmail_id))
+                choice.pairs.append((subscriber, each.killmail_id))
     return choice
+
+
+def _young_enough(stored: Sequence[Stored], subscribers: Sequence[Subscriber]) -> list[int]:
+    """Those that are young enough for anybody: so a backfill is passed over cheaply."""
+    ids = [each.killmail_id for each in stored]
+    ages = [each.filter.max_age for each in subscribers]
+    if any(age is None for age in ages):
+        return ids
+    longest = timedelta(seconds=max(age for age in ages if age is not None) + 1)
+    return reader.young_enough(ids, min(each.stored_at for each in stored) - longest)

@@ -1,4 +1,4 @@
-"""The webhooks of the caller's account: /webhooks lists, adds, changes, pauses, tries and deletes them.
+"""The webhooks of the caller's account: /webhooks lists, adds, changes, pauses, tries and deletes them, with their trackers.
 
 An address is a secret: it is stored encrypted, shown as its host and last letters, and never written anywhere else. Each
 handler touches the caller's own webhooks alone.
@@ -15,22 +15,28 @@ from aiohttp import web
 from yarl import URL
 
 from killsync.access.decision import Need
+from killsync.accounts.viewer import Viewer
+from killsync.killmails.filter import KillmailFilter
+from killsync.killmails.filter_words import sentence
+from killsync.killmails.labels import WORDS
 from killsync.logging import get_logger
 from killsync.sso.errors import VaultError
 from killsync.sso.vault import Vault
 from killsync.web import forms, render, sessions
 from killsync.web.guard import needs
 from killsync.web.security import SETTINGS, check_rate, same_origin
-from killsync.web.sessions import Viewer
-from killsync.webhooks import deliveries, formats, queries, reader, sender
-from killsync.webhooks.filter import DEFAULT_AGE
-from killsync.webhooks.form import AGES, KIND_NAMES, SIDE_NAMES, BadForm, Form, describe, form_of, names_in, read_form
+from killsync.webhooks import deliveries, formats, queries, reader, sender, trackers
+from killsync.webhooks.fields import GROUPS, TITLES
+from killsync.webhooks.form import MOST_NAME, Form, names_in, new_form, read_filter, read_voice
+from killsync.webhooks.subscribers import own_of_account
+from killsync.webhooks.voice import Voice
 from models.threads import in_db, read_db
-from models.webhooks import DISCORD, JSON, KINDS
+from models.webhooks import DISCORD, JSON, KINDS, SLACK
 
 log = get_logger("webhooks")
 
-_WHY = "Log in to have killmails sent to Discord, Slack or a program of yours."
+KIND_NAMES = {DISCORD: "Discord", SLACK: "Slack", JSON: "JSON, signed"}
+WHY = "Log in to have killmails sent to Discord, Slack or a program of yours."
 
 
 @dataclass
@@ -40,9 +46,10 @@ class Notice:
     text: str
     is_good: bool = True
     secret: str | None = None
+    problems: tuple[str, ...] = ()
 
 
-async def _owner(request: web.Request) -> Viewer:
+async def owner_of(request: web.Request) -> Viewer:
     """The caller, who is logged in and, for what changes something, comes from a page of ours."""
     viewer = await sessions.viewer_of(request)
     if request.method == "POST" and not same_origin(request):
@@ -52,7 +59,7 @@ async def _owner(request: web.Request) -> Viewer:
     return viewer
 
 
-def _page(handler: Any) -> Any:
+def private(handler: Any) -> Any:
     async def guarded(request: web.Request) -> web.StreamResponse:
         response: web.StreamResponse = await handler(request)
         response.headers["Cache-Control"] = "no-store"
@@ -61,79 +68,92 @@ def _page(handler: Any) -> Any:
     return guarded
 
 
-@_page
+@private
 async def show(request: web.Request) -> web.StreamResponse:
     """GET /webhooks."""
-    return await _list(request, await _owner(request))
+    return await _list(request, await owner_of(request))
 
 
-@_page
+@private
 async def edit(request: web.Request) -> web.StreamResponse:
     """GET /webhooks/{id}."""
-    viewer = await _owner(request)
+    viewer = await owner_of(request)
     row = await _mine(request, viewer)
-    names = await read_db(names_in, [row])
-    return _render(request, "webhook.html", viewer, row=row, form=form_of(row, names))
+    return _render(request, "webhook.html", viewer, row=row, form=Form({"name": row.name}))
 
 
-@_page
+@private
 async def add(request: web.Request) -> web.StreamResponse:
-    """POST /webhooks."""
-    viewer = await _owner(request)
+    """POST /webhooks: a webhook, and its first tracker."""
+    viewer = await owner_of(request)
     form = Form(await forms.read(request))
     settings = request.app[SETTINGS]
     vault = Vault(settings.secret_keys)
+    chosen, voice = await in_db(_read_tracker, form, viewer.account_id)
+    kind, url = form.get("kind"), ""
+    if kind not in KINDS:
+        form.problems["kind"] = "Choose Discord, Slack or JSON."
     try:
-        kind = form.get("kind")
-        if kind not in KINDS:
-            raise BadForm("Choose Discord, Slack or JSON.")
-        name, chosen = await in_db(read_form, form)
         url = _address(form.get("url"), kind, settings.webhook_allow_private)
-    except (BadForm, sender.BadAddress) as error:
+    except sender.BadAddress as error:
+        form.problems["url"] = str(error)
+    if form.problems:
         _drop_bad_address(form, settings.webhook_allow_private)
-        return await _list(request, viewer, Notice(str(error), is_good=False), form, status=400)
+        return await _list(request, viewer, wrong(form), form, status=400)
     secret = secrets.token_urlsafe(32) if kind == JSON else None
     made = await in_db(
-        queries.create, viewer.account_id, name, kind, vault.encrypt(url), hint_of(url),
-        vault.encrypt(secret) if secret else None, chosen,
+        queries.create, viewer.account_id, voice.name, kind, vault.encrypt(url), hint_of(url),
+        vault.encrypt(secret) if secret else None,
     )  # fmt: skip
     if made is None:
         notice = Notice(f"An account has at most {queries.MOST} webhooks: delete one first.", is_good=False)
         return await _list(request, viewer, notice, form, status=400)
+    await in_db(trackers.create, viewer.account_id, made, voice, chosen)
     await in_db(reader.begin_reading)
     log.info("webhook added", webhook_id=made, kind=kind, account_id=viewer.account_id)
     return await _list(request, viewer, Notice("The webhook was added. Send a test to see that it arrives.", secret=secret),
                        status=201)  # fmt: skip
 
 
-@_page
+def _read_tracker(form: Form, account_id: int) -> tuple[KillmailFilter, Voice]:
+    return read_filter(form, own_of_account(account_id)), read_voice(form)
+
+
+def wrong(form: Form) -> Notice:
+    """What has to be mended in a form."""
+    return Notice("Nothing was saved yet.", is_good=False, problems=tuple(form.problems.values()))
+
+
+@private
 async def change(request: web.Request) -> web.StreamResponse:
     """POST /webhooks/{id}."""
-    viewer = await _owner(request)
+    viewer = await owner_of(request)
     row = await _mine(request, viewer)
     form = Form(await forms.read(request))
     settings = request.app[SETTINGS]
+    name = formats.one_line(form.get("name"))[:MOST_NAME]
+    url = None
     try:
-        name, chosen = await in_db(read_form, form)
-        url = None
+        if not name:
+            raise sender.BadAddress("Give it a name.")
         if form.get("url"):
             plain = _address(form.get("url"), row.kind, settings.webhook_allow_private)
             url = (Vault(settings.secret_keys).encrypt(plain), hint_of(plain))
-    except (BadForm, sender.BadAddress) as error:
+    except sender.BadAddress as error:
         _drop_bad_address(form, settings.webhook_allow_private)
         return _render(
             request, "webhook.html", viewer, status=400, row=row, form=form, notice=Notice(str(error), is_good=False)
         )
-    if not await in_db(queries.change, viewer.account_id, row.id, name, chosen, url):
-        raise _gone()
+    if not await in_db(queries.change, viewer.account_id, row.id, name, url):
+        raise gone()
     log.info("webhook changed", webhook_id=row.id, account_id=viewer.account_id)
     raise web.HTTPSeeOther("/webhooks")
 
 
-@_page
+@private
 async def act(request: web.Request) -> web.StreamResponse:
     """POST /webhooks/{id}/{pause,resume,delete,test,secret}."""
-    viewer = await _owner(request)
+    viewer = await owner_of(request)
     row = await _mine(request, viewer)
     action = request.match_info["action"]
     if action == "test":
@@ -143,7 +163,7 @@ async def act(request: web.Request) -> web.StreamResponse:
         secret = secrets.token_urlsafe(32)
         vault = Vault(request.app[SETTINGS].secret_keys)
         if row.kind == JSON and not await in_db(queries.set_secret, viewer.account_id, row.id, vault.encrypt(secret)):
-            raise _gone()
+            raise gone()
         if row.kind != JSON:
             raise web.HTTPBadRequest(text="Only JSON webhooks are signed.\n")
         return await _list(request, viewer, Notice(f"“{row.name}” signs with a new secret from now on.", secret=secret))
@@ -164,7 +184,7 @@ async def _try(request: web.Request, viewer: Viewer, row: queries.Row) -> Notice
     vault = Vault(settings.secret_keys)
     found = await in_db(queries.secrets_of, viewer.account_id, row.id)
     if found is None:
-        raise _gone()
+        raise gone()
     kind, url, secret = found
     try:
         address, key = vault.decrypt(url), vault.decrypt(secret) if secret else None
@@ -205,32 +225,41 @@ async def _mine(request: web.Request, viewer: Viewer) -> queries.Row:
     text = request.match_info["id"]
     row = await in_db(queries.one, viewer.account_id, int(text)) if len(text) < 19 else None
     if row is None:
-        raise _gone()
+        raise gone()
     return row
 
 
-def _gone() -> web.HTTPNotFound:
+def gone() -> web.HTTPNotFound:
     return web.HTTPNotFound(text="There is no such webhook.\n")
 
 
 async def _list(request: web.Request, viewer: Viewer, notice: Notice | None = None, form: Form | None = None,
                 status: int = 200) -> web.Response:  # fmt: skip
     listed = await read_db(queries.of_account, viewer.account_id)
-    names = await read_db(names_in, listed)
-    form = form or Form({"mine": "1", "kind": DISCORD, "max_age": str(DEFAULT_AGE), "min_attackers": "1"})
-    described = [(row, describe(row, names)) for row in listed]
-    return _render(request, "webhooks.html", viewer, status=status, listed=described, form=form, notice=notice)
+    of_account = await read_db(trackers.of_account, viewer.account_id)
+    names = await read_db(names_in, [row.filter for row in of_account])
+    said = {row.id: sentence(row.filter, names) for row in of_account}
+    form = form or new_form()
+    return _render(request, "webhooks.html", viewer, status=status, listed=listed, trackers=of_account, said=said,
+                   form=form, notice=notice)  # fmt: skip
 
 
 def _render(request: web.Request, template: str, viewer: Viewer, *, status: int = 200, **context: Any) -> web.Response:
-    common = {"viewer": viewer, "kinds": KIND_NAMES, "sides": SIDE_NAMES, "ages": AGES, "notice": None}
+    common = {
+        "viewer": viewer,
+        "kinds": KIND_NAMES,
+        "groups": GROUPS,
+        "titles": TITLES,
+        "labels": WORDS,
+        "notice": None,
+    }
     return render.rendered(request, template, {**common, **context}, status)
 
 
 def setup(app: web.Application) -> None:
     """Add the routes."""
-    app.router.add_get("/webhooks", needs(Need.PERSON, show, why=_WHY))
+    app.router.add_get("/webhooks", needs(Need.PERSON, show, why=WHY))
     app.router.add_post("/webhooks", needs(Need.PERSON, add))
-    app.router.add_get(r"/webhooks/{id:\d+}", needs(Need.PERSON, edit, why=_WHY))
+    app.router.add_get(r"/webhooks/{id:\d+}", needs(Need.PERSON, edit, why=WHY))
     app.router.add_post(r"/webhooks/{id:\d+}", needs(Need.PERSON, change))
     app.router.add_post(r"/webhooks/{id:\d+}/{action:pause|resume|delete|test|secret}", needs(Need.PERSON, act))

@@ -1,4 +1,4 @@
-"""Webhooks: where a player wants to be notified of killmails, and which. Addresses and secrets here are ciphertext."""
+"""Webhooks: where a player wants to be told of killmails. Addresses and secrets here are ciphertext."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 from peewee import Node, fn
 
-from killsync.webhooks.filter import BadFilter, WebhookFilter
 from models.db import in_transaction
 from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
 from models.users import Account
-from models.webhooks import ACTIVE, JSON, PAUSED, Webhook, WebhookDelivery
+from models.webhooks import ACTIVE, JSON, PAUSED, Tracker, Webhook, WebhookDelivery
 
 #: Webhooks of one account.
 MOST = 20
@@ -22,13 +21,12 @@ MOST = 20
 
 @dataclass(frozen=True)
 class Row:
-    """A webhook as its owner sees it: nothing in here is secret. `problem`: why its filter is not the one that was stored."""
+    """A webhook as its owner sees it: nothing in here is secret."""
 
     id: int
     name: str
     kind: str
     url_hint: str
-    filter: WebhookFilter
     status: str
     reason: str | None
     last_error: str | None
@@ -36,7 +34,6 @@ class Row:
     delivered: int
     last_delivered_at: datetime | None
     waiting: int
-    problem: str | None = None
 
 
 class Secrets(NamedTuple):
@@ -71,7 +68,6 @@ def _rows(condition: Any) -> list[Row]:
         Webhook.name,
         Webhook.kind,
         Webhook.url_hint,
-        Webhook.wants,
         Webhook.status,
         Webhook.reason,
         Webhook.last_error,
@@ -80,26 +76,11 @@ def _rows(condition: Any) -> list[Row]:
         Webhook.last_delivered_at,
         waiting.alias("waiting"),
     ).where(condition)
-    return [_row(webhook) for webhook in webhooks.order_by(Webhook.id).dicts()]
+    return [Row(**webhook) for webhook in webhooks.order_by(Webhook.id).dicts()]
 
 
-def _row(webhook: dict[str, Any]) -> Row:
-    text = webhook.pop("wants")
-    try:
-        return Row(filter=WebhookFilter.load(text), **webhook)
-    except BadFilter as error:
-        return Row(filter=WebhookFilter(), problem=str(error), **webhook)
-
-
-def create(
-    account_id: int, name: str, kind: str, url: str, url_hint: str, secret: str | None, chosen: WebhookFilter
-) -> int | None:
-    """Enter a webhook (*url* and *secret* are ciphertext); its id, or None when the account has MOST already, or is gone.
-
-    Raises:
-        BadFilter: *chosen* cannot be evaluated.
-    """
-    wants = chosen.dump()
+def create(account_id: int, name: str, kind: str, url: str, url_hint: str, secret: str | None) -> int | None:
+    """Enter a webhook (*url* and *secret* are ciphertext); its id, or None when the account has MOST already, or is gone."""
 
     def work() -> int | None:
         # The account's row is locked, so that two requests at once cannot both be the last that fits.
@@ -115,7 +96,6 @@ def create(
                 url=url,
                 url_hint=url_hint,
                 secret=secret,
-                wants=wants,
                 since=now(),
             ).execute()
         )
@@ -123,11 +103,9 @@ def create(
     return in_transaction_once(work)
 
 
-def change(
-    account_id: int, webhook_id: int, name: str, chosen: WebhookFilter, url: tuple[str, str] | None = None
-) -> bool:
-    """Give a webhook another name and filter, and with *url* (ciphertext, hint) another address."""
-    values: dict[str, Any] = {"name": name, "wants": chosen.dump()}
+def change(account_id: int, webhook_id: int, name: str, url: tuple[str, str] | None = None) -> bool:
+    """Give a webhook another name, and with *url* (ciphertext, hint) another address."""
+    values: dict[str, Any] = {"name": name}
     if url is not None:
         # What failed was the address before. A pause that a receiver asked for may be for all of its kind.
         values.update(
@@ -179,6 +157,7 @@ def _delete(condition: Any) -> int:
     # Webhooks before their deliveries, as everybody locks them who changes both.
     ids = [webhook.id for webhook in locked(Webhook.select(Webhook.id).where(condition).order_by(Webhook.id))]
     WebhookDelivery.delete().where(WebhookDelivery.webhook_id.in_(ids)).execute()
+    Tracker.delete().where(Tracker.webhook_id.in_(ids)).execute()
     return int(Webhook.delete().where(Webhook.id.in_(ids)).execute())
 
 
@@ -197,7 +176,14 @@ def set_secret(account_id: int, webhook_id: int, secret: str) -> bool:
 
 def _update(account_id: int, webhook_id: int, *conditions: Node, **values: Any) -> bool:
     updating = Webhook.update(**values).where(_mine(account_id, webhook_id), *conditions)
-    return bool(in_transaction(updating.execute))
+
+    def work() -> bool:
+        found = bool(updating.execute())
+        if found and "status" in values:
+            Tracker.update(version=Tracker.version + 1).where(Tracker.webhook_id == webhook_id).execute()
+        return found
+
+    return in_transaction(work)
 
 
 def rotate_secrets(rotate: Callable[[str], str]) -> int:

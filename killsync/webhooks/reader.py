@@ -1,7 +1,7 @@
-"""Reading the log for webhooks: each killmail once and in order, by its number.
+"""Reading the log for trackers: each killmail once and in order, by its number.
 
 A delivery is entered by this reader, never by the transaction that saves a killmail: saving costs nothing more for any
-number of webhooks, and nothing is delivered that is not stored.
+number of trackers, and nothing is delivered that is not stored.
 """
 
 from __future__ import annotations
@@ -10,33 +10,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from peewee import fn
 
 from killsync.events import store as killmail_log
-from killsync.webhooks.filter import BadFilter, WebhookFilter
-from killsync.webhooks.giving_up import disable, unusable
+from killsync.webhooks import subscribers
+from killsync.webhooks.giving_up import disable_tracker
+from killsync.webhooks.subscribers import Subscriber, active, counts_from
 from models.db import in_transaction
 from models.expressions import kept, locked, now, one_of
+from models.fields import moment
 from models.killmail_log import LogReader
 from models.killmails import Killmail
-from models.users import User
-from models.webhooks import ACTIVE, Webhook, WebhookDelivery
+from models.webhooks import Tracker, Webhook, WebhookDelivery
 
 #: Killmails that are read in one transaction.
 BATCH = 200
 READER = "webhooks"
-
-
-@dataclass(frozen=True)
-class Subscriber:
-    """What an active webhook wants, and the characters of its account."""
-
-    webhook_id: int
-    filter: WebhookFilter
-    since: datetime
-    character_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -49,9 +40,9 @@ class Stored:
 
 @dataclass
 class Choice:
-    """Who wants what: (webhook id, killmail id) in the order of the log, and why a webhook could not be asked."""
+    """Who wants what: (tracker, killmail id) in the order of the log, and why a tracker could not be asked."""
 
-    pairs: list[tuple[int, int]] = field(default_factory=list)
+    pairs: list[tuple[Subscriber, int]] = field(default_factory=list)
     unusable: dict[int, str] = field(default_factory=dict)
 
 
@@ -63,34 +54,8 @@ class Reading(Enum):
     BUSY = "busy"
 
 
-def has_active() -> bool:
-    """Whether any webhook wants to be notified of anything."""
-    return bool(Webhook.select().where(Webhook.status == ACTIVE).exists())
-
-
-def _subscribers() -> list[Subscriber]:
-    """Every active webhook. One whose conditions cannot be evaluated is given up, and stops none of the others."""
-    active = list(Webhook.select().where(Webhook.status == ACTIVE).order_by(Webhook.id))
-    pilots: dict[int, list[int]] = {}
-    if active:
-        users: Any = User.select(User.account_id, User.character_id).where(
-            User.account_id.in_(Webhook.select(Webhook.account_id).where(Webhook.status == ACTIVE))
-        )
-        for user in users.namedtuples():
-            pilots.setdefault(user.account_id, []).append(user.character_id)
-    found = []
-    for webhook in active:
-        try:
-            chosen = WebhookFilter.load(webhook.wants)
-        except BadFilter as error:
-            disable(webhook.id, unusable(error))
-            continue
-        found.append(Subscriber(webhook.id, chosen, webhook.since, tuple(pilots.get(webhook.account_id, ()))))
-    return found
-
-
 def begin_reading() -> None:
-    """A webhook became active: read on from where nothing is missed for it.
+    """A tracker became active: read on from where nothing is missed for it.
 
     For the first one, what nobody wanted is skipped. For another one, what may have been read before the reader knew of
     it is read again, which enters nothing twice.
@@ -98,20 +63,18 @@ def begin_reading() -> None:
 
     def work() -> None:
         place = _lock_place()
-        newest = Webhook.select(Webhook.since).where(Webhook.status == ACTIVE).order_by(Webhook.since.desc()).limit(2)
-        active = list(newest.namedtuples())
-        if not active:
+        newest = list(active().order_by(counts_from().desc()).limit(2).dicts())
+        if not newest:
             return
-        since = killmail_log.last_before(active[0].since)
-        _store_place(since if len(active) == 1 else min(place, since))
+        since = killmail_log.last_before(moment(newest[0]["counts_from"]))
+        _store_place(since if len(newest) == 1 else min(place, since))
 
     in_transaction(work)
 
 
 def stop_reading() -> None:
     """Nobody wants the killmails any more: the log need not be kept for this reader."""
-    active = Webhook.select(Webhook.id).where(Webhook.status == ACTIVE)
-    in_transaction(LogReader.delete().where(LogReader.name == READER, ~fn.EXISTS(active)).execute)
+    in_transaction(LogReader.delete().where(LogReader.name == READER, ~fn.EXISTS(active())).execute)
 
 
 def read_log(choose: Callable[[Sequence[Stored], Sequence[Subscriber]], Choice]) -> Reading:
@@ -121,7 +84,7 @@ def read_log(choose: Callable[[Sequence[Stored], Sequence[Subscriber]], Choice])
         place = _lock_place(skip=True)
         if place is None:
             return Reading.BUSY
-        wanted = _subscribers()
+        wanted = subscribers.current().get()
         if not wanted:
             return Reading.DONE
         entries = killmail_log.after(place, BATCH)
@@ -137,19 +100,26 @@ def read_log(choose: Callable[[Sequence[Stored], Sequence[Subscriber]], Choice])
 
 
 def _enter(choice: Choice) -> None:
-    """Enter the deliveries in their order; those that are there stay as they are, and webhooks deleted meanwhile get none."""
-    for webhook_id, reason in choice.unusable.items():
-        disable(webhook_id, reason)
+    """Enter the deliveries in their order; those that are there stay as they are, and trackers deleted meanwhile get none."""
+    for tracker_id, reason in choice.unusable.items():
+        disable_tracker(tracker_id, reason)
     if not choice.pairs:
         return
-    chosen = {webhook_id for webhook_id, _ in choice.pairs}
-    there = kept(Webhook.select(Webhook.id).where(one_of(Webhook.id, sorted(chosen))).order_by(Webhook.id))
-    known = {webhook.id for webhook in there.namedtuples()}
-    entered = [(webhook_id, killmail_id, now()) for webhook_id, killmail_id in choice.pairs if webhook_id in known]
+    chosen = {subscriber.tracker_id for subscriber, _ in choice.pairs}
+    hooks = {subscriber.webhook_id for subscriber, _ in choice.pairs}
+    # Webhooks before their trackers, as everybody locks them who deletes both.
+    list(kept(Webhook.select(Webhook.id).where(one_of(Webhook.id, sorted(hooks))).order_by(Webhook.id)).namedtuples())
+    there = kept(Tracker.select(Tracker.id).where(one_of(Tracker.id, sorted(chosen))).order_by(Tracker.id))
+    known = {tracker.id for tracker in there.namedtuples()}
+    entered = [
+        (subscriber.webhook_id, subscriber.tracker_id, killmail_id, now())
+        for subscriber, killmail_id in choice.pairs
+        if subscriber.tracker_id in known
+    ]
+    columns = (WebhookDelivery.webhook_id, WebhookDelivery.tracker_id, WebhookDelivery.killmail_id,
+               WebhookDelivery.created_at)  # fmt: skip
     if entered:
-        WebhookDelivery.insert_many(
-            entered, [WebhookDelivery.webhook_id, WebhookDelivery.killmail_id, WebhookDelivery.created_at]
-        ).on_conflict(action="nothing").as_rowcount().execute()
+        WebhookDelivery.insert_many(entered, columns).on_conflict(action="nothing").as_rowcount().execute()
 
 
 @overload
@@ -167,9 +137,9 @@ def _lock_place(*, skip: bool = False) -> int | None:
 
 
 def _beginning() -> int:
-    """Where the first webhook's killmails begin."""
-    first = Webhook.select(Webhook.since).where(Webhook.status == ACTIVE).order_by(Webhook.since).namedtuples().first()
-    return killmail_log.newest() if first is None else killmail_log.last_before(first.since)
+    """Where the first tracker's killmails begin."""
+    first = active().order_by(counts_from()).limit(1).dicts().first()
+    return killmail_log.newest() if first is None else killmail_log.last_before(moment(first["counts_from"]))
 
 
 def _store_place(sequence: int) -> None:

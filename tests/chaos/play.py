@@ -20,7 +20,7 @@ from tests.support.resources import postgres_database, rabbitmq_vhost
 CONFIG: dict[str, Any] = {
     "kills": (240, 120, 60), "latency": 0.02, "list_cache_seconds": 3.0, "new_kill_interval": 0.8, "limits": False,
 }  # fmt: skip
-SETTINGS = {"SYNC_INTERVAL_SECONDS": "3", "LOG_LEVEL": "INFO"}
+SETTINGS = {"SYNC_INTERVAL_SECONDS": "3", "LOG_LEVEL": "INFO", "WEBHOOK_ALLOW_PRIVATE": "1"}
 
 
 class Skipped(Exception):

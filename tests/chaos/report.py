@@ -14,8 +14,8 @@ PAGE = PROJECT / "docs" / "reliability.md"
 Results = list[tuple[Fault, Verdict | str]]
 
 _HEAD = (
-    "| Fault | Promise | How it is made | Listed | Stored | Doubled | Lost | Told | Recovered after |",
-    "|---|---|---|---:|---:|---:|---:|---:|---:|",
+    "| Fault | Promise | How it is made | Listed | Stored | Doubled | Lost | Told | Channel | Recovered after |",
+    "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
 )
 
 
@@ -24,17 +24,22 @@ def is_kept(verdict: Verdict) -> bool:
     return not verdict.problems and not verdict.lost and not verdict.doubled and verdict.stored == verdict.listed
 
 
+def channel(verdict: Verdict) -> str:
+    """Of how many killmails the channel was told, and how many messages came once more."""
+    return f"{verdict.channel} (+{verdict.again})" if verdict.again else str(verdict.channel)
+
+
 def show(results: Results) -> None:
     """Print the table."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("Fault", "Listed", "Stored", "Doubled", "Lost", "Told", "Recovered after", "")
+    table = Table("Fault", "Listed", "Stored", "Doubled", "Lost", "Told", "Channel", "Recovered after", "")
     for fault, result in results:
         if isinstance(result, str):
-            table.add_row(fault.name, "", "", "", "", "", "", f"skipped: {result}")
+            table.add_row(fault.name, "", "", "", "", "", "", "", f"skipped: {result}")
         else:
-            figures = (result.listed, result.stored, result.doubled, result.lost, result.told)
+            figures = (result.listed, result.stored, result.doubled, result.lost, result.told, channel(result))
             table.add_row(
                 fault.name, *map(str, figures), f"{result.seconds:.1f} s", "; ".join(result.problems) or "kept"
             )
@@ -64,7 +69,9 @@ def put(mark: str, lines: list[str]) -> None:
 
 def _row(fault: Fault, result: Verdict | str) -> str:
     if isinstance(result, str):
-        return f"| {fault.name} | {fault.promise} | {fault.how} | | | | | | skipped: {result} |"
+        return f"| {fault.name} | {fault.promise} | {fault.how} | | | | | | | skipped: {result} |"
     recovered = f"{result.seconds:.1f} s" if is_kept(result) else "**not kept**: " + "; ".join(result.problems)
-    figures = f"{result.listed} | {result.stored} | {result.doubled} | {result.lost} | {result.told}"
+    figures = (
+        f"{result.listed} | {result.stored} | {result.doubled} | {result.lost} | {result.told} | {channel(result)}"
+    )
     return f"| {fault.name} | {fault.promise} | {fault.how} | {figures} | {recovered} |"

@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from killsync.sso.vault import Vault
 from killsync.webhooks.filter import MOST_AGE, WebhookFilter
+
+from killsync.sso.vault import Vault
 from tests.chaos.world import World
 from tests.support.deployment import wait_until
 from tests.support.receiver import Receiver, receiving

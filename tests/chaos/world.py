@@ -21,6 +21,7 @@ import pika
 import psycopg2
 
 from simulator import Handle
+from tests.chaos.channel import Channel
 from tests.support.comparison import served_killmail, stored_killmail
 from tests.support.deployment import Deployment, wait_until
 from tests.support.player import Player
@@ -43,6 +44,8 @@ class Verdict:
     doubled: int = 0
     lost: int = 0
     told: int = 0
+    channel: int = 0
+    again: int = 0
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
 
@@ -106,6 +109,7 @@ class World(Deployment):
         self.restarts = 0
         self.subscriber: Subscriber | None = None
         self.reader: R2Z2 | None = None
+        self.channel: Channel | None = None
         self._reading = contextlib.ExitStack()
         self._commands: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
         self._stopped = threading.Event()
@@ -153,6 +157,7 @@ class World(Deployment):
         self.subscriber = Subscriber(self.url)
         self.reader = R2Z2(self.url, pause=0.5, begin=1)
         self._reading.enter_context(self.reader.in_a_thread())
+        self.channel = Channel(self, self._reading)
         assert self.subscriber.is_open.wait(30)
         self.run_procfile("worker", **hooks)
         self.run_procfile("scheduler")
@@ -304,6 +309,8 @@ class World(Deployment):
             verdict.problems.append(
                 f"the feed's reader has {len(self.reader.entries)} entries that are not the log's {len(log)}"
             )
+        assert self.channel is not None
+        self.channel.check(verdict, log)
         if self.subscriber.jumps:
             verdict.problems.append(f"the subscriber was told out of order: {self.subscriber.jumps[:5]}")
         verdict.doubled = sum(count - 1 for count in written.values()) + sum(count - 1 for count in heard.values())

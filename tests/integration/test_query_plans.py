@@ -15,7 +15,7 @@ from killsync.accounts import people
 from killsync.killmails import ledger, queries
 from killsync.killmails.classification import SecurityBand
 from killsync.killmails.cursors import cursor_of
-from killsync.killmails.filter import KillmailFilter, Near
+from killsync.killmails.filter import KillmailFilter, Near, Parties
 from killsync.settings import Settings
 from killsync.sync import run_queries, user_polls
 from models import connect, connection, schema
@@ -134,14 +134,14 @@ FILTERS = {
     "region and dates": KillmailFilter(region_id=10_000_003, start=moment(7, 26), end=moment(7, 30)),
     "constellation": KillmailFilter(constellation_id=20_000_003),
     "ship group": KillmailFilter(ship_group_id=53),
-    "lost ships of a group": KillmailFilter(victim_ship_group_ids=(53,)),
-    "lost ships of some groups": KillmailFilter(victim_ship_group_ids=(50, 51, 52, 88)),
-    "flown ships of many groups": KillmailFilter(attacker_ship_group_ids=tuple(range(50, 90))),
-    "group in a region": KillmailFilter(region_id=10_000_003, victim_ship_group_ids=(53,)),
+    "lost ships of a group": KillmailFilter(victim=Parties(ship_group_ids=(53,))),
+    "lost ships of some groups": KillmailFilter(victim=Parties(ship_group_ids=(50, 51, 52, 88))),
+    "flown ships of many groups": KillmailFilter(attackers=Parties(ship_group_ids=tuple(range(50, 90)))),
+    "group in a region": KillmailFilter(region_id=10_000_003, victim=Parties(ship_group_ids=(53,))),
     "character in a region": KillmailFilter(region_id=10_000_003, character_id=2_100_000_003),
     "security": KillmailFilter(security=(SecurityBand.LOW, SecurityBand.NULL)),
     "rare security": KillmailFilter(security=(SecurityBand.ABYSSAL,)),
-    "structures": KillmailFilter(victim_ship_category_ids=(65, 22)),
+    "structures": KillmailFilter(victim=Parties(ship_category_ids=(65, 22))),
     "awox": KillmailFilter(awox=True),
     "no npc": KillmailFilter(npc=False, solo=True),
     "large fights": KillmailFilter(min_attackers=50),

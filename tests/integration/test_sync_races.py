@@ -718,13 +718,13 @@ def test_nothing_counts_twice_though_the_answer_to_the_commit_was_lost(
     from killsync.webhooks import deliveries, queries
     from models.esi import EsiUsage
     from models.observability import Tally
-    from models.webhooks import Webhook, WebhookDelivery
+    from models.webhooks import Tracker, Webhook, WebhookDelivery
     from tests.support.web_server import new_universe
-    from tests.support.webhook_account import ANY
 
     account = Account.create().id
-    made = queries.create(account, "mine", "json", "url", "hint", None, ANY)
-    WebhookDelivery.insert(webhook_id=made, killmail_id=1).execute()
+    made = queries.create(account, "mine", "json", "url", "hint", None)
+    tracker_id = Tracker.insert(webhook_id=made, name="mine", wants="{}").execute()
+    WebhookDelivery.insert(webhook_id=made, tracker_id=tracker_id, killmail_id=1).execute()
     store, empty = BucketStore(Clock()), TokenBucket(limit=100, window=900.0)
 
     def take(bucket: TokenBucket, _breaker: Any, moment: float) -> float:
@@ -748,7 +748,7 @@ def test_nothing_counts_twice_though_the_answer_to_the_commit_was_lost(
     elif what == "claim":
         assert deliveries.claim_due(5, 60.0) == [made]
     elif what == "webhook":
-        assert queries.create(account, "another", "json", "url", "hint", None, ANY) is not None
+        assert queries.create(account, "another", "json", "url", "hint", None) is not None
         assert Webhook.select().count() == 2
     elif what == "new killmail":
         assert save_killmail(universe.body(kill.killmail_id), kill.killmail_hash).is_new

@@ -23,7 +23,7 @@ def test_accounts_take_turns(told: Told) -> None:
     theirs = [other.webhook() for _ in range(2)]
     told.save(told.kills[0])
     with connection():
-        while reader.read_events(matching.choose) is reader.Reading.MORE:
+        while reader.read_log(matching.choose) is reader.Reading.MORE:
             pass
         assert set(deliveries.claim_due(2, 60.0)) == {mine[0], theirs[0]}
         assert deliveries.claim_due(1, 60.0) == [mine[1]], (

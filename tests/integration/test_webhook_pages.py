@@ -37,8 +37,7 @@ async def place(settings: Any, against: Any, simulated: Any) -> AsyncIterator[An
 
 
 def form(url: str, **more: str) -> dict[str, str]:
-    return {"name": "my channel", "kind": "discord", "url": url, "mine": "1", "side": "both", "min_attackers": "1",
-            "max_age": "3600", **more}  # fmt: skip
+    return {"name": "my channel", "kind": "discord", "url": url, "mine": "1", "age": "3600", **more}
 
 
 async def post(player: Player, path: str, data: dict[str, str] | None = None, **headers: str) -> tuple[int, str]:
@@ -82,18 +81,15 @@ async def test_a_webhook_is_added_tried_changed_paused_and_deleted(place: Any) -
                 rows(f"SELECT name FROM {table} WHERE name IS NOT NULL ORDER BY {NAME_KEYS[table]} LIMIT 1")[0][0]
                 for table in ("corporation", "solar_system", "item_type")
             )
-        more = {
-            "corporation_id": corporation.upper(),
-            "system_id": system,
-            "ships": f"{ship}, 587",
-            "side": "losses",
-        }
-        assert (await post(owner, f"/webhooks/{number}", form("", **more)))[0] == 303
-        page = (await get(owner, f"/webhooks/{number}"))[1]
+        more = {"corporation": corporation.upper(), "systems": system, "victim-ship": f"{ship}, 587", "side": "losses"}
+        assert (await post(owner, f"/webhooks/{number}", form("", name="renamed")))[0] == 303
+        tracker = tracker_ids()[0]
+        assert (await post(owner, f"/trackers/{tracker}", form("", webhook=str(number), **more)))[0] == 303
+        page = (await get(owner, f"/trackers/{tracker}"))[1]
         assert f'value="{system}"' in page and "top-secret" not in page
         assert Vault(settings.secret_keys).decrypt(stored("url")[0]).endswith("/top-secret-token?wait=true"), "kept"
         page = (await get(owner, "/webhooks"))[1]
-        assert "Losses only of my characters" in page and f"in {system}" in page
+        assert "one of my characters is the victim" in page and f"in {system}" in page and "renamed" in page
 
         assert (await post(owner, f"/webhooks/{number}/pause"))[0] == 303 and stored("status") == ["paused"]
         assert (await post(owner, f"/webhooks/{number}/resume"))[0] == 303 and stored("status") == ["active"]
@@ -112,16 +108,24 @@ async def test_a_json_webhook_shows_its_secret_once(place: Any) -> None:
 
 
 BAD: list[tuple[dict[str, str], str]] = [
-    ({"name": " "}, "Give the webhook a name"),
+    ({"name": " "}, "Give it a name"),
     ({"kind": "pigeon"}, "Choose Discord"),
-    ({"side": "neither"}, "Choose kills"),
+    ({"side": "neither"}, "“Which side” is kills or losses"),
     ({"url": "ftp://example.org/"}, "has to begin with https"),
     ({"url": "https://user:hush@example.org/"}, "must not hold a user name"),
-    ({"corporation_id": "<b>Nobody</b>"}, "Killsync has seen no corporation called"),
-    ({"min_attackers": "0"}, "Attackers: enter a number"),
-    ({"min_attackers": "²"}, "Attackers: enter a number"),
-    ({"max_age": "999999999"}, "Age: enter a number"),
-    ({"ships": ",".join(str(number) for number in range(60))}, "Name at most 50 ships"),
+    ({"corporation": "<b>Nobody</b>"}, "“Corporation”: nothing called"),
+    ({"attackers-from": "-1"}, "“Attackers, at least” is a whole number"),
+    ({"attackers-from": "²"}, "“Attackers, at least” is a whole number"),
+    (
+        {"attackers-from": "5", "attackers-to": "4"},
+        "“Attackers, at least” and “Attackers, at most” contradict each other",
+    ),
+    ({"age": "99999999999"}, "“Not older than, when stored” is"),
+    ({"victim-ship": ",".join(str(number) for number in range(101))}, "takes at most 100 names"),
+    ({"labels": "nonsense"}, "knows no “nonsense”"),
+    ({"ping": "role", "role": "Fleet"}, "enter the id of the role"),
+    ({"with_color": "1", "color": "red"}, "write it as # and six digits"),
+    ({"thread": "x"}, "Thread: enter its id"),
 ]
 
 
@@ -131,6 +135,11 @@ async def test_what_cannot_be_a_webhook_is_refused_with_what_to_mend(place: Any)
         status, page = await post(owner, "/webhooks", {**form("http://127.0.0.1:9/hook"), **more})
         assert status == 400 and says in page and stored("id") == [], more
         assert "<b>Nobody" not in page and "hush" not in page
+
+
+def tracker_ids() -> list[int]:
+    with connection():
+        return [value for (value,) in rows("SELECT id FROM tracker ORDER BY id")]
 
 
 async def test_webhooks_are_their_owners_alone(place: Any) -> None:
@@ -180,13 +189,13 @@ async def test_private_addresses_are_refused_without_the_setting_for_tests(
 async def test_a_misspelt_name_keeps_the_address_that_was_pasted(place: Any) -> None:
     _, owner, _ = place
     address = "http://127.0.0.1:9/api/webhooks/1/pasted-token"
-    for more in ({"corporation_id": "Nobody at all"}, {"ships": "Rifter of old"}, {"name": ""}, {"max_age": "x"}):
+    for more in ({"corporation": "Nobody at all"}, {"victim-ship": "Rifter of old"}, {"name": ""}, {"age": "x"}):
         status, page = await post(owner, "/webhooks", {**form(address), **more})
         assert status == 400 and f'value="{address}"' in page, more
     assert (await post(owner, "/webhooks", form(address)))[0] == 201
     number = stored("id")[0]
     assert "pasted-token" not in (await get(owner, "/webhooks"))[1] + (await get(owner, f"/webhooks/{number}"))[1]
-    status, page = await post(owner, f"/webhooks/{number}", {**form(address + "2"), "system_id": "Jitta"})
+    status, page = await post(owner, f"/webhooks/{number}", {**form(address + "2"), "name": ""})
     assert status == 400 and f'value="{address}2"' in page
     status, page = await post(owner, "/webhooks", {**form("http://me:pasted-word@127.0.0.1/"), "name": ""})
     assert status == 400 and "pasted-word" not in page, "what has to be another address is not shown again"
@@ -229,17 +238,108 @@ async def test_a_form_that_cannot_be_read_is_refused(place: Any) -> None:
             assert answer.status == 400, (kind, body)
 
 
-async def test_a_webhook_that_cannot_be_evaluated_is_shown_and_can_be_mended(place: Any) -> None:
+async def test_a_filter_that_cannot_be_used_is_shown_and_can_be_mended(place: Any) -> None:
     from models.sql import run
 
     _, owner, _ = place
     await post(owner, "/webhooks", form("http://127.0.0.1:9/hook"))
-    number = stored("id")[0]
+    number, tracker = stored("id")[0], tracker_ids()[0]
     for wants in ('{"max_age":1e400}', "[" * 5_000, '{"side":"up"}', '{"ship_type_ids":7}', "null"):
         with connection():
-            run("UPDATE webhook SET wants = %s", (wants,))
+            run("UPDATE tracker SET wants = %s", (wants,))
         status, page = await get(owner, "/webhooks")
-        assert status == 200 and "conditions that cannot be used" in page
-        assert (await get(owner, f"/webhooks/{number}"))[0] == 200
-    assert (await post(owner, f"/webhooks/{number}", form("")))[0] == 303
-    assert "conditions that cannot be used" not in (await get(owner, "/webhooks"))[1]
+        assert status == 200 and "its filter cannot be used" in page
+        assert (await get(owner, f"/trackers/{tracker}"))[0] == 200
+    assert (await post(owner, f"/trackers/{tracker}", form("", webhook=str(number))))[0] == 303
+    assert "its filter cannot be used" not in (await get(owner, "/webhooks"))[1]
+
+
+async def test_a_tracker_is_previewed_saved_copied_paused_and_deleted(place: Any) -> None:
+    _, owner, other = place
+    await post(owner, "/webhooks", form("http://127.0.0.1:9/hook"))
+    hook = str(stored("id")[0])
+    values = {"name": "dear ones", "webhook": hook, "attackers-from": "1", "ping": "here", "title": "Look"}
+    status, page = await post(owner, "/trackers", {**values, "do": "preview", "victim-group": "Titann"})
+    assert (
+        status == 200
+        and "nothing called “Titann”" in page
+        and 'value="Titann"' in page
+        and "at least 1 attacker" in page
+    )
+    assert len(tracker_ids()) == 1, "nothing was saved"
+    status, page = await post(owner, "/trackers", {**values, "do": "preview"})
+    assert "In the last 7 days this would have told you of <strong>" in page and "/killmails/" in page
+    assert (await post(owner, "/trackers", values))[0] == 303
+    made = tracker_ids()[1]
+    assert "dear ones" in (await get(owner, "/webhooks"))[1]
+    for path in (f"/trackers/{made}", f"/trackers/{made}/delete", f"/trackers/{made}/duplicate"):
+        assert (await post(other, path, values))[0] == 404
+    assert (await get(other, f"/trackers/{made}"))[0] == 404
+    assert (await post(other, "/trackers", values))[0] == 400, "another's webhook is none of his"
+    assert (await post(owner, f"/trackers/{made}/duplicate"))[0] == 303
+    copy = tracker_ids()[2]
+    page = (await get(owner, f"/trackers/{copy}"))[1]
+    assert "dear ones (copy)" in page and ">Resume<" in page and 'value="Look"' in page
+    assert (await post(owner, f"/trackers/{copy}/resume"))[0] == 303
+    assert (await post(owner, f"/trackers/{copy}/delete"))[0] == 303 and tracker_ids() == [tracker_ids()[0], made]
+
+
+async def test_the_filter_of_a_list_becomes_a_tracker(place: Any) -> None:
+    _, owner, _ = place
+    await post(owner, "/webhooks", form("http://127.0.0.1:9/hook"))
+    page = (await get(owner, "/?security=low&attackers-from=3"))[1]
+    assert (
+        "/trackers/new?attackers-from=3&amp;security=low" in page
+        or "/trackers/new?security=low&amp;attackers-from=3" in page
+    )
+    page = (await get(owner, "/trackers/new?security=low&attackers-from=3"))[1]
+    assert "in low security; at least 3 attackers; stored within 1 hour" in page
+
+
+async def test_names_are_suggested_for_a_field(place: Any) -> None:
+    _, owner, _ = place
+    with connection():
+        number, name = rows("SELECT type_id, name FROM item_type WHERE name IS NOT NULL ORDER BY type_id LIMIT 1")[0]
+    async with owner.browser.get(f"{owner.url}/filter/names", params={"of": "victim-ship", "q": str(number)}) as answer:
+        found = (await answer.json())["results"]
+    assert {"name": name, "id": str(number)}.items() <= found[0].items() if found else True
+
+
+async def test_clauses_of_a_newer_version_survive_a_change_and_are_said(place: Any) -> None:
+    from models.sql import run
+
+    _, owner, _ = place
+    await post(owner, "/webhooks", form("http://127.0.0.1:9/hook"))
+    tracker = tracker_ids()[0]
+    with connection():
+        run("""UPDATE tracker SET wants = '{"minPoints":50,"minAttackers":2}', version = version + 1""")
+    assert "This version cannot use minPoints" in (await get(owner, "/webhooks"))[1]
+    values = form("", webhook=str(stored("id")[0]), **{"attackers-from": "4"})
+    assert (await post(owner, f"/trackers/{tracker}", values))[0] == 303
+    with connection():
+        assert '"minPoints":50' in rows("SELECT wants FROM tracker")[0][0]
+
+
+async def test_the_filter_panel_makes_an_address_that_can_be_shared(place: Any) -> None:
+    _, owner, _ = place
+    with connection():
+        system_id, system = rows("SELECT system_id, name FROM solar_system WHERE name IS NOT NULL ORDER BY 1 LIMIT 1")[
+            0
+        ]
+    async with aiohttp.ClientSession() as visitor:
+        asked = {"systems": system, "security.low": "1", "attackers-from": "2", "do": "show"}
+        async with visitor.get(f"{owner.url}/filter", params=asked, allow_redirects=False) as answer:
+            assert answer.status == 303
+            where = answer.headers["Location"]
+        assert set(where.removeprefix("/?").split("&")) == {f"systems={system_id}", "security=low", "attackers-from=2"}
+        async with visitor.get(owner.url + where) as answer:
+            assert answer.status == 200 and "Change the filter" in await answer.text()
+        async with visitor.get(owner.url + where.replace("/?", "/filter?")) as answer:
+            page = await answer.text()
+            assert f'value="{system}"' in page and "at least 2 attackers" in page
+        wrong = {**asked, "systems": "Jitta", "do": "show"}
+        async with visitor.get(f"{owner.url}/filter", params=wrong, allow_redirects=False) as answer:
+            page = await answer.text()
+            assert (
+                answer.status == 400 and "nothing called “Jitta”" in page and 'name="attackers-from" value="2"' in page
+            )

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from killsync.killmails.filter import KillmailFilter
 from killsync.sso.vault import Vault
-from killsync.webhooks import deliveries, delivery, matching, queries
-from killsync.webhooks.filter import WebhookFilter
+from killsync.webhooks import deliveries, delivery, matching, queries, trackers
 from models import connection
 from models.db import in_transaction
 from models.fields import moment
 from models.sql import rows, run, sql_now
-from tests.support.webhook_account import ANY, Told
+from tests.support.webhook_account import Told
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, *steps: Any) -> None:
@@ -77,9 +77,7 @@ def test_an_address_that_is_corrected_while_the_last_answer_is_on_its_way_stays_
 ) -> None:
     number = told.webhook("discord")
     told.save(*told.kills[:2])
-    meanwhile(
-        monkeypatch, None, None, lambda: queries.change(told.account, number, "new", ANY, address(told, "corrected"))
-    )
+    meanwhile(monkeypatch, None, None, lambda: queries.change(told.account, number, "new", address(told, "corrected")))
     for _ in range(3):
         told.receiver.script += [404]
         told.work()
@@ -90,6 +88,11 @@ def test_an_address_that_is_corrected_while_the_last_answer_is_on_its_way_stays_
     assert [each.path for each in told.receiver.taken()] == ["/corrected"] * 2, "and it is used at once"
 
 
+def change_filter(told: Told, webhook_id: int, chosen: KillmailFilter) -> None:
+    tracker = told.tracker_of(webhook_id)
+    assert trackers.change(told.account, tracker.id, webhook_id, tracker.voice, chosen)
+
+
 @pytest.mark.parametrize("change", ["address", "pause", "delete", "filter"])
 def test_what_its_owner_changes_during_a_delivery_holds_for_the_next(
     told: Told, monkeypatch: pytest.MonkeyPatch, change: str
@@ -97,8 +100,8 @@ def test_what_its_owner_changes_during_a_delivery_holds_for_the_next(
     number = told.webhook()
     told.save(*told.kills[:3])
     changes = {
-        "address": lambda: queries.change(told.account, number, "new", ANY, address(told, "other")),
-        "filter": lambda: queries.change(told.account, number, "new", WebhookFilter(mine=True)),
+        "address": lambda: queries.change(told.account, number, "new", address(told, "other")),
+        "filter": lambda: change_filter(told, number, KillmailFilter(mine=())),
         "pause": lambda: queries.pause(told.account, number),
         "delete": lambda: queries.delete(told.account, number),
     }
@@ -162,7 +165,7 @@ def test_its_owner_ends_a_pause_after_failures_but_none_that_was_asked_for(told:
         assert rows("SELECT wait_until FROM webhook") == [(None,)]
         deliveries.defer_kind("discord", 300.0)
         assert queries.pause(told.account, number) and queries.resume(told.account, number)
-        assert queries.change(told.account, number, "new", ANY, address(told, "other"))
+        assert queries.change(told.account, number, "new", address(told, "other"))
     assert waits(told, number) > 290
 
 

@@ -6,16 +6,22 @@ import hashlib
 import hmac
 import time
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from killsync.killmails import queries as killmail_queries
+from killsync.killmails.filter import KillmailFilter, Parties
 from killsync.killmails.store import save_killmail
 from killsync.sso.vault import Vault
-from killsync.webhooks import queries, reader
-from killsync.webhooks.filter import KILLS, LOSSES, WebhookFilter
+from killsync.webhooks import matching, queries, reader, trackers
+from killsync.webhooks.index import TrackerIndex
+from killsync.webhooks.subscribers import Subscriber
+from killsync.webhooks.voice import Voice
 from models import connection
 from models.fields import from_any, utcnow
+from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
 from models.sql import rows, run, sql_now
 from tests.support.web_server import name_all
 from tests.support.webhook_account import ANY, Told
@@ -65,25 +71,25 @@ def test_filters_choose_by_side_party_ship_place_size_and_age(told: Told) -> Non
     ship, system = some["victim"]["ship_type_id"], some["solar_system_id"]
     corporation = some["victim"]["corporation_id"]
     chosen = {
-        told.webhook(chosen=WebhookFilter(mine=True, side=KILLS, max_age=ANY.max_age)): lambda body: any(
+        told.webhook(chosen=KillmailFilter(mine=(), sides=ATTACKER_SIDE, max_age=ANY.max_age)): lambda body: any(
             each.get("character_id") == pilot for each in body["attackers"]
         ),
-        told.webhook(chosen=WebhookFilter(mine=True, side=LOSSES, max_age=ANY.max_age)): lambda body: (
+        told.webhook(chosen=KillmailFilter(mine=(), sides=VICTIM_SIDE, max_age=ANY.max_age)): lambda body: (
             body["victim"].get("character_id") == pilot
         ),
         told.webhook(
-            chosen=WebhookFilter(mine=False, side=LOSSES, corporation_id=corporation, max_age=ANY.max_age)
+            chosen=KillmailFilter(sides=VICTIM_SIDE, corporation_id=corporation, max_age=ANY.max_age)
         ): lambda body: body["victim"].get("corporation_id") == corporation,
-        told.webhook(chosen=WebhookFilter(mine=False, ship_type_ids=(ship, 1), max_age=ANY.max_age)): lambda body: (
-            body["victim"]["ship_type_id"] == ship
-        ),
-        told.webhook(chosen=WebhookFilter(mine=False, system_id=system, max_age=ANY.max_age)): lambda body: (
+        told.webhook(
+            chosen=KillmailFilter(victim=Parties(ship_type_ids=(ship, 1)), max_age=ANY.max_age)
+        ): lambda body: body["victim"]["ship_type_id"] == ship,
+        told.webhook(chosen=KillmailFilter(system_id=system, max_age=ANY.max_age)): lambda body: (
             body["solar_system_id"] == system
         ),
-        told.webhook(chosen=WebhookFilter(mine=False, min_attackers=3, max_age=ANY.max_age)): lambda body: (
+        told.webhook(chosen=KillmailFilter(min_attackers=3, max_age=ANY.max_age)): lambda body: (
             len(body["attackers"]) >= 3
         ),
-        told.webhook(chosen=WebhookFilter(mine=False, max_age=0)): lambda body: False,
+        told.webhook(chosen=KillmailFilter(max_age=0)): lambda body: False,
     }
     told.save(*told.kills)
     told.work()
@@ -96,7 +102,7 @@ def test_filters_choose_by_side_party_ship_place_size_and_age(told: Told) -> Non
                 )
             ]
             expected = [killmail for killmail in told.kills if wanted(bodies[killmail])]
-            assert entered == expected, told.state(number).filter
+            assert entered == expected, told.tracker_of(number).filter
 
 
 def test_a_receiver_that_is_not_well_is_asked_again_and_nothing_overtakes(told: Told) -> None:
@@ -371,3 +377,63 @@ def test_a_webhook_whose_slice_of_time_is_used_up_goes_behind_the_others(
         matching.announce()
         messages.work()
     assert len(told.receiver.taken()) == 8
+
+
+def test_several_trackers_speak_through_one_webhook_each_in_its_own_voice(told: Told) -> None:
+    hook = told.webhook("discord", voice=Voice("all"))
+    loud = Voice("loud", title="Look *here*", color=0x123456, ping="role:123456789012", thread_id="987654321")
+    told.tracker(hook, KillmailFilter(max_age=ANY.max_age, max_attackers=10**6), loud)
+    told.tracker(hook, KillmailFilter(max_age=ANY.max_age, min_attackers=10**6), Voice("never"))
+    paused = told.tracker(hook, voice=Voice("paused", ping="everyone"))
+    told.save(*told.kills[:2])
+    with connection():
+        matching.announce()
+        assert trackers.pause(told.account, paused)
+    told.work()
+    sent = [each.json for each in told.receiver.taken()]
+    assert len(sent) == 4, "two killmails by two trackers; the paused one keeps its own"
+    plain, other = sent[0], sent[1]
+    assert "content" not in plain and plain["allowed_mentions"] == {"parse": []}
+    assert other["content"] == "<@&123456789012> **Look \\*here\\***" and other["embeds"][0]["color"] == 0x123456
+    assert other["allowed_mentions"] == {"parse": [], "roles": ["123456789012"]}
+    assert [each.path for each in told.receiver.taken()] == ["/hook", "/hook?thread_id=987654321"] * 2
+    with connection():
+        assert trackers.resume(told.account, paused)
+    told.work()
+    assert len(told.receiver.taken()) == 6 and told.receiver.taken()[-1].json["content"] == "@everyone"
+    assert told.receiver.taken()[-1].json["allowed_mentions"] == {"parse": ["everyone"]}
+    with connection():
+        assert [each.delivered for each in trackers.of_account(told.account)] == [2, 2, 0, 2]
+
+
+def test_the_index_finds_every_tracker_that_wants_a_killmail(told: Told) -> None:
+    bodies = [told.universe.body(number) for number in told.kills]
+    some = bodies[4]
+    attacker = next(each for each in some["attackers"] if each.get("corporation_id"))
+    filters = [
+        ANY,
+        KillmailFilter(),
+        KillmailFilter(min_value=Decimal(1)),
+        KillmailFilter(min_value=Decimal(10**12)),
+        KillmailFilter(character_id=some["victim"]["character_id"]),
+        KillmailFilter(attackers=Parties(corporation_ids=(5, attacker["corporation_id"]))),
+        KillmailFilter(final_blow_ids=(attacker["corporation_id"],)),
+        KillmailFilter(system_ids=(some["solar_system_id"],), npc=False),
+        KillmailFilter(not_system_ids=(some["solar_system_id"],)),
+        KillmailFilter(mine=()),
+        KillmailFilter(labels=("pvp",)),
+        KillmailFilter(npc=True),
+        KillmailFilter(war=True),
+        KillmailFilter(war=False, solo=True),
+        KillmailFilter(victim=Parties(ship_type_ids=(some["victim"]["ship_type_id"],))),
+    ]
+    begin = utcnow()
+    known = [Subscriber(number, 1, chosen, begin) for number, chosen in enumerate(filters)]
+    index = TrackerIndex(known)
+    told.save(*told.kills)
+    with connection():
+        for killmail in killmail_queries.killmails(told.kills, items=False):
+            found = index.candidates(killmail)
+            wanted = [each.tracker_id for each in known if each.filter.matches(killmail)]
+            assert [each.tracker_id for each in found if each.filter.matches(killmail)] == wanted
+            assert all(each.filter != filters[9] for each in found), "nobody is one of none"

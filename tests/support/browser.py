@@ -34,7 +34,7 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(folder: Path, **config: Any) -> Iterator[Site]:
+def site(folder: Path, values: dict[str, str] | None = None, **config: Any) -> Iterator[Site]:
     """Everything of `make run` but its scheduler, on a database of its own, with nobody logged in."""
     handle = run_in_thread(
         SimulatorConfig(**{"hostile_names": True, "list_cache_seconds": 0.5, "new_kill_interval": 0.0, **config})
@@ -46,6 +46,7 @@ def site(folder: Path, **config: Any) -> Iterator[Site]:
             ESI_URL=handle.url,
             SSO_URL=handle.url,
             ADMIN_CHARACTER_IDS=str(admin),
+            **(values or {}),
         )
     )
     try:

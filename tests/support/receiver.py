@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ class Received:
     headers: dict[str, str]
     body: bytes
     status: int
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def json(self) -> Any:
@@ -51,6 +53,9 @@ class Receiver:
             return web.Response()
         if isinstance(step, float):
             await asyncio.sleep(step)
+            # Nobody takes a late answer from whoever has given up waiting for it.
+            if request.transport is not None and not request.transport.is_closing():
+                got.status = 204
             return web.Response(status=204)
         return web.Response(status=status, headers=headers, text=text)
 

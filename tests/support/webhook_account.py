@@ -6,9 +6,10 @@ import copy
 from datetime import datetime
 from typing import Any
 
+from killsync.killmails.filter import KillmailFilter
 from killsync.sso.vault import Vault
-from killsync.webhooks import queries, reader
-from killsync.webhooks.filter import WebhookFilter
+from killsync.webhooks import queries, reader, trackers
+from killsync.webhooks.voice import Voice
 from models import connection
 from models.db import in_transaction
 from models.fields import moment
@@ -17,16 +18,17 @@ from simulator.universe import Universe
 from tests.support.receiver import Receiver
 from tests.support.web_server import new_universe, save_one
 
-ANY = WebhookFilter(mine=False, max_age=90 * 86_400)
+PLAIN = Voice("mine")
+ANY = KillmailFilter(max_age=90 * 86_400)
 
 
 class Told:
     """One account with one pilot."""
 
-    def __init__(self, settings: Any, receiver: Receiver) -> None:
+    def __init__(self, settings: Any, receiver: Receiver, kills: int = 25) -> None:
         self.settings = settings
         self.receiver = receiver
-        self.universe: Universe = new_universe(kills=(25,), characters=30)
+        self.universe: Universe = new_universe(kills=(kills,), characters=30)
         self.kills = [kill.killmail_id for kill in sorted(self.universe.kills.values(), key=lambda kill: kill.time)]
         self.pilot = self.universe.demo_characters[0].character_id
         self.add_account()
@@ -39,22 +41,31 @@ class Told:
                 (self.account, self.pilot, "Pilot"),
             )
 
-    def webhook(self, kind: str = "json", chosen: WebhookFilter = ANY, url: str | None = None) -> int:
+    def webhook(
+        self, kind: str = "json", chosen: KillmailFilter = ANY, url: str | None = None, voice: Voice = PLAIN
+    ) -> int:
+        """A webhook with one tracker."""
         vault = Vault(self.settings.secret_keys)
         secret = vault.encrypt("hush") if kind == "json" else None
+        address = vault.encrypt(url or f"{self.receiver.url}/hook")
         with connection():
-            made = queries.create(
-                self.account,
-                "mine",
-                kind,
-                vault.encrypt(url or f"{self.receiver.url}/hook"),
-                "127.0.0.1/…",
-                secret,
-                chosen,
-            )
+            made = queries.create(self.account, "mine", kind, address, "127.0.0.1/…", secret)
+        assert made is not None
+        self.tracker(made, chosen, voice)
+        return made
+
+    def tracker(self, webhook_id: int, chosen: KillmailFilter = ANY, voice: Voice = PLAIN) -> int:
+        """One more tracker of a webhook."""
+        with connection():
+            made = trackers.create(self.account, webhook_id, voice, chosen)
             reader.begin_reading()
         assert made is not None
         return made
+
+    def tracker_of(self, webhook_id: int) -> trackers.Row:
+        """The first tracker of a webhook."""
+        with connection():
+            return next(each for each in trackers.of_account(self.account) if each.webhook_id == webhook_id)
 
     def save(self, *ids: int) -> None:
         for number in ids:

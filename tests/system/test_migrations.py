@@ -11,9 +11,10 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
+from killsync.killmails import filter_forms
 from models import WebSession, connection, schema, utcnow
 from models.db import database
-from models.sql import rows, run
+from models.sql import rows, run, sql_now
 from tests.support.deployment import wait_until
 from tests.support.player import Player
 from tests.support.process import begin, end, settings_for
@@ -237,3 +238,46 @@ def test_upgrade_changes_nothing_where_no_backup_can_be_written(tmp_path: Path) 
         values = {**RUNS_ON, "DATABASE_URL": url}
         done = run_process(["killsync", "upgrade", "--backup", str(file)], tmp_path, **values)
     assert done.returncode == 1 and "nothing was changed" in done.stderr and "Migrated" not in done.stdout
+
+
+def test_webhooks_become_trackers_and_what_waits_keeps_its_place(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "earlier"
+    shutil.copytree(PROJECT / "migrations", earlier)
+    for path in earlier.glob("*.py"):
+        if path.stem[:3].isdigit() and path.stem >= "016":
+            path.unlink()
+    begin(settings_for(database_url), migrated=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "migrations_folder", lambda: earlier)
+        schema.migrate()
+    wants = '{"mine":false,"side":"losses","corporation_id":98000001,"ship_type_ids":[587],"min_attackers":1,"max_age":3600}'
+    with connection():
+        run(f"INSERT INTO account (created_at) VALUES ({sql_now()})")
+        for name in ("one", "two"):
+            run(
+                "INSERT INTO webhook (account_id, name, kind, url, url_hint, wants, delivered) "
+                "VALUES ((SELECT max(id) FROM account), %s, 'json', 'x', 'x', %s, 5)", (name, wants),
+            )  # fmt: skip
+        first, second = (number for (number,) in rows("SELECT id FROM webhook ORDER BY id"))
+        for webhook_id, killmail_id in ((second, 7), (first, 7), (first, 9), (second, 3)):
+            run("INSERT INTO webhook_delivery (webhook_id, killmail_id) VALUES (%s, %s)", (webhook_id, killmail_id))
+        run("DELETE FROM webhook_delivery WHERE killmail_id = 3")
+        waiting = rows("SELECT id, webhook_id, killmail_id FROM webhook_delivery ORDER BY id")
+        highest = waiting[-1][0] + 1
+    schema.migrate()
+    with connection():
+        assert rows("SELECT id, webhook_id, killmail_id FROM webhook_delivery ORDER BY id") == waiting
+        assert rows("SELECT count(*) FROM webhook_delivery d JOIN tracker t ON t.id = d.tracker_id "
+                    "WHERE t.webhook_id = d.webhook_id") == [(3,)]  # fmt: skip
+        assert rows("SELECT name, delivered, status FROM tracker ORDER BY id") == [
+            ("one", 5, "active"),
+            ("two", 5, "active"),
+        ]
+        read = filter_forms.from_json(rows("SELECT wants FROM tracker ORDER BY id")[0][0])
+        assert (read.corporation_id, read.victim.ship_type_ids, read.max_age) == (98000001, (587,), 3600)
+        run("INSERT INTO webhook_delivery (webhook_id, tracker_id, killmail_id) SELECT webhook_id, id, 11 FROM tracker")
+        newest = [number for (number,) in rows("SELECT id FROM webhook_delivery WHERE killmail_id = 11")]
+        assert min(newest) > highest, "no id is given twice"
+    end()

@@ -6,7 +6,6 @@ import signal
 from typing import Any
 
 from killsync.sso.vault import Vault
-from killsync.webhooks.filter import WebhookFilter
 from tests.support.deployment import wait_until
 from tests.support.player import Player
 from tests.support.receiver import receiving
@@ -22,12 +21,13 @@ async def test_a_killed_worker_loses_no_delivery_and_the_order_holds(deployment:
         async with Player(place.url) as player:
             assert (await player.log_in(pilot)).status == 302
         vault = Vault((place.settings["SECRET_KEYS"],))
-        wants = WebhookFilter(mine=True, max_age=90 * 86_400).dump()
+        wants = '{"mine":true,"maxAgeSeconds":7776000}'
         place.sql(
-            "INSERT INTO webhook (account_id, name, kind, url, url_hint, wants) "
-            "SELECT account_id, 'w', 'discord', %s, '…', %s FROM \"user\"",
-            (vault.encrypt(f"{receiver.url}/hook?wait=true"), wants),
+            "INSERT INTO webhook (account_id, name, kind, url, url_hint) "
+            "SELECT account_id, 'w', 'discord', %s, '…' FROM \"user\"",
+            (vault.encrypt(f"{receiver.url}/hook?wait=true"),),
         )
+        place.sql("INSERT INTO tracker (webhook_id, name, wants) SELECT id, 'w', %s FROM webhook", (wants,))
         place.start_worker("first", processes=1, threads=4)
         place.start_scheduler()
         wait_until(lambda: len(receiver.taken()) >= 12, "the first are told", 60)

@@ -27,6 +27,12 @@ log = get_logger("web")
 
 #: Rows of a page, and the most that are asked for by id.
 ROWS = 50
+#: The list as a query of GraphQL.
+AS_GRAPHQL = (
+    "query Killmails($filter: KillmailFilter) {\n  killmails(filter: $filter, first: 50) {\n    edges {\n      node {\n"
+    "        id\n        killmailTime\n        solarSystem { name }\n        victim { character { name } shipType { name } }\n"
+    "      }\n    }\n    pageInfo { hasNextPage endCursor }\n  }\n}"
+)
 MOST_IDS = 100
 #: Name tables by the words that templates use.
 _TABLES = {word: kind.table_name for word, kind in ENTITY_KINDS.items()} | {"type": "item_type", "faction": "faction"}
@@ -41,7 +47,7 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
     viewer = await sessions.viewer_of(request)
     mine = viewer.character_ids if viewer else None
     after = filter_address.read_after(request.query)
-    needs_login = chosen.is_mine and mine is None
+    needs_login = chosen.needs_own and mine is None
     # Before the list is read: what is stored meanwhile comes by subscription, and what is in both is shown once.
     span = request.app[HUB].span
     found = SummaryPage([], has_next=False) if needs_login else await _page(chosen, mine, after)
@@ -52,6 +58,7 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
         "has_next": found.has_next,
         "chosen": chosen,
         "is_newest": after is None,
+        "as_graphql": AS_GRAPHQL,
         "needs_login": needs_login,
         "chips": [
             (word, names.get((_TABLES[word], number)) or f"{ENTITY_KINDS[word].noun} {number}", chosen.without(word))
@@ -76,7 +83,7 @@ async def rows(request: web.Request) -> web.Response:
         if "ids" in request.query:
             ids = [read_id(text, "killmail") for text in request.query["ids"].split(",")[:MOST_IDS]]
             kills = await read_db(summaries.summaries, ids, chosen.viewpoint(mine))
-        elif chosen.is_mine and mine is None:
+        elif chosen.needs_own and mine is None:
             raise web.HTTPForbidden(text="Log in to see your own killmails.\n")
         else:
             found = await _page(chosen, mine, filter_address.read_after(request.query))

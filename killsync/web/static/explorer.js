@@ -29,6 +29,9 @@ subscription Live {
   newKillmail { id killmailTime solarSystem { id name } victim { shipType { id name } } }
 }
 `;
+  // What a link to this page brings along: "As GraphQL" of a list.
+  const given = new URLSearchParams(location.hash.slice(1));
+  const begin = given.has("query") ? { query: given.get("query"), variables: given.get("variables") ?? "" } : {};
   const root = window.ReactDOM.createRoot(document.getElementById("explorer"));
-  root.render(window.React.createElement(window.GraphiQL, { fetcher, defaultQuery: example, shouldPersistHeaders: false }));
+  root.render(window.React.createElement(window.GraphiQL, { fetcher, defaultQuery: example, shouldPersistHeaders: false, ...begin }));
 })();

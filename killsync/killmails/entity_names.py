@@ -7,13 +7,13 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from peewee import Value
+from peewee import Value, fn
 
 from killsync.killmails.classification import band
-from killsync.killmails.killmail import Entity, ItemType, Party, SolarSystem
+from killsync.killmails.killmail import Entity, ItemType, Organisation, Party, SolarSystem
 from killsync.static_data import catalog
 from killsync.static_data.catalog import Catalog
-from models.names import NAMED
+from models.names import NAMED, Alliance, Corporation
 from models.prepared import Ids, Prepared
 
 #: Columns of a party, as `victim` and `attacker` both have them.
@@ -21,12 +21,14 @@ PARTY_COLUMNS = ("character_id", "corporation_id", "alliance_id", "faction_id", 
 
 
 def _names(*ids: Ids) -> Any:
-    """(position in NAMED, id, name) of the named ones among the ids, given for each table of NAMED."""
+    """(position in NAMED, id, name, ticker) of the named ones among the ids, given for each table of NAMED."""
     selects = []
     table: Any
     for position, (table, wanted) in enumerate(zip(NAMED, ids, strict=True)):
         key = table._meta.primary_key
-        named = table.select(Value(position).alias("position"), key.alias("id"), table.name)
+        # Text for all kinds: PostgreSQL wants each column of a union to be of one type.
+        ticker = fn.COALESCE(table.ticker, "") if table in (Corporation, Alliance) else Value("")
+        named = table.select(Value(position).alias("position"), key.alias("id"), table.name, ticker.alias("ticker"))
         selects.append(named.where(wanted.have(key) & table.name.is_null(False)))
     return reduce(add, selects)
 
@@ -48,7 +50,7 @@ class _Entities(dict[int | None, Any]):
 
 
 class EntityNames:
-    """Gives one `Entity` for each id, and fills in all their names at the end.
+    """Gives one `Entity` for each id, and fills in all their names and tickers at the end.
 
     What types are and where systems lie comes from the static data that this process has in memory.
     """
@@ -56,8 +58,8 @@ class EntityNames:
     def __init__(self) -> None:
         known = catalog.current().get()
         self.characters = _Entities()
-        self.corporations = _Entities()
-        self.alliances = _Entities()
+        self.corporations = _Entities(Organisation)
+        self.alliances = _Entities(Organisation)
         self.factions = _Entities()
         self.types = _Entities(lambda type_id: _type(type_id, known))
         self.systems = _Entities(lambda system_id: _system(system_id, known))
@@ -73,12 +75,15 @@ class EntityNames:
         }
 
     def fill(self) -> None:
-        """Read the names of all that was given out."""
+        """Read the names and tickers of all that was given out."""
         # In the order of NAMED.
         given = (self.characters, self.corporations, self.alliances, self.factions, self.types, self.systems)
         wanted = [[entity_id for entity_id in entities if entity_id is not None] for entities in given]
         for row in _NAMES.fetch(*wanted):
-            given[row["position"]][row["id"]].name = row["name"]
+            entity = given[row["position"]][row["id"]]
+            entity.name = row["name"]
+            if row["ticker"]:
+                entity.ticker = row["ticker"]
 
 
 def _type(type_id: int, known: Catalog) -> ItemType:

@@ -23,6 +23,12 @@ class Entity(msgspec.Struct):
     name: str | None = None
 
 
+class Organisation(Entity):
+    """A corporation or alliance; its ticker is None until it is known."""
+
+    ticker: str | None = None
+
+
 class ItemType(Entity):
     """A ship, structure, module or other item; its group is None where the static data does not know it."""
 
@@ -50,8 +56,8 @@ class Party(msgspec.Struct, kw_only=True):
     """Who stands on one side of a killmail, as far as a row of a list shows."""
 
     character: Entity | None = None
-    corporation: Entity | None = None
-    alliance: Entity | None = None
+    corporation: Organisation | None = None
+    alliance: Organisation | None = None
     faction: Entity | None = None
     ship_type: ItemType | None = None
 

@@ -18,6 +18,7 @@ from killsync.killmails.cursors import cursor_of
 from killsync.names.entities import ENTITY_KINDS
 from killsync.web import sessions, space
 from killsync.web.security import SETTINGS
+from models import utcnow
 
 HERE = Path(__file__).resolve().parent
 #: Pages below this size are sent as they are: packing them would cost more than it saves, bytes.
@@ -79,6 +80,21 @@ def moment(value: datetime) -> str:
     return value.strftime("%Y-%m-%d %H:%M:%S")
 
 
+def day_heading(value: datetime) -> str:
+    """The day of a moment, in EVE time, as the heading of a list."""
+    return value.strftime("%Y-%m-%d, %A")
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """How long before *now* it was, in words; the larger unit alone. The list's script says it in the same words."""
+    seconds = max(0.0, ((now or utcnow()) - moment).total_seconds())
+    for size, word in ((365 * 86_400, "year"), (86_400, "day"), (3_600, "hour"), (60, "min")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {word}{'' if count == 1 or word == 'min' else 's'} ago"
+    return "just now"
+
+
 def number(value: float) -> str:
     """A figure of any size, with its thousands apart."""
     return f"{value:,}"
@@ -111,7 +127,14 @@ def setup(app: web.Application) -> None:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        moment=moment, number=number, json_text=json_text, cursor=cursor_of, amount=amount, isk=isk
+        moment=moment,
+        number=number,
+        json_text=json_text,
+        cursor=cursor_of,
+        amount=amount,
+        isk=isk,
+        ago=ago,
+        day_heading=day_heading,
     )
     environment.globals.update(
         image=image, NOUNS=NOUNS, PATHS=PATHS, IMAGE_FALLBACKS=IMAGE_FALLBACKS, shown=space.shown

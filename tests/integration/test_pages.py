@@ -16,7 +16,7 @@ import pytest
 from peewee import fn
 
 from killsync.esi import errors
-from killsync.killmails import activity, esi_url, summaries
+from killsync.killmails import activity, esi_url, summaries, whereabouts
 from killsync.killmails.classification import classify
 from killsync.killmails.cursors import cursor_of
 from killsync.killmails.filter import KillmailFilter
@@ -31,8 +31,9 @@ from killsync.static_data import catalog
 from killsync.sync import waiting
 from killsync.web import filter_address
 from killsync.web.pages import charts
-from killsync.web.pages.killmail import ago, lines, sections
+from killsync.web.pages.killmail import lines, sections
 from killsync.web.pages.sides import sides
+from killsync.web.render import ago
 from models import connection, utcnow
 from models.db import database
 from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
@@ -321,6 +322,59 @@ async def test_every_kind_of_page_shows_its_killmails_and_escapes_names(settings
             assert figure in text
         _, fragment = await fetched(f"{url}/killmails/rows?ids=990000001")
         assert fragment.strip().startswith("<tr")
+
+
+async def test_a_list_has_a_heading_for_each_day_and_says_how_long_ago_and_which_ticker(settings: Any) -> None:
+    universe = new_universe(kills=(60,))
+    ids = fill(universe)
+    newest = universe.body(ids[0])
+    with connection():
+        run("UPDATE corporation SET ticker = '<C&>' WHERE corporation_id = %s", (newest["victim"]["corporation_id"],))
+    async with served(settings) as url:
+        _, text = await fetched(f"{url}/")
+        _, fragment = await fetched(f"{url}/killmails/rows?ids={ids[0]}")
+        _, detail = await fetched(f"{url}/killmails/{ids[0]}")
+    shown = re.findall(r'data-day="([^"]+)"|data-killmail="(\d+)"', text)
+    days = [universe.body(int(number))["killmail_time"][:10] for _, number in shown if number]
+    day = ""
+    for heading, number in shown:
+        day = heading or day
+        assert not number or universe.body(int(number))["killmail_time"].startswith(day)
+    assert [heading for heading, _ in shown if heading] == list(dict.fromkeys(days)) and len(set(days)) > 1
+    moment = datetime.fromisoformat(newest["killmail_time"])
+    assert f">{moment:%Y-%m-%d, %A}</th>" in fragment
+    assert re.search(
+        rf'<time class="ago dim" datetime="{newest["killmail_time"]}">(just now|\d+ \w+ ago)</time>', fragment
+    )
+    for place in (text, fragment, detail):
+        assert html.escape("[<C&>]") in place and "[<C&>]" not in place
+
+
+async def test_a_page_of_a_ship_says_where_it_flew_most_often(settings: Any) -> None:
+    universe = new_universe(kills=(60,))
+    static_data.load()
+    fill(universe)
+    bodies = [universe.body(number) for number in universe.kills]
+    ships = Counter(body["victim"]["ship_type_id"] for body in bodies)
+    ship = ships.most_common(1)[0][0]
+    there = Counter(
+        body["solar_system_id"]
+        for body in bodies
+        if ship in {party.get("ship_type_id") for party in (body["victim"], *body["attackers"])}
+    )
+    with connection():
+        subject = entities.find(ENTITY_KINDS["ship"], ship)
+        assert subject is not None
+        found = whereabouts.whereabouts(subject)
+    most = sorted(there.items(), key=lambda pair: (-pair[1], pair[0]))
+    assert [(system.id, count) for system, count in found.systems] == most[: whereabouts.MOST_PLACES]
+    assert found.regions and found.regions[0][1] >= found.systems[0][1]
+    async with served(settings) as url:
+        _, text = await fetched(f"{url}/types/{ship}")
+        _, other = await fetched(f"{url}/systems/{most[0][0]}")
+    part = text.partition("Where it flew")[2].partition("</section>")[0]
+    assert f'/systems/{most[0][0]}"' in part and f">{most[0][1]}</span>" in part and "/regions/" in part
+    assert "Where it flew" not in other
 
 
 @ON_SQLITE
@@ -686,7 +740,7 @@ def test_attackers_are_counted_by_alliance_and_corporation_with_their_share_of_t
 
 def test_how_long_ago_it_was_is_said_in_one_unit() -> None:
     now = datetime(2026, 11, 26, 12, tzinfo=UTC)
-    for seconds, words in ((-5, "just now"), (59, "just now"), (60, "1 minute ago"), (7_300, "2 hours ago"),
+    for seconds, words in ((-5, "just now"), (59, "just now"), (60, "1 min ago"), (300, "5 min ago"), (7_300, "2 hours ago"),
                            (86_400, "1 day ago"), (90 * 86_400, "90 days ago"), (800 * 86_400, "2 years ago")):  # fmt: skip
         assert ago(now - timedelta(seconds=seconds), now) == words
 

@@ -98,7 +98,10 @@ def synced(browser: Any, place: Site) -> dict[str, Any]:
 
     def is_named() -> bool:
         first.go("/")
-        return first.page.locator("#feed tbody tr").count() == 50 and not first.page.locator("[data-unnamed]").count()
+        return (
+            first.page.locator("#feed tr[data-killmail]").count() == 50
+            and not first.page.locator("[data-unnamed]").count()
+        )
 
     wait_until(is_named, "the first page is full and everything on it named", WAIT_MS / 1000)
     state: dict[str, Any] = first.context.storage_state()
@@ -116,7 +119,7 @@ def expect(locator: Any) -> Any:
 def test_a_player_logs_in_and_sees_the_bar_reach_its_end_and_the_killmails_arrive(reader: Any, place: Site) -> None:
     player = reader()
     page = player.go("/")
-    expect(page.locator("#feed tbody tr, #empty:not([hidden])").first).to_be_visible()
+    expect(page.locator("#feed tr[data-killmail], #empty:not([hidden])").first).to_be_visible()
     pilot = place.pilots[1]
     # Slow enough to be seen under way: killmails of one message arrive together, the fifth of them that is slow later.
     slow = Fault("/killmails/*", kind="latency", seconds=2.5, probability=0.2)
@@ -132,7 +135,7 @@ def test_a_player_logs_in_and_sees_the_bar_reach_its_end_and_the_killmails_arriv
     place.handle.call(lambda simulator: simulator.faults.remove(slow))
     seen = page.evaluate("window.seen")
     assert seen == sorted(seen) and seen[-1] == 1.0 and any(0 < each < 1 for each in seen), seen
-    expect(page.locator("#feed tbody tr")).not_to_have_count(0)
+    expect(page.locator("#feed tr[data-killmail]")).not_to_have_count(0)
     expect(page.locator("#pilots .facts")).to_contain_text(str(len(place.handle.simulator.universe.by_character[pilot.character_id])))  # fmt: skip
     expect(page.locator("#feed [data-unnamed]")).to_have_count(0)
     page.get_by_role("button", name="Log out").click()
@@ -140,12 +143,23 @@ def test_a_player_logs_in_and_sees_the_bar_reach_its_end_and_the_killmails_arriv
     expect(page.locator("#pilots")).to_have_count(0)
 
 
+def days_are_headed(page: Any) -> bool:
+    """Whether each day's rows stand below one heading of that day, in the order of time."""
+    shown = page.locator("#feed tbody tr").evaluate_all(
+        "rows => rows.map((row) => row.dataset.day || row.dataset.time)"
+    )
+    days = [each for each in shown if "T" not in each]
+    wanted = [day for moment in shown if "T" in moment for day in [moment[:10]]]
+    following = [shown[place + 1][:10] for place, each in enumerate(shown) if "T" not in each]
+    return bool(days) and days == list(dict.fromkeys(wanted)) == following
+
+
 def test_a_new_killmail_arrives_without_a_reload_and_opens(reader: Any, place: Site, synced: Any) -> None:
     player = reader(storage_state=synced)
     page = player.go("/?mine=1")
     expect(page.locator("#live")).to_have_text("live")
     page.evaluate("window.isTheSamePage = true")
-    before = page.locator("#feed tbody tr").count()
+    before = page.locator("#feed tr[data-killmail]").count()
     pilot = place.pilots[0].character_id
     kill = place.handle.call(lambda simulator: simulator.new_kill(pilot, kind="solo"))
     place.handle.call(lambda simulator: simulator.drop_caches())
@@ -154,7 +168,9 @@ def test_a_new_killmail_arrives_without_a_reload_and_opens(reader: Any, place: S
     row = page.locator(f'#feed tr[data-killmail="{kill.killmail_id}"]')
     expect(row).to_be_visible()
     expect(row).to_have_class(re.compile(r"\bkill\b"))
-    assert page.locator("#feed tbody tr").count() == before + 1
+    assert page.locator("#feed tr[data-killmail]").count() == before + 1
+    assert days_are_headed(page)
+    expect(row.locator(".ago")).to_have_text(re.compile(r"^(just now|\d+ min ago)$"))
     assert page.evaluate("window.isTheSamePage"), "the page was not loaded anew"
     expect(page.locator("#news")).to_have_text("1 new killmail")
     row.locator("td").last.click(force=True)
@@ -266,12 +282,13 @@ def test_a_killmail_says_what_it_was_worth_how_it_was_fitted_and_what_it_could_d
 def test_the_feed_is_filtered_by_name_side_and_mine_and_goes_on_to_older_ones(reader: Any, place: Site, synced: Any) -> None:  # fmt: skip
     player = reader(storage_state=synced)
     page = player.go("/")
-    rows = page.locator("#feed tbody tr")
+    rows = page.locator("#feed tr[data-killmail]")
     assert rows.count() == 50
     page.get_by_role("link", name="Older killmails").click()
     expect(page.locator("#more-state")).to_contain_text("more")
     ids = rows.evaluate_all("rows => rows.map((row) => row.dataset.killmail)")
     assert len(ids) == len(set(ids)) > 50
+    assert days_are_headed(page)
     box = page.get_by_role("combobox", name="Filter by")
     box.press_sequentially("1dq")
     expect(page.get_by_role("option", name="1DQ1-A")).to_be_visible()
@@ -445,7 +462,7 @@ def test_what_opens_stays_on_the_screen_and_nothing_covers_its_neighbour(
 ) -> None:
     page = reader(storage_state=synced).go("/")
     page.set_viewport_size({"width": width, "height": height})
-    expect(page.locator("#feed tbody tr").first).to_be_visible()
+    expect(page.locator("#feed tr[data-killmail]").first).to_be_visible()
     for box in (page.locator(".search.narrow input[type=search]"), page.locator("header input[type=search]")):
         box.fill("a")
         expect(page.locator(".suggestions:not([hidden]) [data-href]").first).to_be_visible()
@@ -459,7 +476,7 @@ def test_what_opens_stays_on_the_screen_and_nothing_covers_its_neighbour(
         picture.className = "picture";
         cell.prepend(picture);
     })""")
-    covered = page.evaluate("""() => [...document.querySelectorAll("#feed tbody tr")].filter((row) => {
+    covered = page.evaluate("""() => [...document.querySelectorAll("#feed tr[data-killmail]")].filter((row) => {
         const what = row.querySelector(".what > span").getBoundingClientRect(), cell = row.querySelector(".what").getBoundingClientRect();
         return what.right > cell.right + 1;
     }).length""")
@@ -482,8 +499,8 @@ def test_back_from_a_killmail_keeps_the_loaded_rows_and_the_place(reader: Any, p
     page = reader(storage_state=synced).go("/")
     expect(page.locator("#live")).to_have_text("live")
     page.locator("#more").click()
-    expect(page.locator("#feed tbody tr")).to_have_count(100)
-    row = page.locator("#feed tbody tr").nth(80)
+    expect(page.locator("#feed tr[data-killmail]")).to_have_count(100)
+    row = page.locator("#feed tr[data-killmail]").nth(80)
     number = row.get_attribute("data-killmail")
     row.scroll_into_view_if_needed()
     before = row.bounding_box()["y"]
@@ -493,11 +510,11 @@ def test_back_from_a_killmail_keeps_the_loaded_rows_and_the_place(reader: Any, p
     again = page.locator(f'#feed tr[data-killmail="{number}"]')
     expect(again).to_be_in_viewport()
     page.wait_for_timeout(1000)
-    expect(page.locator("#feed tbody tr")).to_have_count(100)
+    expect(page.locator("#feed tr[data-killmail]")).to_have_count(100)
     assert abs(again.bounding_box()["y"] - before) < 60, "where the reader was"
     page.reload()
     expect(page.locator("#live")).to_have_text("live")
-    expect(page.locator("#feed tbody tr")).to_have_count(50)
+    expect(page.locator("#feed tr[data-killmail]")).to_have_count(50)
 
 
 def test_a_sync_that_waits_counts_down_and_is_asked_for_seldom(reader: Any, place: Site, synced: Any) -> None:

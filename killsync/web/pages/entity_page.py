@@ -13,6 +13,7 @@ from aiohttp import web
 from killsync.access.decision import Need
 from killsync.killmails import activity
 from killsync.killmails.activity import Activity, Counts, Worth
+from killsync.killmails.whereabouts import Whereabouts, whereabouts
 from killsync.logging import get_logger
 from killsync.names import entities, tickers
 from killsync.names.entities import ENTITY_KINDS, EntityKind, KnownEntity
@@ -50,7 +51,7 @@ def handler(kind: EntityKind) -> Any:
         around = await read_db(_around, entity)
         if not around.is_flown:
             return await page(request, "type.html", entity=entity, around=around)
-        counts, worth, active = await read_db(_figures, entity, now)
+        counts, worth, active, flown = await read_db(_figures, entity, now)
         if kind.has_ticker and entity.ticker is None:
             _request_ticker(request.app, entity)
         return await page(
@@ -62,6 +63,7 @@ def handler(kind: EntityKind) -> Any:
             counts=counts,
             worth=worth,
             activity=active,
+            flown=flown,
             days=charts.by_day(active, now),
             hours=charts.by_hour(active),
             feed=await feed(request, chosen),
@@ -110,8 +112,9 @@ def _around(entity: KnownEntity) -> Around:
     )
 
 
-def _figures(entity: KnownEntity, now: datetime) -> tuple[Counts, Worth, Activity]:
-    return activity.counts(entity), activity.worth(entity), activity.activity(entity, now)
+def _figures(entity: KnownEntity, now: datetime) -> tuple[Counts, Worth, Activity, Whereabouts | None]:
+    flown = whereabouts(entity) if entity.kind.word in ("ship", "group") else None
+    return activity.counts(entity), activity.worth(entity), activity.activity(entity, now), flown
 
 
 def _request_ticker(app: web.Application, entity: KnownEntity) -> None:

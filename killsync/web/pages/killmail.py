@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,7 +24,6 @@ from killsync.web.pages.messages import message_page
 from killsync.web.pages.sides import share, sides
 from killsync.web.render import page
 from killsync.web.security import SETTINGS, check_rate
-from models import utcnow
 from models.threads import Busy, in_service, read_db
 
 #: Attackers that are shown at once; the others open on request.
@@ -81,7 +80,6 @@ async def killmail(request: web.Request) -> web.Response:
         racks=fitting_panel.racks(fit) if fit is not None else [],
         figures=fitting_panel.figures(fit.stats) if fit is not None and fit.stats is not None else [],
         defences=fitting_panel.defences(fit.stats) if fit is not None and fit.stats is not None else [],
-        ago=ago(found.killmail_time, utcnow()),
         around=nearby(found),
         **attackers(found),
     )
@@ -93,16 +91,6 @@ async def _fit(killmail: Killmail) -> Fitting | None:
         return await asyncio.wait_for(in_service(fits.fitting, killmail), FIT_SECONDS)
     except (TimeoutError, Busy):
         return None
-
-
-def ago(moment: datetime, now: datetime) -> str:
-    """How long ago it was, in words; the larger unit alone."""
-    seconds = max(0.0, (now - moment).total_seconds())
-    for size, word in ((365 * 86_400, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {word}{'' if count == 1 else 's'} ago"
-    return "just now"
 
 
 def nearby(killmail: Killmail) -> str:

@@ -14,13 +14,18 @@ const table = document.querySelector("#feed");
 if (table) {
   const body = table.tBodies[0];
   const news = document.querySelector("#news");
+  const kills = () => [...body.querySelectorAll("tr[data-killmail]")];
+  const dayOf = (row) => row.dataset.time.slice(0, 10);
+  // The headings of days that the server made, by day.
+  const headings = new Map([...body.querySelectorAll("tr[data-day]")].map((row) => [row.dataset.day, row]));
 
   const fetchRows = async (more) => {
     const response = await fetch("/killmails/rows" + table.dataset.rows + (table.dataset.rows === "?" ? "" : "&") + more);
     if (!response.ok) throw new Error(response.status === 429 ? "too many requests, wait a moment" : "the server does not answer");
     const box = document.createElement("template");
     box.innerHTML = await response.text();
-    return { rows: [...box.content.children], hasMore: response.headers.get("Killsync-More") === "1" };
+    box.content.querySelectorAll("tr[data-day]").forEach((row) => headings.has(row.dataset.day) || headings.set(row.dataset.day, row));
+    return { rows: [...box.content.querySelectorAll("tr[data-killmail]")], hasMore: response.headers.get("Killsync-More") === "1" };
   };
 
   // Newest first, as the server orders them: by time, then by id.
@@ -31,20 +36,47 @@ if (table) {
     const known = body.querySelector(`tr[data-killmail="${CSS.escape(row.dataset.killmail)}"]`);
     if (known) return false;
     row.classList.add("new");
-    body.insertBefore(row, [...body.rows].find((each) => isOlder(each, row)) || null);
+    body.insertBefore(row, kills().find((each) => isOlder(each, row)) || null);
     return true;
   };
 
+  // Each day's heading before the first row of it, and none without rows.
+  const head = () => {
+    const unused = new Map(headings);
+    let day = null;
+    for (const row of kills()) {
+      if (dayOf(row) === day) continue;
+      day = dayOf(row);
+      const heading = headings.get(day);
+      if (heading && row.previousElementSibling !== heading) body.insertBefore(heading, row);
+      unused.delete(day);
+    }
+    unused.forEach((heading) => heading.remove());
+  };
+
+  // How long ago, in the server's words, as time goes by.
+  const units = [[365 * 86400, "year"], [86400, "day"], [3600, "hour"], [60, "min"]];
+  const ago = (time) => {
+    const seconds = (Date.now() - Date.parse(time)) / 1000;
+    const [size, word] = units.find((unit) => seconds >= unit[0]) || [1, ""];
+    const count = Math.floor(seconds / size);
+    return word ? `${count} ${word}${count === 1 || word === "min" ? "" : "s"} ago` : "just now";
+  };
+  setInterval(() => kills().forEach((row) => { row.querySelector(".ago").textContent = ago(row.dataset.time); }), 60000);
+
   const settle = () => {
-    table.hidden = body.rows.length === 0;
-    document.querySelector("#empty").hidden = body.rows.length > 0;
+    const isEmpty = kills().length === 0;
+    table.hidden = isEmpty;
+    document.querySelector("#empty").hidden = !isEmpty;
+    head();
     fill();
   };
 
   const trim = () => {
-    if (body.rows.length <= MOST_ROWS) return;
-    while (body.rows.length > MOST_ROWS) body.deleteRow(-1);
-    olderFrom(body.rows[body.rows.length - 1], true);
+    const rows = kills();
+    if (rows.length <= MOST_ROWS) return;
+    rows.slice(MOST_ROWS).forEach((row) => row.remove());
+    olderFrom(rows[MOST_ROWS - 1], true);
   };
 
   // Older killmails, below.
@@ -81,7 +113,7 @@ if (table) {
       else more.hidden = true;
       moreState.textContent = found.hasMore ? `${found.rows.length} more` : "That was the last one.";
       found.rows[0]?.querySelector("a").focus();
-      fill();
+      settle();
     } catch (error) {
       moreState.textContent = `Not loaded: ${error.message}. Try again.`;
     } finally {
@@ -95,9 +127,10 @@ if (table) {
   const memory = "feed " + location.pathname + location.search;
 
   addEventListener("pagehide", () => {
-    const first = [...body.rows].find((row) => row.getBoundingClientRect().bottom > 0);
+    const rows = kills();
+    const first = rows.find((row) => row.getBoundingClientRect().bottom > 0);
     if (!first) return;
-    const last = body.rows[body.rows.length - 1];
+    const last = rows[rows.length - 1];
     const kept = { id: first.dataset.killmail, top: first.getBoundingClientRect().top, time: last.dataset.time, last: last.dataset.killmail, scroll: scrollY };
     try {
       sessionStorage.setItem(memory, JSON.stringify(kept));
@@ -116,11 +149,11 @@ if (table) {
     if (!kept || !kept.scroll) return;
     history.scrollRestoration = "manual";
     const isThere = () => {
-      const last = body.rows[body.rows.length - 1];
+      const last = kills().pop();
       return !last || last.dataset.time < kept.time || (last.dataset.time === kept.time && BigInt(last.dataset.killmail) <= BigInt(kept.last));
     };
     try {
-      while (!isThere() && more && !more.hidden && body.rows.length < MOST_ROWS) {
+      while (!isThere() && more && !more.hidden && kills().length < MOST_ROWS) {
         const found = await fetchRows(new URLSearchParams({ after: new URL(more.href).searchParams.get("after") }));
         found.rows.forEach((row) => body.append(row));
         if (!found.rows.length) break;
@@ -129,6 +162,7 @@ if (table) {
     } catch {
       // What could not be loaded can be asked for below the list.
     }
+    head();
     const row = body.querySelector(`tr[data-killmail="${CSS.escape(kept.id)}"]`);
     scrollTo(0, row ? scrollY + row.getBoundingClientRect().top - kept.top : kept.scroll);
     fill();

@@ -130,7 +130,7 @@ async def test_who_left_keeps_a_page_that_says_so(board: Board) -> None:
         key = re.search(r"killsync_[0-9a-f]{12}_[\w-]{43}", await made.text())
         assert key is not None
         board.change(
-            "INSERT INTO webhook (account_id, name, kind, url, url_hint, wants) SELECT account_id, 'hook', 'discord', 'x', 'x', '{}' "
+            "INSERT INTO webhook (account_id, name, kind, url, url_hint) SELECT account_id, 'hook', 'discord', 'x', 'x' "
             'FROM "user" WHERE character_id = %s', board.ours[0],
         )  # fmt: skip
         killmails = board.sql("SELECT count(*) FROM killmail")

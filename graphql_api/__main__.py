@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import gc
 import signal
@@ -21,6 +22,8 @@ log = get_logger("web")
 
 #: Seconds that open requests get at the end: whoever started this process waits for five.
 SHUTDOWN_SECONDS = 2.0
+#: `mallopt` of the C library (malloc.h): pools of memory that threads share, and free bytes at the end of one that are kept.
+ARENA_MAX, TRIM_THRESHOLD = -8, -1
 
 
 async def serve(settings: Settings) -> None:
@@ -46,10 +49,22 @@ async def serve(settings: Settings) -> None:
     log.info("web server stopped")
 
 
+def _give_memory_back() -> None:
+    """Have the C library return what is free, where it can be told so (glibc).
+
+    Else each database thread keeps a pool as large as the largest result that it ever read: 70 MB after some great battles.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(ARENA_MAX, 2)
+        mallopt(TRIM_THRESHOLD, 131_072)
+
+
 def main() -> None:
     """Check the settings and serve; `--version` alone is answered."""
     if is_told(sys.argv[1:]):
         return
+    _give_memory_back()
     supervision.end_with_manager()
     settings = startup.start("database", "broker", "sso", "secrets")
     make_broker(settings)

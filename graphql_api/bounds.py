@@ -27,7 +27,7 @@ from graphql.language.ast import QUERY_DOCUMENT_KEYS
 from graphql_api.errors import BadDocument, Refused
 
 MOST_BYTES = 32_768
-#: A page with everything on it has some 300, GraphiQL's introspection 250; 1,500 take about 50 ms.
+#: A page with everything on it has some 300, GraphiQL's introspection 250; 1,500 take up to 42 ms of a core.
 MOST_TOKENS = 1_500
 MOST_COMMENTS = 1_000
 #: Braces, brackets and parentheses that may be open at once, fragments unfolded.

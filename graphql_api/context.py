@@ -10,6 +10,7 @@ from aiohttp import web
 from graphql_api.errors import ApiError, BadInput, Forbidden, NeedsLogin, RateLimited, Unauthenticated
 from graphql_api.queue_status import QUEUE_STATUS, QueueStatus
 from killsync.access.decision import Need, Refusal
+from killsync.accounts.viewer import Viewer
 from killsync.events.hub import HUB, Hub
 from killsync.killmails.filter import KillmailFilter
 from killsync.killmails.filter_forms import OWN, BadFilter, from_graphql
@@ -17,7 +18,6 @@ from killsync.killmails.own import own_of
 from killsync.settings import Settings
 from killsync.web import guard, sessions
 from killsync.web.security import LIMITER, SETTINGS, check_rate
-from killsync.web.sessions import Viewer
 from models.threads import read_db
 from models.users import ACTIVE, User
 

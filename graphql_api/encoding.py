@@ -14,9 +14,9 @@ from models.work import SLICE_SECONDS
 _LEVELS = 4
 
 
-async def encode(result: dict[str, Any]) -> bytes:
-    """*result* as JSON."""
-    return b"".join(await _Writer().pieces(result, _LEVELS))
+async def encode(result: dict[str, Any], wrapped: int = 0) -> bytes:
+    """*result* as JSON; the response lies *wrapped* levels deep in it."""
+    return b"".join(await _Writer().pieces(result, _LEVELS + wrapped))
 
 
 class _Writer:

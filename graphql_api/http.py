@@ -71,10 +71,10 @@ async def _answer(request: web.Request, *, by_get: bool) -> web.Response:
     try:
         viewer = await sessions.viewer_of(request)
         check_rate(request, "graphql", viewer.account_id if viewer else None)
-        async with share.turn(request, viewer) as spend:
-            operation = await api.operation(query, name, variables, spend)
+        async with share.turn(request, viewer) as turn:
+            operation = await api.operation(query, name, variables, turn.spend)
             _check_allowed(request, operation, by_get=by_get)
-            result = await api.execute(operation, variables, Context(request), spend)
+            result = await api.execute(operation, variables, Context(request), turn.spend, turn.room)
             if not is_refusal(result):
                 return _response(await encode(result), media, 200)
     except RateLimited as error:

@@ -7,7 +7,7 @@ from typing import Any
 from dramatiq.errors import BrokerConnectionError
 
 from graphql_api.context import Context, active, one_user
-from graphql_api.errors import BadInput, Unavailable
+from graphql_api.errors import BadInput, Forbidden, Unavailable
 from killsync.access import admission
 from killsync.esi.errors import EsiError
 from killsync.killmails import esi_url, queries
@@ -59,7 +59,10 @@ async def submit_killmail(_parent: Any, arguments: Arguments, context: Context, 
 
 async def disconnect(_parent: Any, arguments: Arguments, context: Context, _info: Any) -> bool:
     """Revoke and forget a character's tokens."""
-    user = one_user(await context.changer(), arguments.get("characterId"))
+    changer = await context.changer()
+    user = one_user(changer, arguments.get("characterId"))
+    if not changer.may_remove(user):
+        raise Forbidden(f"{user.character_name} was here before the character that you logged in as")
     if user.status == DISABLED:
         return False
     await in_service(admission.disconnect, user, client_ip(context.request))

@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 
 from graphql_api.messages import Close
 from killsync.logging import Quiet, get_logger
-from killsync.web.shares import Holder, Shares, TooMuch
+from killsync.web.shares import Held, Holder, Shares, TooMuch
 
 log = get_logger("socket")
 _say = Quiet(log)
@@ -20,6 +20,8 @@ _say = Quiet(log)
 SEND_SECONDS = 20.0
 #: RFC 6455: closed since the client breaks a rule of this server, and a reason has at most 123 bytes.
 POLICY, MOST_REASON = 1008, 120
+#: An answer that is not taken lies in memory twice: as it was written, and what is left of it with the transport.
+COPIES = 2
 #: How long the closing of a socket may take, seconds.
 CLOSE_SECONDS = 5.0
 
@@ -56,19 +58,40 @@ class Outbox:
         Raises:
             ConnectionError: the client is gone, or was cut off.
         """
+        held = await self._hold(len(body))
         try:
-            held = self._shares.take("bytes of answers not taken", self._holder, len(body))
+            async with self._sending:
+                await self._write(b'{"id":' + msgspec.json.encode(number) + b',"type":"next","payload":' + body + b"}")
+        finally:
+            held.release()
+
+    async def send_answer(self, message: list[bytes]) -> None:
+        """Send the only element of *message*, which nobody has any more then. Until it is taken it counts for the client.
+
+        Raises:
+            ConnectionError: the client is gone, or was cut off.
+        """
+        held = await self._hold(len(message[0]))
+        try:
+            async with self._sending:
+                await self._write(message.pop())
+        finally:
+            held.release()
+
+    async def _hold(self, size: int) -> Held:
+        """Count *size* bytes for the client.
+
+        Raises:
+            ConnectionError: that is more than one may leave lying; the socket was closed.
+        """
+        try:
+            return self._shares.take("bytes of answers not taken", self._holder, COPIES * size)
         except TooMuch as error:
             _say("socket closed", reason="answers not taken", of=error.whose)
             await self.close(
                 Close(POLICY, f"{error.what} of one {error.whose}: {error.found}; the limit is {error.limit}")
             )
             raise ConnectionResetError("the client does not take its answers") from None
-        try:
-            async with self._sending:
-                await self._write(b'{"id":' + msgspec.json.encode(number) + b',"type":"next","payload":' + body + b"}")
-        finally:
-            held.release()
 
     async def pong(self, data: bytes) -> None:
         """Answer a ping of the WebSocket protocol."""

@@ -18,10 +18,10 @@ from graphql_api.errors import NotExecuted, RateLimited, Refused
 from graphql_api.messages import Close
 from graphql_api.outbox import Outbox
 from graphql_api.tartiflette.engine import Api, Operation
+from killsync.accounts.viewer import Viewer
 from killsync.logging import get_logger
 from killsync.web import sessions
 from killsync.web.security import check_rate, client_ip, network_of, same_origin
-from killsync.web.sessions import Viewer
 from killsync.web.shares import Held, Holder, Shares, TooMuch
 
 log = get_logger("socket")
@@ -240,24 +240,24 @@ class _Conversation:
         except web.HTTPTooManyRequests as error:
             raise RateLimited(int(error.headers["Retry-After"])) from None
         async with self._executed:
-            operation = await self._execute(number, query, name, variables, context, viewer)
-        if operation is not None:
-            await self._events(number, operation, variables, context)
+            answer = await self._execute(number, query, name, variables, context, viewer)
+            if isinstance(answer, list):
+                await self.outbox.send_answer(answer)
+        if isinstance(answer, Operation):
+            await self._events(number, answer, variables, context)
 
     async def _execute(
         self, number: str, query: str, name: str | None, variables: dict[str, Any] | None, context: Context, viewer: Viewer | None
-    ) -> Operation | None:  # fmt: skip
-        """Execute a query or mutation and send its result; a subscription is given back."""
-        async with share.turn(self._request, viewer) as spend:
-            operation = await self._api.operation(query, name, variables, spend)
+    ) -> Operation | list[bytes]:  # fmt: skip
+        """Execute a query or mutation: the message with its result; a subscription is given back."""
+        async with share.turn(self._request, viewer) as turn:
+            operation = await self._api.operation(query, name, variables, turn.spend)
             if operation.operation_type == "subscription":
                 return operation
-            result = await self._api.execute(operation, variables, context, spend)
+            result = await self._api.execute(operation, variables, context, turn.spend, turn.room)
             if is_refusal(result):
                 raise NotExecuted(result.get("errors", []))
-            body = await encode(result)
-        await self.outbox.send_result(number, body)
-        return None
+            return [await encode({"id": number, "type": "next", "payload": result}, 1)]
 
     async def _events(
         self, number: str, operation: Operation, variables: dict[str, Any] | None, context: Context

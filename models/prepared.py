@@ -4,7 +4,7 @@ the database takes to answer it."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from peewee import Entity, Node, Select, Value, fn
 
 from models.db import database
 from models.expressions import either
-from models.sql import all_rows
+from models.sql import each_row
 from models.work import CURRENT
 
 
@@ -53,15 +53,15 @@ class Prepared:
         self._count = lists
         self._written: dict[type, _Written] = {}
 
-    def fetch(self, *lists: Iterable[int]) -> list[dict[str, Any]]:
-        """All rows for these ids by column, as the database gives them: a moment is text on SQLite."""
+    def fetch(self, *lists: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """Each row for these ids by column, as the database gives it: a moment is text on SQLite."""
         work = CURRENT.get()
         if work is not None:
             work.check()
         written = self._written.get(type(database.obj)) or self._write()
         values = {mark: mark.parameter(ids) for mark, ids in zip(written.lists, lists, strict=True)}
         parameters = [values[each] if isinstance(each, Ids) else each for each in written.parameters]
-        return all_rows(database.execute_sql(written.text, parameters))
+        return each_row(database.execute_sql(written.text, parameters))
 
     def _write(self) -> _Written:
         marks = tuple(Ids(is_array=either(postgres=True, sqlite=False)) for _ in range(self._count))

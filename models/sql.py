@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import peewee
@@ -21,20 +22,20 @@ def rows(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
     return cursor.fetchall() if cursor.description else []
 
 
-def all_rows(cursor: Any) -> list[dict[str, Any]]:
-    """All rows of a cursor by column, as the database gives them: a moment is text on SQLite (`from_any` reads it).
+def each_row(cursor: Any) -> Iterator[dict[str, Any]]:
+    """Each row of a cursor by column, as the database gives it: a moment is text on SQLite (`from_any` reads it).
 
     For pages of killmails, which have thousands of values that need no conversion: Peewee's own rows take three times
-    as long there. On behalf of an operation (`models.work.CURRENT`) the rows are counted while they are read.
+    as long there, and all of a great page at once are 30 MB. On behalf of an operation (`models.work.CURRENT`) the rows
+    are counted while they are read.
     """
     work = CURRENT.get()
     names = [column[0] for column in cursor.description]
-    found: list[dict[str, Any]] = []
     while some := cursor.fetchmany(ROWS_AT_A_TIME):
         if work is not None:
             work.read(len(some))
-        found += [dict(zip(names, row, strict=True)) for row in some]
-    return found
+        for row in some:
+            yield dict(zip(names, row, strict=True))
 
 
 def run(sql: str, parameters: Any = ()) -> int:

@@ -23,7 +23,7 @@ import psycopg2
 
 from models.db import connection, database
 from models.errors import is_away
-from models.work import CALLER, CURRENT, OutOfTime, Work
+from models.work import CALLER, CURRENT, NeedsRoom, OutOfTime, OverBudget, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -243,7 +243,16 @@ async def read_db(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) ->
         return work(*args, **kwargs)
 
     try:
+        # While the operation waits for room no thread does, and what was read is dropped: the error ends with its block.
+        with contextlib.suppress(NeedsRoom):
+            return await _in_db(_Call(reads_only=True), read)
+        operation = CURRENT.get()
+        assert operation is not None
+        await operation.room()
         return await _in_db(_Call(reads_only=True), read)
+    except (OutOfTime, OverBudget) as error:
+        # Its traceback holds all that was read, until somebody collects the circle that it is part of.
+        raise error.with_traceback(None) from None
     except (peewee.PeeweeException, psycopg2.Error) as error:
         if not is_away(error):
             raise

@@ -47,6 +47,8 @@ class User(BaseModel):
     refusals = IntegerField(default=0)
     doubted_until = UtcDateTimeField(null=True)
     logged_in_at = UtcDateTimeField(default=utcnow)
+    #: Since when it belongs to its account; empty: since `created_at`.
+    joined_at = UtcDateTimeField(null=True)
     created_at = UtcDateTimeField(default=utcnow)
     updated_at = UtcDateTimeField(default=utcnow)
 
@@ -59,6 +61,8 @@ class WebSession(BaseModel):
 
     id_hash = TextField(primary_key=True)
     account_id = BigIntegerField(index=True)
+    #: The character by which the person is here; empty for a session of the version before.
+    user_id = BigIntegerField(null=True)
     created_at = UtcDateTimeField(default=utcnow)
     expires_at = UtcDateTimeField()
 

@@ -28,6 +28,9 @@ import actors  # noqa: E402, F401 - makes the broker of the settings and declare
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     shuffle.add_option(parser)
+    parser.addoption(
+        "--interleavings", metavar="SEED|all", help="which points of tests/integration/test_sync_interleavings.py"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -39,7 +39,7 @@ from models.work import CURRENT, Lane, OverBudget, Work
 #: Rows that one operation, or one event of a subscription, may read from the database.
 MOST_ROWS = 60_000
 #: Values that the answer of one operation, or of one event, may hold.
-MOST_VALUES = 400_000
+MOST_VALUES = 300_000
 #: A text longer than this is parsed beside the event loop, characters: a shorter one takes a few milliseconds.
 LONG_TEXT = 1_500
 
@@ -49,6 +49,8 @@ SHARED_BY = 10
 Result = dict[str, Any]
 #: Told what something took of a core, seconds.
 Spend = Callable[[float], None]
+#: Waits until one more large operation may go on.
+Room = Callable[[], Awaitable[None]]
 
 
 def _free(_seconds: float) -> None:
@@ -152,10 +154,18 @@ class Api:
         return ready
 
     async def execute(
-        self, operation: Operation, variables: dict[str, Any] | None, context: Any, spend: Spend = _free
+        self,
+        operation: Operation,
+        variables: dict[str, Any] | None,
+        context: Any,
+        spend: Spend = _free,
+        room: Room | None = None,
     ) -> Result:
-        """Run a query or mutation, until it is done or has used up its time, rows or values."""
-        work = self._work()
+        """Run a query or mutation, until it is done or has used up its time, rows or values.
+
+        A large query waits for *room* before it goes on; nothing of a mutation is done twice.
+        """
+        work = self._work(room if operation.operation_type == "query" else None)
         token = CURRENT.set(work)
         try:
             running = self._engine._query_executor(  # type: ignore[misc]
@@ -203,8 +213,8 @@ class Api:
                 (event,) = payload.values()
                 yield await self.broadcast.text(operation.selection, event, partial(result_of, payload))
 
-    def _work(self) -> Work:
-        return Work(self._lane, MOST_SECONDS, MOST_ROWS, MOST_VALUES)
+    def _work(self, room: Room | None = None) -> Work:
+        return Work(self._lane, MOST_SECONDS, MOST_ROWS, MOST_VALUES, room)
 
     def _arguments(self, operation: Operation, variables: dict[str, Any] | None, context: Any) -> tuple[Any, ...]:
         no_errors, no_root = None, None

@@ -69,8 +69,11 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
             target = user.account_id
         if target is None or locked(Account.select().where(Account.id == target)).first() is None:
             target = Account.create().id
+        # Who comes back after it was disconnected is the last to come: it may be somebody else's by now.
+        comes_anew = not is_theirs or target != left or user.status == DISABLED
         values: dict[str, Any] = {
             "account_id": target,
+            **({"joined_at": now()} if comes_anew else {}),
             "character_name": login.character_name,
             "character_owner_hash": login.owner_hash,
             "access_token": login.access_token,
@@ -83,6 +86,8 @@ def log_in(login: NewLogin, account_id: int | None) -> tuple[int, int]:
             "updated_at": utcnow(),
             **_NO_DOUBT,
         }
+        if comes_anew and user.account_id is not None and target != left:
+            WebSession.delete().where(WebSession.user_id == user.id).execute()
         if not is_theirs:
             SyncRun.delete().where(SyncRun.user_id == user.id).execute()
         User.update(**values).where(User.id == user.id).execute()
@@ -105,14 +110,16 @@ def _end_if_empty(account_id: int, heir: int) -> None:
 def split(account_id: int, user_id: int) -> bool:
     """Give a character an account of its own again; False where it has that already, or is none of the account's.
 
-    Who is logged in stays so with the rest; webhooks stay too. The character's next login opens its own account.
+    Who is logged in by it goes along, everybody else stays with the rest; webhooks stay too.
     """
 
     def work() -> bool:
         users = list(locked(User.select(User.id).where(User.account_id == account_id).order_by(User.id)))
         if len(users) < 2 or user_id not in [user.id for user in users]:
             return False
-        User.update(account_id=Account.create().id).where(User.id == user_id).execute()
+        alone = Account.create().id
+        User.update(account_id=alone, joined_at=now()).where(User.id == user_id).execute()
+        WebSession.update(account_id=alone).where(WebSession.user_id == user_id).execute()
         return True
 
     return in_transaction_once(work)
@@ -206,18 +213,43 @@ def rotate_keys(rotate: Callable[[str], str]) -> int:
     return in_transaction(work)
 
 
-def open_session(id_hash: str, account_id: int) -> None:
-    """Remember a browser that logged in."""
+def open_session(id_hash: str, account_id: int, user_id: int | None) -> None:
+    """Remember a browser that logged in, by the character *user_id*."""
     in_transaction(
-        lambda: WebSession.create(id_hash=id_hash, account_id=account_id, expires_at=utcnow() + SESSION_LIFE)
+        lambda: WebSession.create(
+            id_hash=id_hash, account_id=account_id, user_id=user_id, expires_at=utcnow() + SESSION_LIFE
+        )
     )
 
 
-def session_account(id_hash: str) -> int | None:
-    """The account of a live session."""
+def live_session(id_hash: str) -> WebSession | None:
+    """A session that has not ended."""
     is_live = (WebSession.id_hash == id_hash) & (WebSession.expires_at > now())
-    found: int | None = WebSession.select(WebSession.account_id).where(is_live).scalar()
+    found: WebSession | None = WebSession.select().where(is_live).first()
     return found
+
+
+def account_of(user_id: int) -> int | None:
+    """The account that a character belongs to."""
+    found: int | None = User.select(User.account_id).where(User.id == user_id).scalar()
+    return found
+
+
+def join(user_id: int, account_id: int) -> None:
+    """Have a character join an account, as its person asked; an account that it was the last of ends."""
+
+    def work() -> None:
+        user: User | None = locked(User.select().where(User.id == user_id)).first()
+        account = locked(Account.select().where(Account.id == account_id)).first()
+        if user is None or account is None or user.account_id == account_id:
+            return
+        left = user.account_id
+        User.update(account_id=account_id, joined_at=now()).where(User.id == user_id).execute()
+        WebSession.delete().where(WebSession.user_id == user_id).execute()
+        if left is not None:
+            _end_if_empty(left, account_id)
+
+    in_transaction(work)
 
 
 def close_session(id_hash: str) -> None:

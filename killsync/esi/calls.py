@@ -71,7 +71,7 @@ class Calls:
             self.usage.add(route.name, "error", 0)
             if isinstance(sent, errors.Downtime):
                 verdict = self._failed(path)
-                sent.retry_after, sent.alone = max(verdict.pause, 5.0), verdict.alone
+                sent.judged(verdict).retry_after = max(verdict.pause, 5.0)
             raise sent
         status, headers, body = sent
         tokens = routes.cost(status) if isinstance(taken, Reservation) else 0
@@ -103,8 +103,7 @@ class Calls:
         """The error of an answer whose body did not arrive whole."""
         verdict = self._failed(path)
         error = errors.Downtime(path, "the answer arrived cut short", retry_after=max(verdict.pause, 15.0), cost=cost)
-        error.alone = verdict.alone
-        return error
+        return error.judged(verdict)
 
     def succeeded(self) -> None:
         """A call got through."""
@@ -162,8 +161,7 @@ class Calls:
             verdict = self._failed(path)
             pause = max(verdict.pause, seconds_of(headers.get("retry-after"), 5.0))
             error = errors.Downtime(path, why, retry_after=pause, cost=cost, status=status, said=words)
-            error.alone = verdict.alone
-            return error
+            return error.judged(verdict)
         if 300 <= status < 400:
             return errors.Malformed(path, f"ESI answered {status}, a redirect", cost=cost, status=status)
         kind = {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
+
+from killsync.esi.rate_limit.circuit_breaker import Failure
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,19 @@ class Downtime(EsiError):
 
     Attributes:
         alone: this resource failed before, and others were answered since: it is this resource that is in trouble.
+        is_only: nothing else is known to fail, though nothing else may have been asked.
+        own_pause: seconds that the same resource is left alone where nobody waits for it in person.
     """
 
     transient = True
     alone = False
+    is_only = False
+    own_pause = 0.0
+
+    def judged(self, verdict: Failure) -> Self:
+        """This error with what the failure means, by the circuit breaker."""
+        self.alone, self.is_only, self.own_pause = verdict.alone, verdict.is_only, verdict.own_pause
+        return self
 
 
 class TokenRejected(EsiError):

@@ -37,8 +37,8 @@ log = get_logger("killmails")
 #: Messages of a backlog whose killmails this process asks for at a time. What is fresh never waits for these.
 BACKLOG_MESSAGES = 3
 #: ESI may answer 5xx for one killmail for ever, while it answers all others. One that has to wait for longer than this
-#: because of that counts as failed, so that nobody's sync waits for it; it is asked for again all the same. That is its sixth
-#: failure in a row while others were answered, half a minute after the first.
+#: because of that counts as failed, so that nobody's sync waits for it; it is asked for again all the same. That is its fifth
+#: failure in a row while nothing else fails, half a minute after the first.
 OWN_TROUBLE_SECONDS = 15.0
 _backlog_slots = OnePerProcess(lambda: threading.BoundedSemaphore(BACKLOG_MESSAGES))
 
@@ -137,11 +137,14 @@ def _record_refused(refs: Mapping[int, Pending], refused: Mapping[int, errors.Es
         if isinstance(error, errors.InvalidHash):
             final = ledger.record_refusal(ref, str(error))
             log.warning("hash refused", killmail_id=killmail_id, final=final)
-        elif isinstance(error, errors.Downtime) and error.alone and (error.retry_after or 0.0) > OWN_TROUBLE_SECONDS:
-            ledger.record_failure(ref, str(error), error.retry_after or 0.0)
-            log.warning(
-                "killmail not to be had", killmail_id=killmail_id, reason=str(error), retry_in=error.retry_after
-            )
+        elif isinstance(error, errors.Downtime):
+            seconds = max(error.retry_after or 5.0, error.own_pause)
+            if error.is_only and error.own_pause > OWN_TROUBLE_SECONDS:
+                ledger.record_failure(ref, str(error), seconds)
+                log.warning("killmail not to be had", killmail_id=killmail_id, reason=str(error), retry_in=seconds)
+            else:
+                released[seconds].append(ref)
+                log.debug("killmail released", killmail_id=killmail_id, reason=str(error))
         elif error.transient:
             released[error.retry_after or 5.0].append(ref)
             log.debug("killmail released", killmail_id=killmail_id, reason=str(error))

@@ -1,13 +1,15 @@
 """Reading killmails: pages of whole killmails in a handful of statements, however many attackers and names they hold.
 
-Reads only. A page costs at most five statements: its ids, the killmails, their attackers, their items, all names.
+Reads only. A page costs at most five statements: its ids, the killmails, their attackers, their items, all names; one of
+great battles reads its attackers by several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from killsync.killmails.cursors import read_cursor, read_value_cursor
@@ -23,6 +25,8 @@ from models.prepared import Ids, Prepared
 
 #: The most killmails of a page.
 MOST = 100
+#: Attackers of one statement: the database's library holds all that one gives, 0.6 KB a row.
+MOST_ROWS_AT_ONCE = 5_000
 #: Columns that say what a killmail is about; the first three are flags.
 CLASSIFIED = ("npc", "solo", "awox", "victim_category_id", "constellation_id", "region_id", "security", "label_bits")
 
@@ -139,8 +143,21 @@ def _killmail(row: dict[str, Any], names: EntityNames) -> Killmail:
     )
 
 
+def _portions(found: dict[int, Killmail]) -> Iterator[list[int]]:
+    """The killmails in portions of so many attackers as are read at once; mostly that is one."""
+    portion: list[int] = []
+    rows = 0
+    for number, killmail in found.items():
+        if portion and rows + killmail.attacker_count > MOST_ROWS_AT_ONCE:
+            yield portion
+            portion, rows = [], 0
+        portion.append(number)
+        rows += killmail.attacker_count
+    yield portion
+
+
 def _add_attackers(found: dict[int, Killmail], names: EntityNames) -> None:
-    for row in _ATTACKERS.fetch(found):
+    for row in chain.from_iterable(_ATTACKERS.fetch(portion) for portion in _portions(found)):
         attacker = Attacker(
             **names.party(row),
             weapon_type=names.types[row["weapon_type_id"]],

@@ -12,7 +12,7 @@ from aiohttp import web
 from killsync.access import admission, audit
 from killsync.access.admission import Admission
 from killsync.access.decision import Need
-from killsync.accounts import accounts
+from killsync.accounts import accounts, powers
 from killsync.accounts.accounts import NewLogin
 from killsync.logging import get_logger
 from killsync.settings import CORPORATION_SCOPE, KILLMAIL_SCOPE
@@ -21,7 +21,7 @@ from killsync.sso.errors import BadToken, LoginRefused, SsoAway, SsoError, Vault
 from killsync.sso.login import Tokens
 from killsync.sso.metadata import SsoAnswer
 from killsync.sso.vault import Vault
-from killsync.web import forms, sessions
+from killsync.web import forms, sessions, which_account
 from killsync.web.guard import needs, whom_to_ask
 from killsync.web.pages.messages import message_page
 from killsync.web.security import SETTINGS, check_rate, client_ip, same_origin
@@ -82,7 +82,8 @@ async def add_character(request: web.Request) -> web.StreamResponse:
     names = ", ".join(user.character_name for user in viewer.users)
     text = (
         f"You are logged in as the account of {names}. The character that you choose at EVE joins it: whoever logs in with "
-        "one of them sees all of them, and can disconnect any. Under “My characters” you can separate them again."
+        "one of them sees all of them. It cannot disconnect or separate those that were here before it; they can separate "
+        "it again."
     )
     join = Vault(request.app[SETTINGS].secret_keys).encrypt(f"{_JOIN}{session}")
     action = (f"/auth/login?{urlencode({'join': join, 'next': '/me'})}", "Add a character to this account")
@@ -150,6 +151,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
     admitted = await in_service(admission.admit, claims.character_id)
     if admitted is not Admission.ALLOWED:
         return await _refuse(request, tokens, admitted)
+    viewer = await sessions.viewer_of(request)
     user_id, account_id = await in_db(
         _log_in,
         client_ip(request),
@@ -159,12 +161,19 @@ async def callback(request: web.Request) -> web.StreamResponse:
         ),
         attempt.account_id,
     )  # fmt: skip
-    response = web.HTTPFound(attempt.return_to)
-    await sessions.begin(request, response, account_id)
-    sessions.drop_cookie(request, response, BROWSER_COOKIE)
     log.info("logged in", user_id=user_id, character_id=claims.character_id)
     if ON_LOGIN in request.app:
         await request.app[ON_LOGIN](user_id)
+    response: web.StreamResponse
+    if viewer is not None and attempt.account_id is None and viewer.account_id != account_id:
+        response = which_account.ask(request, viewer, user_id, claims.name)
+    else:
+        response = web.HTTPFound(attempt.return_to)
+        # Who adds a character stays who they are: the one that came has less to say than who let it in.
+        joins = viewer is not None and attempt.account_id is not None
+        acting = viewer.acting.id if joins and viewer is not None and viewer.acting is not None else user_id
+        await sessions.begin(request, response, account_id, acting)
+    sessions.drop_cookie(request, response, BROWSER_COOKIE)
     return response
 
 
@@ -219,6 +228,8 @@ async def delete_account(request: web.Request) -> web.StreamResponse:
     if not same_origin(request) or viewer is None:
         raise web.HTTPForbidden(text="Log in on this site first.\n")
     check_rate(request, "mutation", viewer.account_id)
+    if not powers.may_delete(viewer.acting, viewer.users):
+        raise web.HTTPForbidden(text="Only the character that has been in this account for longest may delete it.\n")
     if (await forms.read(request)).get("confirm") != "delete":
         raise web.HTTPBadRequest(text="Send confirm=delete to delete the account.\n")
     for user_id in viewer.user_ids:
@@ -252,5 +263,6 @@ def setup(app: web.Application, on_login: OnLogin | None = None) -> None:
     app.router.add_get("/auth/login", needs(Need.OPEN, begin))
     app.router.add_get("/auth/add", needs(Need.PERSON, add_character))
     app.router.add_get("/auth/callback", needs(Need.OPEN, callback))
+    app.router.add_post("/auth/choose", needs(Need.PERSON, which_account.choose))
     app.router.add_post("/auth/logout", needs(Need.OPEN, log_out))
     app.router.add_post("/auth/delete-account", needs(Need.ACCOUNT, delete_account))

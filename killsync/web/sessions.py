@@ -14,7 +14,8 @@ from aiohttp import web
 from killsync.access import audit, keys, members
 from killsync.access.decision import Asker
 from killsync.access.keys import KnownKey
-from killsync.accounts import accounts
+from killsync.accounts import accounts, powers
+from killsync.accounts.viewer import Viewer
 from killsync.settings import Settings
 from killsync.sso.errors import VaultError
 from killsync.sso.login import digest, new_secret
@@ -22,29 +23,12 @@ from killsync.sso.vault import Vault
 from killsync.web.security import LIMITER, SETTINGS, client_ip, is_https, network_of, too_often
 from models.errors import is_away
 from models.threads import Busy, in_db
-from models.users import ACTIVE, User
+from models.users import ACTIVE
 
 COOKIE = "killsync_session"
 MOST_BYTES = 1024
 #: A thousand streams whose readers are looked up at once may have to wait, seconds.
 PATIENCE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Viewer:
-    """Who is asking: one account and its characters, the one that logged in last first."""
-
-    account_id: int
-    users: tuple[User, ...]
-    is_admin: bool
-
-    @property
-    def user_ids(self) -> tuple[int, ...]:
-        return tuple(user.id for user in self.users)
-
-    @property
-    def character_ids(self) -> tuple[int, ...]:
-        return tuple(user.character_id for user in self.users)
 
 
 @dataclass(frozen=True)
@@ -259,8 +243,13 @@ def _load_key(settings: Settings, text: str) -> Caller:
 
 
 def _by_session(settings: Settings, id_hash: str) -> Caller:
-    account_id = accounts.session_account(id_hash)
-    return VISITOR if account_id is None else _account(settings, account_id)
+    session = accounts.live_session(id_hash)
+    if session is None:
+        return VISITOR
+    found = _account(settings, session.account_id)
+    if found.account is None:
+        return found
+    return replace(found, account=replace(found.account, acting=powers.acting(found.account.users, session.user_id)))
 
 
 def _account(settings: Settings, account_id: int) -> Caller:
@@ -271,11 +260,11 @@ def _account(settings: Settings, account_id: int) -> Caller:
     return Caller(Viewer(account_id, users, is_admin), is_member=members.lets_in(settings, users))
 
 
-async def begin(request: web.Request, response: web.StreamResponse, account_id: int) -> None:
-    """Start a session under a new id; the browser's old one ends, so that nobody can plant one beforehand."""
+async def begin(request: web.Request, response: web.StreamResponse, account_id: int, user_id: int | None) -> None:
+    """Start a session by the character *user_id*, under a new id; the browser's old one ends, so that nobody can plant one."""
     await _close(request)
     session = new_secret()
-    await in_db(accounts.open_session, digest(session), account_id)
+    await in_db(accounts.open_session, digest(session), account_id, user_id)
     write_cookie(request, response, COOKIE, session, int(accounts.SESSION_LIFE.total_seconds()))
 
 

@@ -27,8 +27,8 @@ LIMITS = {
     "points of open subscriptions": Most(socket=30_000, address=100_000, account=100_000, process=1_000_000),
     # Documents and variables of what is open.
     "bytes of open operations": Most(socket=8_388_608, address=33_554_432, account=33_554_432, process=268_435_456),
-    # Answers that wait until a client takes them.
-    "bytes of answers not taken": Most(socket=16_777_216, address=33_554_432, account=33_554_432, process=134_217_728),
+    # Answers that wait until a client takes them, each as often as it lies in memory.
+    "bytes of answers not taken": Most(socket=25_165_824, address=33_554_432, account=33_554_432, process=134_217_728),
 }
 
 

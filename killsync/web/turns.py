@@ -11,14 +11,17 @@ from models.threads import Busy
 
 #: Operations that are executed at a time: of one caller, and of all.
 OF_ONE, IN_ALL = 4, 24
+#: And of them large ones, which hold some 60 MB while they are there.
+LARGE_OF_ONE, LARGE_IN_ALL = 1, 2
 #: Operations of one caller that wait for that, and of all.
 MOST_WAITING_OF_ONE, MOST_WAITING_IN_ALL = 60, 2_000
 
 
 class Turns:
-    """Places for those who work. Each caller has a few; of those who wait, callers take turns."""
+    """Places for those who work: *of_one* for a caller, *in_all* for all; of those who wait, callers take turns."""
 
-    def __init__(self) -> None:
+    def __init__(self, of_one: int = OF_ONE, in_all: int = IN_ALL) -> None:
+        self._of_one, self._in_all = of_one, in_all
         self._working: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -54,7 +57,7 @@ class Turns:
             raise
 
     def _may(self, caller: str) -> bool:
-        return self._working[caller] < OF_ONE and self._working.total() < IN_ALL
+        return self._working[caller] < self._of_one and self._working.total() < self._in_all
 
     def _end(self, caller: str) -> None:
         self._working[caller] -= 1

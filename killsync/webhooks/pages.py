@@ -15,6 +15,7 @@ from aiohttp import web
 from yarl import URL
 
 from killsync.access.decision import Need
+from killsync.accounts.viewer import Viewer
 from killsync.killmails.filter import KillmailFilter
 from killsync.killmails.filter_words import sentence
 from killsync.killmails.labels import WORDS
@@ -24,7 +25,6 @@ from killsync.sso.vault import Vault
 from killsync.web import forms, render, sessions
 from killsync.web.guard import needs
 from killsync.web.security import SETTINGS, check_rate, same_origin
-from killsync.web.sessions import Viewer
 from killsync.webhooks import deliveries, formats, queries, reader, sender, trackers
 from killsync.webhooks.fields import GROUPS, TITLES
 from killsync.webhooks.form import MOST_NAME, Form, names_in, new_form, read_filter, read_voice

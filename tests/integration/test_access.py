@@ -325,7 +325,10 @@ def _required(field: Any) -> bool:
     return any(isinstance(each.type, core.GraphQLNonNull) for each in field.args.values())
 
 
-FIELDS = [(*name.split("."), need) for name, (need, _) in RESOLVERS.items()]
+#: What can be asked for by itself; the others are reached through these.
+FIELDS = [
+    (*name.split("."), need) for name, (need, _) in RESOLVERS.items() if name.split(".")[0] in {"Query", "Mutation"}
+]
 
 
 @ON_SQLITE

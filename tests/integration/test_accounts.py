@@ -37,9 +37,12 @@ async def mine(player: Player) -> set[str]:
 async def test_a_login_under_a_session_that_was_left_behind_joins_nothing(place: Place) -> None:
     async with place.player() as shared:
         await shared.log_in(place.pilots[0])
-        done = await shared.log_in(place.pilots[1], next="/")
-        assert done.status == 302
+        asked = await shared.log_in(place.pilots[1], next="/")
+        assert asked.status == 200
+        assert await mine(shared) == {str(place.pilots[0])}, "nothing changes until it is chosen"
+        assert (await shared.choose(asked, "switch")).status == 303
         assert await mine(shared) == {str(place.pilots[1])}
+        assert (await shared.choose(asked, "add")).status == 400, "the page belonged to the session that ended"
     async with place.player() as owner:
         await owner.log_in(place.pilots[0])
         assert await mine(owner) == {str(place.pilots[0])}
@@ -127,3 +130,75 @@ async def test_an_account_can_be_split_again(place: Place) -> None:
         await other.log_in(place.pilots[1])
         assert await mine(other) == {str(place.pilots[1])}
         assert await mine(player) == {str(place.pilots[0])}
+
+
+async def disconnects(player: Player, character_id: int) -> bool:
+    answer = await player.graphql("mutation ($who: ID) { disconnect(characterId: $who) }", who=str(character_id))
+    if "errors" in answer:
+        assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN", answer
+        return False
+    return True
+
+
+async def test_a_login_as_another_asks_and_can_add_it(place: Place) -> None:
+    async with place.player() as player:
+        await player.log_in(place.pilots[0])
+        asked = await player.log_in(place.pilots[1])
+        assert (await player.choose(asked, "neither")).status == 400
+        foreign = await player.browser.post(
+            f"{place.url}/auth/choose", data={"choice": "add"}, headers={"Origin": "https://evil.example"}
+        )
+        assert foreign.status == 403
+        assert (await player.choose(asked, "add")).status == 303
+        assert await mine(player) == {str(pilot) for pilot in place.pilots[:2]}
+        assert (await player.log_in(place.pilots[1])).status == 302, "it is no other account's any more"
+
+
+async def test_the_choice_belongs_to_the_browser_that_was_asked(place: Place) -> None:
+    async with place.player() as victim, place.player() as attacker:
+        await victim.log_in(place.pilots[0])
+        await attacker.log_in(place.pilots[1])
+        asked = await attacker.log_in(place.pilots[2])
+        assert (await victim.choose(asked, "add")).status == 400
+        assert await mine(victim) == {str(place.pilots[0])}
+
+
+async def test_who_came_later_cannot_remove_who_was_there_before(place: Place) -> None:
+    async with place.player() as owner, place.player() as late:
+        await owner.log_in(place.pilots[0])
+        await owner.add(place.pilots[1])
+        await late.log_in(place.pilots[1])
+        assert len(await mine(late)) == 2
+        assert not await disconnects(late, place.pilots[0])
+        for path in ("/me/disconnect", "/me/split"):
+            form = {"character": str(place.pilots[0])}
+            assert (await late.browser.post(f"{place.url}{path}", data=form, allow_redirects=False)).status == 403
+        delete = await late.browser.post(f"{place.url}/auth/delete-account", data={"confirm": "delete"})
+        assert delete.status == 403
+        page = await (await late.browser.get(f"{place.url}/me")).text()
+        assert page.count('action="/me/disconnect"') == 1, "what is refused is not offered"
+        assert await disconnects(owner, place.pilots[1])
+        # It logs in anew, and has no more to say than before.
+        await late.log_in(place.pilots[1])
+        assert not await disconnects(late, place.pilots[0])
+        assert await disconnects(late, place.pilots[1])
+
+
+async def test_who_was_disconnected_comes_back_as_the_last(place: Place) -> None:
+    async with place.player() as owner, place.player() as oldest:
+        await owner.log_in(place.pilots[0])
+        await owner.add(place.pilots[1])
+        assert await disconnects(owner, place.pilots[0])
+        await oldest.log_in(place.pilots[0])
+        assert not await disconnects(oldest, place.pilots[1])
+
+
+async def test_a_session_goes_with_the_character_that_is_separated(place: Place) -> None:
+    async with place.player() as owner, place.player() as late:
+        await owner.log_in(place.pilots[0])
+        await owner.add(place.pilots[1])
+        await late.log_in(place.pilots[1])
+        form = {"character": str(place.pilots[1])}
+        assert (await owner.browser.post(f"{place.url}/me/split", data=form, allow_redirects=False)).status == 303
+        assert await mine(late) == {str(place.pilots[1])}
+        assert await mine(owner) == {str(place.pilots[0])}

@@ -15,6 +15,8 @@ from killsync.killmails import ledger
 from killsync.killmails.store import Saved, save_killmails
 from killsync.sync import run_queries, runs
 from models import connection
+from models.fields import utcnow
+from models.killmails import KillmailRef
 from models.sql import rows
 from models.users import User
 from simulator import Handle
@@ -203,14 +205,55 @@ def test_a_killmail_that_esi_cannot_give_keeps_no_sync_waiting_for_minutes(liste
         runs.recount([run_id])
         row = run_queries.run_row(run_id)
     assert row is not None and row["finished_at"] is not None and (row["saved"], row["errors"]) == (19, 1)
-    assert asked == 6 and states() == {"fetched": 19, "pending": 1}, "and it is asked for again"
+    assert asked == 5 and states() == {"fetched": 19, "pending": 1}, "and it is asked for again"
+
+
+def test_a_killmail_that_answers_500_for_ever_backs_off_to_hours_though_nothing_else_is_asked(listed: Any) -> None:
+    """Nobody else's killmails, no polls: nothing but this one tells how ESI is."""
+    handle, run_id, (bad, *others) = listed
+    handle.call(lambda sim: sim.faults.append(Fault(f"/killmails/{bad[0]}/*", "status", 500)))
+    with connection():
+        runs.mark_pages_read(run_id)
+        KillmailRef.delete().where(KillmailRef.killmail_id != bad[0]).execute()
+    waits: list[float] = []
+    failed_after = 0.0
+    for _ in range(16):
+        fetch([bad])
+        due_in, error = rows_of(bad)
+        waits.append(due_in.total_seconds())
+        failed_after = failed_after or (sum(waits) if error else 0.0)
+    assert sum(wait < 15 for wait in waits) <= 5, f"it is left alone for longer each time: {waits}"
+    assert waits[-1] > 3600, f"up to hours: {waits}"
+    assert 0 < failed_after < 90, "no sync waits for it"
+    with connection():
+        runs.recount([run_id])
+        assert (run_queries.run_row(run_id) or {})["finished_at"] is not None
+        entered = ledger.record_page(1, run_id, others, ledger.FRESH)
+        assert entered.new_to_ledger == 19
+    fetch(others)
+    assert states() == {"fetched": 19, "pending": 1}, "and it keeps nothing else waiting"
+
+
+def test_an_outage_with_little_to_ask_for_counts_against_no_killmail_and_is_over_soon_after(listed: Any) -> None:
+    """Fewer killmails than it takes to call ESI down as a whole: each fails, and nothing is answered in between."""
+    handle, _run_id, refs = listed
+    few = refs[:3]
+    handle.call(lambda sim: sim.faults.append(Fault("/killmails/*", "status", 502)))
+    waited = 0.0
+    while waited < 600:
+        fetch(few)
+        waits = [rows_of(ref)[0].total_seconds() for ref in few]
+        assert max(waits) <= 45.0 + waited / 5, "the wait is short beside the outage"
+        waited += min(waits)
+        assert [rows_of(ref)[1] for ref in few] == [None] * 3, "waiting is not failing"
+    assert max(waits) < 120
+    handle.call(lambda sim: sim.faults.clear())
+    fetch(few)
+    assert states() == {"fetched": 3, "pending": 17}
 
 
 def rows_of(ref: tuple[int, str]) -> tuple[Any, str | None]:
     """In how long the killmail is due, and its last error."""
-    from models.fields import utcnow
-    from models.killmails import KillmailRef
-
     with connection():
         found = KillmailRef.get_by_id(ref[0])
     return found.due_at - utcnow(), found.last_error

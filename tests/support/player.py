@@ -43,6 +43,13 @@ class Player:
         assert found is not None, page
         return await self.log_in(character_id, join=unquote(found[1]), next="/me")
 
+    async def choose(self, asked: aiohttp.ClientResponse, choice: str) -> aiohttp.ClientResponse:
+        """Answer the page *asked* that a login of another character gives: `switch` or `add`."""
+        found = re.search(r'name="proof" value="([^"]+)"', await asked.text())
+        assert found is not None, await asked.text()
+        data = {"proof": found[1], "choice": choice}
+        return await self.browser.post(f"{self.url}/auth/choose", data=data, allow_redirects=False)
+
     async def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         """POST an operation; the whole response body."""
         body = {"query": query, "variables": variables}

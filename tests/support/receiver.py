@@ -53,6 +53,9 @@ class Receiver:
             return web.Response()
         if isinstance(step, float):
             await asyncio.sleep(step)
+            # Nobody takes a late answer from whoever has given up waiting for it.
+            if request.transport is not None and not request.transport.is_closing():
+                got.status = 204
             return web.Response(status=204)
         return web.Response(status=status, headers=headers, text=text)
 

@@ -16,7 +16,6 @@ from killsync.esi.rate_limit.circuit_breaker import (
     STOP_BELOW,
     TRIPPED_AT,
     CircuitBreaker,
-    Failure,
 )
 from killsync.esi.rate_limit.token_bucket import PACE_SLACK, PACED_FROM, SLICES, TokenBucket
 
@@ -449,14 +448,55 @@ def test_a_resource_that_fails_for_ever_backs_off_alone_to_hours_and_trips_nothi
         now += max(5.0, failure.pause)
     assert pauses == sorted(pauses) and pauses[:4] == [0.0, 5.0, 5.0, 5.0]
     assert pauses[-1] == 6 * 3600 and now - START > 6 * 86_400, "and it is asked for four times a day"
-    assert breaker.failed(now, "/killmails/2/b") == Failure(0.0, alone=False), "another is not in trouble because of it"
+    another = breaker.failed(now, "/killmails/2/b")
+    assert (another.pause, another.alone, another.own_pause) == (0.0, False, 5.0), (
+        "another is not in trouble because of it"
+    )
 
 
 def test_a_resource_that_fails_again_and_again_while_nothing_else_is_asked_is_one_failure() -> None:
     breaker = CircuitBreaker()
     for number in range(50):
-        assert breaker.failed(START + number, "/killmails/1/a") == Failure(0.0, alone=False)
+        failure = breaker.failed(START + number, "/killmails/1/a")
+        breaker = CircuitBreaker.load(breaker.dump())
+        assert (failure.pause, failure.alone, failure.is_only) == (0.0, False, True)
     assert breaker.failures == 1
+    assert failure.own_pause == 6 * 3600, "whatever else is asked, it waits for hours by its own failures"
+
+
+@given(st.integers(2, TRIPPED_AT - 1))
+def test_a_killmail_that_fails_among_a_few_others_waits_for_a_small_part_of_the_outage(number: int) -> None:
+    breaker, now = CircuitBreaker(), START
+    due = {f"/killmails/{each}/a": now for each in range(number)}
+    while now < START + 4 * 3600:
+        resource = min(due, key=lambda each: due[each])
+        now = due[resource]
+        failure = breaker.failed(now, resource)
+        wait = max(5.0, failure.own_pause)
+        assert wait <= 45 + (now - START) / 5
+        due[resource] = now + wait
+    assert wait > 120, "and is asked ever more rarely all the same"
+    breaker = CircuitBreaker.load(breaker.dump())
+    for each in range(TRIPPED_AT):
+        failure = breaker.failed(now, f"/lists/{each}")
+    assert failure.pause and breaker.failed(now + 6.0, "/killmails/1/a").own_pause == 0, "ESI as a whole is down"
+
+
+def test_what_fails_for_ever_is_remembered_though_much_else_failed_since() -> None:
+    breaker = CircuitBreaker()
+    for number in range(400):
+        breaker.succeeded(START + number)
+        if number % 10 == 0:
+            failure = breaker.failed(START + number, "/killmails/1/a")
+        breaker.failed(START + number, f"/killmails/{number + 2}/a")
+    assert failure.own_pause > 3600
+    for number in range(MOST_SUSPECTS):
+        for _ in range(3):
+            breaker.failed(START + 5000, f"/lists/{number}")
+            breaker.succeeded(START + 5000.5)
+    for _ in range(9):
+        failure = breaker.failed(START + 50_000, "/killmails/0/a")
+    assert failure.own_pause > 60, "those that are long past make room"
 
 
 def test_a_resource_that_was_answered_since_begins_anew_and_what_is_remembered_is_bounded() -> None:

@@ -20,6 +20,9 @@ LONGEST_PAUSE = 6 * 3600.0
 FIRST_PAUSE, SHORT_PAUSES = 5.0, 3
 #: One that has not failed for so much longer than its pause was answered meanwhile, seconds.
 FORGIVEN_AFTER = 900.0
+#: Where others fail too and nothing is answered, ESI may be down: after so many failures in a row each further one counts a
+#: tenth, so that the wait for a killmail stays below a tenth of what the outage has lasted.
+COUNTED_IN_COMPANY, SHARE_IN_COMPANY = 6, 0.1
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,18 @@ class Failure:
     Attributes:
         pause: seconds that the same call waits, and everything else too unless this resource alone is in trouble.
         alone: it failed before, and others were answered since.
+        is_only: nothing else is known to fail, though nothing else may have been asked.
+        own_pause: seconds that this resource is left alone where nobody waits for it in person, by all its failures in a row,
+            whatever else was asked; 0 while ESI as a whole counts as down.
     """
 
     pause: float
     alone: bool = False
+    is_only: bool = False
+    own_pause: float = 0.0
 
 
-def pause_of(failures: int) -> float:
+def pause_of(failures: float) -> float:
     """Seconds that a resource is left alone after so many failures of its own in a row."""
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(max(0, failures - SHORT_PAUSES), 20))
 
@@ -53,6 +61,7 @@ class CircuitBreaker:
         tripped_until: epoch seconds before which nothing is sent because of them.
         suspects: of resources that failed, by the hash of their path: epoch seconds of the last failure, and how many in a
             row were their own, since others were answered in between.
+        tries: of the same resources: how many failures in a row count against each, whatever was asked in between.
         succeeded_at: epoch seconds of the last call that got through after a failure.
         is_unsure: a failure happened and no call is known to have got through since.
     """
@@ -64,6 +73,7 @@ class CircuitBreaker:
     failures: int = 0
     tripped_until: float = 0.0
     suspects: dict[str, tuple[float, int]] = field(default_factory=dict)
+    tries: dict[str, float] = field(default_factory=dict)
     succeeded_at: float = 0.0
     is_unsure: bool = False
 
@@ -99,30 +109,48 @@ class CircuitBreaker:
         """
         name = hashlib.sha256(resource.encode()).hexdigest()[:12]
         failed_at, own = self.suspects.get(name, (0.0, 0))
-        if now - failed_at > pause_of(own) * 2 + FORGIVEN_AFTER:
+        if self._is_forgiven(name, now):
             failed_at, own = 0.0, 0
+            self.tries.pop(name, None)
         is_alone = 0.0 < failed_at < self.succeeded_at and now >= self.tripped_until
         own += is_alone
-        self._suspect(name, now, own)
+        is_late = now < self.tripped_until
+        if not is_alone and not is_late and (not failed_at or not 0 < self.failures < TRIPPED_AT):
+            self.failures += 1
+        is_down = is_late or self.failures >= TRIPPED_AT
+        is_only = is_alone or self.failures == 1
+        self.suspects[name] = now, own
+        if is_alone or not is_down:
+            tries = self.tries.get(name, 0.0)
+            tries += 1.0 if is_only or tries < COUNTED_IN_COMPANY else SHARE_IN_COMPANY
+            self.tries[name] = round(tries, 1)
+        own_pause = pause_of(max(own, self.tries.get(name, 0.0)))
+        self._forget(now)
         self.is_unsure = True
         if is_alone:
-            return Failure(pause_of(own), alone=True)
-        if now < self.tripped_until:
+            return Failure(pause_of(own), alone=True, is_only=True, own_pause=own_pause)
+        if is_late:
             # It left before the pause began, so it says no more than those that brought the pause.
             return Failure(self.tripped_until - now)
-        if not failed_at or not 0 < self.failures < TRIPPED_AT:
-            self.failures += 1
-        over = self.failures - TRIPPED_AT
-        if over < 0:
-            return Failure(0.0)
-        pause = min(60.0, 5.0 * 2.0 ** min(over, 4))
+        if not is_down:
+            return Failure(0.0, is_only=is_only, own_pause=own_pause)
+        pause = min(60.0, 5.0 * 2.0 ** min(self.failures - TRIPPED_AT, 4))
         self.tripped_until = now + pause
         return Failure(pause)
 
-    def _suspect(self, name: str, now: float, own: int) -> None:
-        self.suspects[name] = now, own
+    def _is_forgiven(self, name: str, now: float) -> bool:
+        failed_at, own = self.suspects.get(name, (0.0, 0))
+        return now - failed_at > pause_of(max(own, self.tries.get(name, 0.0))) * 2 + FORGIVEN_AFTER
+
+    def _forget(self, now: float) -> None:
+        """Keep as many suspects as may be remembered."""
         if len(self.suspects) > MOST_SUSPECTS:
-            del self.suspects[min(self.suspects, key=lambda each: self.suspects[each][::-1])]
+
+            def weight(name: str) -> tuple[float, ...]:
+                return (not self._is_forgiven(name, now), self.tries.get(name, 0.0), *self.suspects[name][::-1])
+
+            del self.suspects[min(self.suspects, key=weight)]
+        self.tries = {name: tries for name, tries in self.tries.items() if name in self.suspects}
 
     def succeeded(self, now: float) -> None:
         """A call got through: there are no failures in a row any more, and nothing to wait for because of them."""

@@ -7,11 +7,11 @@ from aiohttp import web
 from killsync.access import keys
 from killsync.access.decision import Need
 from killsync.access.keys import BadKey
+from killsync.accounts.viewer import Viewer
 from killsync.web import forms, sessions
 from killsync.web.guard import needs
 from killsync.web.pages.my_characters import Notice, show
 from killsync.web.security import check_rate, same_origin
-from killsync.web.sessions import Viewer
 from models.access import KILLMAILS, RUNS
 from models.threads import in_db
 

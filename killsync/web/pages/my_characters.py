@@ -12,6 +12,7 @@ from killsync.access import admission, keys, members
 from killsync.access.decision import Need
 from killsync.accounts import accounts, people
 from killsync.accounts.people import UserSummary
+from killsync.accounts.viewer import Viewer
 from killsync.settings import CORPORATION_SCOPE
 from killsync.sync import directors, run_queries, waiting
 from killsync.sync.characters import request_sync
@@ -22,7 +23,6 @@ from killsync.web.filter_address import BadAddress, read_id
 from killsync.web.guard import needs, whom_to_ask
 from killsync.web.render import page
 from killsync.web.security import SETTINGS, check_rate, client_ip, same_origin
-from killsync.web.sessions import Viewer
 from models import utcnow
 from models.sync import WAITING
 from models.threads import in_db, in_service, read_db
@@ -51,6 +51,8 @@ class Pilot:
     has_left: bool
     run: dict[str, str | int | None] | None
     next_sync: NextSync
+    #: Whether the reader may disconnect or separate it.
+    may_remove: bool
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ async def pilots(request: web.Request, viewer: Viewer) -> list[Pilot]:
             user.character_id in left,
             _script_run(runs.get(user.id)),
             _next_sync(known[user.id], user, runs.get(user.id)),
+            viewer.may_remove(known[user.id]),
         )
         for user in sorted(users, key=lambda user: (user.status != NEEDS_LOGIN, user.doubted_until is None))
     ]
@@ -186,7 +189,7 @@ async def sync(request: web.Request) -> web.Response:
 
 async def disconnect(request: web.Request) -> web.Response:
     """POST /me/disconnect with `character`: revoke and forget its tokens. Its killmails stay."""
-    user = await _own(request)
+    user = await _own(request, to_remove=True)
     if user.status != DISABLED:
         await in_service(admission.disconnect, user, client_ip(request))
     raise web.HTTPSeeOther("/me")
@@ -194,15 +197,15 @@ async def disconnect(request: web.Request) -> web.Response:
 
 async def split(request: web.Request) -> web.Response:
     """POST /me/split with `character`: give it an account of its own again."""
-    user = await _own(request)
+    user = await _own(request, to_remove=True)
     assert user.account_id is not None
     if not await in_db(accounts.split, user.account_id, user.id):
         raise web.HTTPConflict(text=f"{user.character_name} is the only character of its account.\n")
     raise web.HTTPSeeOther("/me")
 
 
-async def _own(request: web.Request) -> User:
-    """The character of the caller that a form names."""
+async def _own(request: web.Request, *, to_remove: bool = False) -> User:
+    """The character of the caller that a form names; *to_remove*: one that the caller may disconnect or separate."""
     viewer = await sessions.viewer_of(request)
     if viewer is None or not same_origin(request):
         raise web.HTTPForbidden(text="Log in on this site first.\n")
@@ -213,6 +216,10 @@ async def _own(request: web.Request) -> User:
         raise web.HTTPBadRequest(text=f"{error}\n") from None
     for user in viewer.users:
         if user.character_id == number:
+            if to_remove and not viewer.may_remove(user):
+                raise web.HTTPForbidden(
+                    text=f"{user.character_name} was here before the character that you logged in as.\n"
+                )
             return user
     raise web.HTTPNotFound(text="None of your characters has this id.\n")
 

@@ -1,4 +1,4 @@
-"""Clauses of a filter that can never hold together, and which they are. Pure."""
+"""Clauses of a filter that can never hold together, and which they are. Values of one clause are not compared. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterator, Mapping
 
 from killsync.killmails.filter import BOUNDS, PARTY_KINDS, KillmailFilter
 
-#: Of the labels that begin so a killmail has one at most.
-_ONE_OF = ("loc:", "tz:", "cat:")
 #: Pairs of flags and labels that no killmail has both of.
 _APART = (("npc", "solo"), ("npc", "pvp"))
 
@@ -15,8 +13,6 @@ _APART = (("npc", "solo"), ("npc", "pvp"))
 def contradiction(chosen: KillmailFilter, names: Mapping[str, str]) -> tuple[str, str] | None:
     """(what contradicts what, the name of the first), or None; *names* is how the reader calls each clause."""
     for one, other, why in _found(chosen):
-        if one == other:
-            return f"{names[one]} contradicts itself: {why}", one
         return f"{names[one]} and {names[other]} contradict each other: {why}", one
     return None
 
@@ -68,18 +64,12 @@ def _kinds(chosen: KillmailFilter) -> Iterator[tuple[str, str, str]]:
     wanted |= {label: "labels" for label in chosen.labels if label not in wanted}
     unwanted |= {label: "not_labels" for label in chosen.not_labels if label not in unwanted}
     for one, other in _APART:
-        if one in wanted and other in wanted:
+        if one in wanted and other in wanted and wanted[one] != wanted[other]:
             yield wanted[one], wanted[other], f"no killmail is both {one} and {other}"
     for kind in wanted:
         if kind in unwanted:
             yield wanted[kind], unwanted[kind], f"“{kind}” is wanted and left out"
-    for beginning in _ONE_OF:
-        of_kind = [label for label in chosen.labels if label.startswith(beginning)]
-        if len(of_kind) > 1:
-            yield "labels", "labels", f"no killmail is both {of_kind[0]} and {of_kind[1]}"
     counts = [label for label in chosen.labels if label.startswith("#:")]
-    if "#:1" in counts and len(counts) > 1:
-        yield "labels", "labels", "no killmail has both one attacker and more"
     least = max((int(label[2:].rstrip("+")) for label in counts), default=0)
     if chosen.max_attackers is not None and chosen.max_attackers < least:
         yield "max_attackers", "labels", "fewer attackers are wanted than the label says"

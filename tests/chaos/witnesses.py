@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from killsync.webhooks.filter import MOST_AGE, WebhookFilter
-
 from killsync.sso.vault import Vault
 from tests.chaos.world import World
 from tests.support.deployment import wait_until
@@ -46,13 +44,16 @@ class WebhookReceiver:
         self._stack = contextlib.ExitStack()
         self.receiver: Receiver = self._stack.enter_context(receiving())
         vault = Vault(tuple(world.settings["SECRET_KEYS"].split(",")))
-        wants = WebhookFilter(mine=False, max_age=MOST_AGE).dump()
-        values = ("json", vault.encrypt(f"{self.receiver.url}/hook"), vault.encrypt("hush"), wants)
+        values = ("json", vault.encrypt(f"{self.receiver.url}/hook"), vault.encrypt("hush"))
         ((self._id, self._since),) = world.sql(
-            "INSERT INTO webhook (account_id, name, kind, url, url_hint, secret, wants, status, since, failures, delivered, "
-            "due_at, is_slow, created_at) SELECT min(id), 'witness', %s, %s, '127.0.0.1', %s, %s, 'active', "
+            "INSERT INTO webhook (account_id, name, kind, url, url_hint, secret, status, since, failures, delivered, "
+            "due_at, is_slow, created_at) SELECT min(id), 'witness', %s, %s, '127.0.0.1', %s, 'active', "
             "clock_timestamp(), 0, 0, clock_timestamp(), false, clock_timestamp() FROM account RETURNING id, since",
             values,
+        )
+        world.sql(
+            "INSERT INTO tracker (webhook_id, name, wants, since) VALUES (%s, 'witness', '{}', %s)",
+            (self._id, self._since),
         )
 
     def missed(self, expected: Collection[int]) -> list[str]:

@@ -186,8 +186,6 @@ def test_mine_is_what_the_reader_has(own: Own, matches: set[str]) -> None:
         ({"npc": True, "labels": ["pvp"]}, "npc", "labels"),
         ({"solo": False, "labels": ["solo"]}, "labels", "solo"),
         ({"labels": ["awox"], "excludeLabels": ["awox"]}, "labels", "excludeLabels"),
-        ({"labels": ["loc:highsec", "loc:lowsec"]}, "labels", "loc:lowsec"),
-        ({"labels": ["#:1", "#:5+"]}, "labels", "one attacker and more"),
         ({"maxAttackers": 3, "labels": ["#:5+"]}, "maxAttackers", "labels"),
         ({"security": ["LOW"], "excludeSecurity": ["NULL", "LOW"]}, "security", "excludeSecurity"),
         ({"victimAllianceIds": ["1", "2"], "excludeVictimAllianceIds": ["2", "1"]}, "victimAllianceIds",

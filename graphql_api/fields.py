@@ -9,7 +9,7 @@ from typing import Any
 from models.work import CURRENT, SINGLE_SECONDS
 
 #: Fields whose attribute has another name than the field's own in snake_case.
-_ATTRIBUTES = {("Killmail", "id"): "killmail_id"}
+_ATTRIBUTES = {("Killmail", "id"): "killmail_id", ("Killmail", "value"): "value_or_nothing"}
 
 
 @cache

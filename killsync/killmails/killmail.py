@@ -108,7 +108,11 @@ class KillmailValue(msgspec.Struct, kw_only=True):
     destroyed: float
     dropped: float
     fitted: float
-    priced_on: str
+    priced_on: str | None
+
+
+#: What a killmail is worth as long as no prices are known.
+NOT_VALUED = KillmailValue(total=0.0, destroyed=0.0, dropped=0.0, fitted=0.0, priced_on=None)
 
 
 def value_in(row: dict[str, Any]) -> tuple[KillmailValue | None, Decimal]:
@@ -159,6 +163,11 @@ class Killmail(msgspec.Struct, kw_only=True):
     @property
     def solar_system_id(self) -> int:
         return self.solar_system.id
+
+    @property
+    def value_or_nothing(self) -> KillmailValue:
+        """What it was worth, 0 of everything until it was valued."""
+        return self.value or NOT_VALUED
 
     @property
     def labels(self) -> list[str]:

@@ -183,7 +183,7 @@ async def test_without_prices_there_is_no_value_and_no_error(settings: Any) -> N
         reader = Reader(url, universe, newest, http)
         query = "{ killmails(orderBy: VALUE_DESC) { edges { node { value { total } items { value } fitting { eft } } } } killmailStats { kills iskDestroyed } }"
         found = await reader.data(query)
-    assert {edge["node"]["value"] for edge in found["killmails"]["edges"]} == {None}
+    assert {edge["node"]["value"]["total"] for edge in found["killmails"]["edges"]} == {0.0}
     assert found["killmailStats"] == {"kills": len(newest), "iskDestroyed": 0.0}
 
 

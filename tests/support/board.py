@@ -58,7 +58,7 @@ def log_in(settings: Settings, character_id: int, corporation_id: int | None, na
     if corporation_id is not None:
         store.note({character_id: Affiliation(character_id, corporation_id)})
     secret = new_secret()
-    accounts.open_session(digest(secret), account_id)
+    accounts.open_session(digest(secret), account_id, None)
     return account_id, f"{COOKIE}={vault.encrypt(secret)}"
 
 

@@ -118,6 +118,12 @@ class Outbox:
                     await self._socket.close(code=close.code, message=str(close).encode()[:MOST_REASON])
             except TimeoutError:
                 self.abort()
+            except asyncio.CancelledError:
+                # All who wait for room in the connection wait for one future of aiohttp's: who gave up on it cancelled us too.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                self.abort()
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -256,7 +256,6 @@ class SyncModel(RuleBasedStateMachine):
         for table in (UserKillmail, SyncRun, ListPage, MailList, KillmailRef, User, Account):
             table.delete().execute()
         run("DELETE FROM lease")
-        run("DELETE FROM event")
         dispatch._dispatcher().__init__()  # type: ignore[misc]
         progress.shared().__init__()  # type: ignore[misc]
         self.characters = itertools.count(9001)

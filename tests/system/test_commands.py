@@ -85,7 +85,7 @@ async def test_sync_runs_one_character_in_the_foreground(deployment: Any) -> Non
 async def test_doctor_finds_a_whole_installation_well(deployment: Any) -> None:
     place = deployment({"kills": (5,)})
     done = place.command("killsync", "doctor")
-    assert done.stdout.count("✓") == 7 and "✗" not in done.stdout
+    assert done.stdout.count("✓") == 9 and "✗" not in done.stdout
     assert "! static data: none is loaded: run `" in done.stdout and "static-data update`" in done.stdout
     assert "No static data is loaded" in place.command("killsync", "static-data", "status").stdout
     place.command("killsync", "static-data", "update")

@@ -87,8 +87,7 @@ async def absurd_webhook(target: Target) -> Outcome:
         "kind": "json",
         "url": "https://example.org/hook",
         "mine": "1",
-        "max_age": "9" * 12,
-        "min_attackers": "1",
+        "age": "9" * 12,
     }
     async with player.browser.post(f"{target.url}/webhooks", data=form) as answer:
         outcome = Outcome(f"refused ({answer.status})")

@@ -350,6 +350,7 @@ def test_a_player_manages_characters_and_leaves(reader: Any, place: Site) -> Non
     log_in(page, place, one.character_id, "/me")
     expect(page.locator("#pilots .state")).to_contain_text("Synced")
     page.get_by_role("link", name="Add a character").click()
+    page.get_by_role("link", name="Add a character to this account").click()
     page.locator(f'a[href*="character={two.character_id}"]').click()
     page.wait_for_url("**/me")
     expect(page.locator("#pilots > li")).to_have_count(2)
@@ -363,7 +364,7 @@ def test_a_player_manages_characters_and_leaves(reader: Any, place: Site) -> Non
     other.get_by_role("link", name="Grant access").click()
     page.locator(f'a[href*="character={two.character_id}"]').click()
     page.wait_for_url("**/me")
-    expect(other).to_contain_text("granted")
+    expect(other).to_contain_text(re.compile("not read yet|not a Director"))
     expect(other.get_by_role("button", name="Sync now")).to_be_enabled()
     runs = page.locator("#runs tbody tr").count()
     other.get_by_role("button", name="Sync now").click()
@@ -391,6 +392,10 @@ def test_a_player_manages_characters_and_leaves(reader: Any, place: Site) -> Non
     page.reload()
     expect(other).to_contain_text("access in doubt")
     expect(other.locator(".todo")).to_contain_text("Logging in again with this character helps at once")
+    # Who was added since may not delete the account: the first character logs in again, and does.
+    page.goto(place.url + "/auth/login?next=%2Fme")
+    page.locator(f'a[href*="character={one.character_id}"]').click()
+    page.wait_for_url("**/me")
     page.get_by_text("Delete account…").click()
     page.get_by_role("button", name="Delete my account for good").click()
     page.wait_for_url(place.url + "/")
@@ -498,9 +503,12 @@ def test_what_opens_stays_on_the_screen_and_nothing_covers_its_neighbour(
 def test_back_from_a_killmail_keeps_the_loaded_rows_and_the_place(reader: Any, place: Site, synced: Any) -> None:
     page = reader(storage_state=synced).go("/")
     expect(page.locator("#live")).to_have_text("live")
+    rows = page.locator("#feed tr[data-killmail]")
     page.locator("#more").click()
-    expect(page.locator("#feed tr[data-killmail]")).to_have_count(100)
-    row = page.locator("#feed tr[data-killmail]").nth(80)
+    # What else is loaded depends on who has logged in before: a second page, whole or not.
+    expect(rows.nth(80)).to_be_attached()
+    loaded = rows.count()
+    row = rows.nth(80)
     number = row.get_attribute("data-killmail")
     row.scroll_into_view_if_needed()
     before = row.bounding_box()["y"]
@@ -510,7 +518,7 @@ def test_back_from_a_killmail_keeps_the_loaded_rows_and_the_place(reader: Any, p
     again = page.locator(f'#feed tr[data-killmail="{number}"]')
     expect(again).to_be_in_viewport()
     page.wait_for_timeout(1000)
-    expect(page.locator("#feed tr[data-killmail]")).to_have_count(100)
+    expect(rows).to_have_count(loaded)
     assert abs(again.bounding_box()["y"] - before) < 60, "where the reader was"
     page.reload()
     expect(page.locator("#live")).to_have_text("live")

@@ -86,9 +86,11 @@ def _from_outside(settings: settings_module.Settings) -> Any:
 async def _whole_path(url: str, handle: Handle, sql: Any, mark: str) -> None:
     pilots = [pilot.character_id for pilot in handle.simulator.universe.demo_characters]
     async with Player(url) as player:
-        for pilot in pilots:
-            done = await player.log_in(pilot)
-            assert (done.status, done.headers["Location"]) == (302, "/")
+        done = await player.log_in(pilots[0])
+        assert (done.status, done.headers["Location"]) == (302, "/")
+        for pilot in pilots[1:]:
+            done = await player.add(pilot)
+            assert (done.status, done.headers["Location"]) == (302, "/me")
         await _synced(player, len(pilots))
         await _names_known(sql)
 

@@ -73,16 +73,11 @@ async def test_no_token_is_in_any_log_message_table_or_answer(deployment: Any) -
     produced = b""
     pilots = [pilot.character_id for pilot in place.simulated.simulator.universe.demo_characters]
     async with Player(place.url) as player:
-        for pilot in pilots:
-            assert (await player.log_in(pilot)).status == 302
-        hook = {
-            "name": "w",
-            "kind": "json",
-            "url": f"https://webhook.invalid/{WEBHOOK}",
-            "side": "both",
-            "max_age": "604800",
-        }
-        async with player.browser.post(f"{place.url}/webhooks", data={**hook, "min_attackers": "1"}) as answer:
+        assert (await player.log_in(pilots[0])).status == 302
+        for pilot in pilots[1:]:
+            assert (await player.add(pilot)).status == 302
+        hook = {"name": "w", "kind": "json", "url": f"https://webhook.invalid/{WEBHOOK}", "mine": "1", "age": "604800"}
+        async with player.browser.post(f"{place.url}/webhooks", data=hook) as answer:
             assert answer.status == 201
         queued = messages(place)
         assert b"sync_user_killmails" in queued and b"user_id" in queued

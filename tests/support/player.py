@@ -14,11 +14,13 @@ import aiohttp
 class Player:
     """One browser."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, address: str = "127.0.0.1") -> None:
+        """*address* of this machine is where the browser's requests come from."""
         self.url = url
         #: How this browser reaches an address that it is sent to.
         self.through: Callable[[str], str] = str
-        self.browser = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+        way = aiohttp.TCPConnector(local_addr=(address, 0)) if address != "127.0.0.1" else None
+        self.browser = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), connector=way)
 
     async def __aenter__(self) -> Player:
         return self

@@ -157,9 +157,9 @@ def _free_port(host: str) -> int:
 
 
 async def log_in(address: str, character_ids: list[int]) -> None:
-    """Log the demo characters in the way a player does: through the page, the simulator's SSO and the callback."""
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
-        for character_id in character_ids:
+    """Log the demo characters in as players do, each in a browser of their own: by the page, the simulator's SSO, the callback."""
+    for character_id in character_ids:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
             async with browser.get(f"{address}/auth/login", allow_redirects=False) as begun:
                 chosen = f"{begun.headers['Location']}&auto_character={character_id}"
             async with browser.get(chosen, allow_redirects=False) as approved:

@@ -32,7 +32,7 @@ def add(killmails: Iterable[Killmail]) -> None:
 
 def day_of(killmail: Killmail) -> date:
     """The day of the prices that a valued killmail was valued by."""
-    assert killmail.value is not None
+    assert killmail.value is not None and killmail.value.priced_on is not None
     return date.fromisoformat(killmail.value.priced_on)
 
 

@@ -157,7 +157,7 @@ def _free_port(host: str) -> int:
 
 
 async def log_in(address: str, character_ids: list[int]) -> None:
-    """Log the demo characters in as players do, each in a browser of their own: by the page, the simulator's SSO, the callback."""
+    """Log the demo characters in as players do, each in a browser of its own: page, the simulator's SSO, callback."""
     for character_id in character_ids:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
             async with browser.get(f"{address}/auth/login", allow_redirects=False) as begun:

@@ -445,11 +445,12 @@ def test_nothing_is_lost_in_any_order_of_things(world: World) -> None:
     run_state_machine_as_test(
         SyncModel,
         settings=hypothesis.settings(
-            max_examples=EXAMPLES, stateful_step_count=12, deadline=None, database=None,
+            max_examples=EXAMPLES, stateful_step_count=12, deadline=None, database=None, derandomize=True,
             suppress_health_check=list(hypothesis.HealthCheck),
         ),
     )  # fmt: skip
 
 
-#: About ten seconds.
+#: About ten seconds. The same ones each time, so that a change that breaks something is what turns this red; for a search of other
+#: orders set `derandomize` to False and let it run for some hundreds.
 EXAMPLES = 100

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
-import gc
 import signal
 import sys
 
@@ -34,9 +33,7 @@ async def serve(settings: Settings) -> None:
         holder = supervision.listener(settings.web_port) if error.errno == errno.EADDRINUSE else None
         what = f"{holder} listens there: end it, or choose" if holder else f"{error.strerror}: choose"
         refuse(f"WEB_HOST:WEB_PORT {settings.web_host}:{settings.web_port} cannot be bound, {what} another")
-    # What was made at the start stays for good: a full collection, which stops everything, need not look at it again.
-    gc.collect()
-    gc.freeze()
+    startup.spare_garbage_collection()
     host, port = runner.addresses[0][:2]
     log.info("web server started", version=version(), url=f"http://{host}:{port}/")
     stopped = asyncio.Event()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from peewee import Alias
 
 from models.db import in_transaction
@@ -37,3 +42,51 @@ def seconds_left(name: str) -> float | None:
     row = Lease.select(Lease.until, Alias(now(), "database_now")).where(Lease.name == name).namedtuples().first()
     database_now = from_any(row.database_now) if row is not None else None
     return (row.until - database_now).total_seconds() if database_now is not None else None
+
+
+def is_held(name: str) -> bool:
+    """Whether somebody has a lease now."""
+    return (seconds_left(name) or 0.0) > 0.0
+
+
+@dataclass(frozen=True)
+class SharedWork:
+    """Work on what is stored that one worker at a time does, in batches, while others do theirs.
+
+    Attributes:
+        name: of its lease.
+        lease_seconds: a worker that died is taken to be dead after this long.
+        pause_seconds: a worker that found nothing to do has all leave it at that for so long.
+    """
+
+    name: str
+    lease_seconds: float
+    pause_seconds: float
+
+    def is_free(self) -> bool:
+        """Whether no worker is at it, or just looked."""
+        return not is_held(self.name) and not is_held(self._pause)
+
+    def acquire(self, holder: str) -> bool:
+        """Take or renew the right to do it; False while another has it."""
+        return acquire(self.name, holder, self.lease_seconds)
+
+    def release(self, holder: str) -> None:
+        """Leave it to others."""
+        release(self.name, holder)
+
+    def do_some(self, batch: Callable[[], int], seconds: float) -> int:
+        """Do batches for about *seconds*; what they did, together. *batch* does one, and gives 0 when nothing is left."""
+        holder, deadline, done = uuid.uuid4().hex, time.monotonic() + seconds, 0
+        while time.monotonic() < deadline and self.acquire(holder):
+            some = batch()
+            done += some
+            if not some:
+                acquire(self._pause, holder, self.pause_seconds)
+                break
+        self.release(holder)
+        return done
+
+    @property
+    def _pause(self) -> str:
+        return f"{self.name}-pause"

@@ -54,7 +54,6 @@ def start(*needs: Need, wait: bool = True) -> Settings:
         try:
             with connection():
                 schema.check()
-            _tune_garbage_collection()
             return settings
         except schema.SchemaError as error:
             settings_module.refuse(str(error))
@@ -69,11 +68,12 @@ def start(*needs: Need, wait: bool = True) -> Settings:
             pause = min(pause * 2, 15.0)
 
 
-def _tune_garbage_collection() -> None:
-    """Keep Python's cycle collector off what lives as long as the process, and let it look at the rest less often.
+def spare_garbage_collection() -> None:
+    """Keep Python's cycle collector off what is there by now, and let it look at the rest less often.
 
-    What the modules hold is some 80,000 objects. Each full look over them takes 0.04 s, and the thousands of small objects of a
-    page of killmails ask for one every second or two: it was a fifth of a busy worker's CPU time.
+    For processes that work for long, once they are ready: a command that ends soon has nothing of it. What the modules hold is
+    some 80,000 objects. Each full look over them takes 0.04 s, and the thousands of small objects of a page of killmails ask for
+    one every second or two: it was a fifth of a busy worker's CPU time.
     """
     gc.collect()
     gc.freeze()

@@ -64,11 +64,16 @@ def disconnect(user: User, address: str) -> None:
     """End Killsync's access to a character, as its owner wishes: its tokens and syncs end, its killmails stay."""
     revoke(user.id)
     with connection():
-        accounts.disconnect(user.id)
-        audit.record(
-            audit.DISCONNECT, subject=user.character_name, account_id=user.account_id, character_id=user.character_id,
-            address=address,
-        )  # fmt: skip
+        _end(user, audit.DISCONNECT, address=address)
+
+
+def _end(user: User, event: str, *, detail: str = "", address: str | None = None) -> None:
+    """Disconnect a character whose tokens were revoked, and record why."""
+    accounts.disconnect(user.id)
+    audit.record(
+        event, subject=user.character_name, account_id=user.account_id, character_id=user.character_id,
+        detail=detail, address=address,
+    )  # fmt: skip
 
 
 def is_wanted() -> bool:
@@ -127,11 +132,7 @@ def _let_go(settings: Settings, user: User) -> None:
     """Disconnect a character that left: its tokens and syncs end, its killmails stay."""
     revoke(user.id)
     with connection():
-        accounts.disconnect(user.id)
-        audit.record(
-            audit.MEMBER_LEFT, subject=user.character_name, account_id=user.account_id, character_id=user.character_id,
-            detail="may not log in any more",
-        )  # fmt: skip
+        _end(user, audit.MEMBER_LEFT, detail="may not log in any more")
         if user.account_id is not None and not members.lets_in(settings, accounts.users_of(user.account_id)):
             active = Webhook.select(Webhook.id).where(
                 (Webhook.account_id == user.account_id) & (Webhook.status == ACTIVE)

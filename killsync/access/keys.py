@@ -12,12 +12,12 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 
 import msgspec
 from peewee import Node
 
 from killsync.access import audit
+from killsync.sso.login import digest
 from models.access import KILLMAILS, RUNS, AccessKey
 from models.db import in_transaction
 from models.expressions import locked, now
@@ -34,7 +34,7 @@ USED_SECONDS = 60.0
 #: Revoked keys are listed for this long, seconds.
 KEEP_REVOKED_SECONDS = 90 * 86_400.0
 #: What is compared with where there is no such key: that takes as long.
-_NOBODYS = sha256(b"no key has this").hexdigest()
+_NOBODYS = digest("no key has this")
 _SHAPE = re.compile(rf"{PREFIX}([0-9a-f]{{12}})_[A-Za-z0-9_-]{{43}}", re.ASCII)
 
 
@@ -86,7 +86,7 @@ def create(account_id: int | None, name: str, scope: str, *, owner: str = "the o
         if AccessKey.select().where(_theirs(account_id) & AccessKey.revoked_at.is_null()).count() >= MOST:
             return None
         made = AccessKey.create(
-            account_id=account_id, name=name, scope=scope, public_id=public_id, secret_hash=_hash(text)
+            account_id=account_id, name=name, scope=scope, public_id=public_id, secret_hash=digest(text)
         )
         return int(made.id)
 
@@ -105,10 +105,6 @@ def _theirs(account_id: int | None) -> Node:
     return condition
 
 
-def _hash(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
-
-
 def looks_like_one(text: str) -> bool:
     """Whether there is a key of ours in *text*, valid or not."""
     return _SHAPE.search(text) is not None
@@ -120,7 +116,7 @@ def check(text: str) -> KnownKey | None:
     shaped = _SHAPE.fullmatch(text)
     public_id = shaped[1] if shaped else ""
     found = AccessKey.select().where((AccessKey.public_id == public_id) & AccessKey.revoked_at.is_null()).first()
-    is_same = hmac.compare_digest(_hash(text), found.secret_hash if found is not None else _NOBODYS)
+    is_same = hmac.compare_digest(digest(text), found.secret_hash if found is not None else _NOBODYS)
     if found is None or not is_same:
         return None
     is_old = AccessKey.last_used_at.is_null() | (AccessKey.last_used_at <= now(-USED_SECONDS))

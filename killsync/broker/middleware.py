@@ -12,7 +12,7 @@ from dramatiq.middleware import Middleware
 
 from killsync import http_session, supervision
 from killsync.logging import CONTEXT, bind_context, clear_context, get_logger
-from killsync.startup import start
+from killsync.startup import spare_garbage_collection, start
 from killsync.version import version
 from models.db import database, discard
 from models.errors import is_away
@@ -69,6 +69,7 @@ class WorkerStart(Middleware):
         # Dramatiq's main process, when it is killed, leaves its workers behind.
         supervision.end_with_manager(with_parent=True)
         start("database", "broker", "esi", "sso", "secrets")
+        spare_garbage_collection()
 
     def _take_no_more(self) -> None:
         """Have the threads end after the message they are at; Dramatiq asks them to only when it has woken up, a second later."""

@@ -11,8 +11,6 @@ import typer
 from killsync import env_file, http_session
 from killsync import settings as settings_module
 from killsync.access import admission
-from killsync.broker.connection import BrokerAway, ping
-from killsync.broker.setup import make_broker
 from killsync.cli import init_checks
 from killsync.cli.console import say
 from killsync.esi.client import EsiClient
@@ -21,7 +19,7 @@ from killsync.settings import Settings
 from killsync.sso.errors import SsoAway, VaultError
 from killsync.sso.metadata import Directory, SsoAnswer
 from killsync.sso.vault import Vault
-from killsync.startup import broker_away, connect_models, database_away
+from killsync.startup import connect_models, database_away
 from killsync.static_data import download, store
 from models import User, connection, database, schema
 
@@ -45,7 +43,7 @@ def _examine() -> int:
         ("database", _database),
         ("schema", _schema),
         ("stored tokens", _vault),
-        ("broker", _broker),
+        ("broker", init_checks.broker_problem),
         ("ESI", _esi),
         ("EVE SSO", _sso),
         ("SSO client", lambda settings: init_checks.client(settings, lambda _text: False)),
@@ -110,15 +108,6 @@ def _vault(settings: Settings) -> str | None:
         return str(error)
     except peewee.PeeweeException:
         return "cannot be read before `killsync migrate`"
-    return None
-
-
-def _broker(settings: Settings) -> str | None:
-    make_broker(settings)
-    try:
-        ping()
-    except BrokerAway as error:
-        return broker_away(settings, error)
     return None
 
 

@@ -85,7 +85,7 @@ def broker(settings: Settings, agree: Agree) -> str | None:
     """RabbitMQ lets us into the vhost, which is made where it does not exist and RabbitMQ's own command is at hand."""
     if settings.uses_memory_broker:
         return settings.missing("broker")
-    problem = _broker(settings)
+    problem = broker_problem(settings)
     if problem is None or "vhost" not in problem or shutil.which("rabbitmqctl") is None:
         return problem
     parts = urlsplit(settings.broker_url)
@@ -94,10 +94,11 @@ def broker(settings: Settings, agree: Agree) -> str | None:
         return problem
     rights = ("set_permissions", "-p", vhost, user, ".*", ".*", ".*")
     made = all(_rabbitmqctl(*arguments) for arguments in (("add_vhost", vhost), rights))
-    return _broker(settings) if made else f"{problem}; as root: `rabbitmqctl add_vhost {vhost}`"
+    return broker_problem(settings) if made else f"{problem}; as root: `rabbitmqctl add_vhost {vhost}`"
 
 
-def _broker(settings: Settings) -> str | None:
+def broker_problem(settings: Settings) -> str | None:
+    """Why RabbitMQ cannot be used, as one line; None when it answers."""
     make_broker(settings)
     try:
         ping()

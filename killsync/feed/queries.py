@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import JOIN, Case, Value, fn
+from peewee import JOIN, Case, fn
 
 from killsync.feed.search import Search
+from killsync.killmails.clauses import Involves
 from killsync.killmails.queries import columns
+from killsync.killmails.selection import involves, takes_part
 from models.expressions import either, one_of
 from models.killmails import ATTACKER_SIDE, VICTIM_SIDE, Involvement, Killmail, KillmailBody, Victim
 from models.names import ItemType
@@ -43,15 +45,11 @@ def found(search: Search) -> list[int]:
     query = source.select(source.killmail_id, source.killmail_time.coerce(False))
     if search.parties:
         (kind, ids), *others = search.parties
-        query = query.where(_involves(source, kind, ids, search.sides))
+        query = query.where(involves(source, Involves(kind, ids, search.sides)))
         if len(ids) > 1:
             query = query.distinct()
         for kind, ids in others:
-            other: Any = Involvement.alias()
-            same = (other.killmail_time == source.killmail_time) & (other.killmail_id == source.killmail_id)
-            query = query.where(
-                fn.EXISTS(other.select(Value(1)).where(_involves(other, kind, ids, search.sides) & same))
-            )
+            query = query.where(takes_part(Involves(kind, ids, search.sides), source))
         if search.columns or search.flags:
             query = query.join(Killmail, on=Killmail.killmail_id == source.killmail_id)
     for column, values in search.columns:
@@ -70,10 +68,6 @@ def found(search: Search) -> list[int]:
     order = place if search.is_ascending else tuple(each.desc() for each in place)
     query = query.order_by(*order).limit(search.limit).offset((search.page - 1) * search.limit)
     return [row["killmail_id"] for row in query.dicts()]
-
-
-def _involves(involvement: Any, kind: int, ids: Sequence[int], sides: int) -> Any:
-    return (involvement.kind == kind) & one_of(involvement.entity_id, ids) & (involvement.sides.bin_and(sides) != 0)
 
 
 def history(day: datetime) -> dict[str, str]:
@@ -105,7 +99,7 @@ def tallies(search: Search) -> list[dict[str, Any]]:
             month.alias("month"), ItemType.group_id, solo.alias("solo"), fn.COUNT(Victim.killmail_id).alias("number")
         )
         if search.parties:
-            query = query.where(_involves(source, *search.parties[0], side))
+            query = query.where(involves(source, Involves(*search.parties[0], side)))
             query = query.join(Killmail, on=Killmail.killmail_id == source.killmail_id)
         query = query.join(Victim, on=Victim.killmail_id == source.killmail_id)
         query = query.join(ItemType, JOIN.LEFT_OUTER, on=ItemType.type_id == Victim.ship_type_id)

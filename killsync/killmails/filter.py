@@ -213,7 +213,7 @@ class KillmailFilter:
                 yield name, OneOf(column, frozenset([place]))
         if self.near is not None:
             yield "near.system_id", OneOf("solar_system_id", self.near.systems)
-        for name, column in _PLACES.items():
+        for name, column in PLACES.items():
             if wanted := getattr(self, name):
                 yield name, OneOf(column, frozenset(wanted))
 
@@ -248,14 +248,15 @@ class KillmailFilter:
         ):
             for of, clause in _of_side(parties, sides):
                 yield f"{name}.{of}", Not(clause)
-        for name, column in _PLACES.items():
+        for name, column in PLACES.items():
             if unwanted := getattr(self, f"not_{name}"):
                 yield f"not_{name}", Not(OneOf(column, frozenset(unwanted)))
         for label in self.not_labels:
             yield "not_labels", Not(labelled(label))
 
 
-_PLACES = {
+#: Clauses of several places, and the column of each.
+PLACES = {
     "system_ids": "solar_system_id",
     "constellation_ids": "constellation_id",
     "region_ids": "region_id",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from killsync.killmails.filter import BOUNDS, PARTY_KINDS, KillmailFilter
+from killsync.killmails.filter import BOUNDS, PARTY_KINDS, PLACES, KillmailFilter
 
 #: Pairs of flags and labels that no killmail has both of.
 _APART = (("npc", "solo"), ("npc", "pvp"))
@@ -34,7 +34,7 @@ def _excluded(chosen: KillmailFilter) -> Iterator[tuple[str, str, str]]:
             wanted, unwanted = getattr(getattr(chosen, of), name), getattr(getattr(chosen, f"not_{of}"), name)
             if _is_within(wanted, unwanted):
                 yield f"{of}.{name}", f"not_{of}.{name}", "all that the first wants is left out by the second"
-    for name in ("system_ids", "constellation_ids", "region_ids", "security"):
+    for name in PLACES:
         if _is_within(getattr(chosen, name), getattr(chosen, f"not_{name}")):
             yield name, f"not_{name}", "all that the first wants is left out by the second"
     if both := set(chosen.labels) & set(chosen.not_labels):

@@ -13,10 +13,11 @@ from typing import Any
 
 from peewee import Entity, ValuesList, chunked, fn
 
-from killsync import leases
 from killsync.killmails import mapping
 from killsync.killmails.classification import classify
 from killsync.killmails.labels import VALUE_BITS
+from killsync.killmails.selection import newest_ids
+from killsync.leases import SharedWork
 from killsync.logging import get_logger
 from killsync.static_data import catalog
 from killsync.static_data.catalog import Catalog
@@ -32,16 +33,12 @@ log = get_logger("classification")
 BATCH = 500
 #: Types or systems whose killmails are looked for at a time.
 CHANGES = 200
-#: One process classifies at a time; one that died is taken to be dead after this long, seconds.
-LEASE_SECONDS = 60.0
+#: One process classifies at a time.
+_WORK = SharedWork("classify", lease_seconds=60.0, pause_seconds=60.0)
 #: How long a worker is at it before others have their turn; the next sweep goes on, seconds.
 SOME_SECONDS = 15.0
 #: After a load, processes may store with what they knew before for so long at most, seconds. Until then it is looked again.
 SETTLE_SECONDS = 600.0
-_LEASE = "classify"
-#: Workers that found nothing to do leave it at that for so long, seconds.
-PAUSE_SECONDS = 60.0
-_PAUSE = "classify-pause"
 
 #: The columns that are written, in the order of the values, and those among them that may be empty for a whole batch.
 _COLUMNS = (
@@ -52,21 +49,14 @@ _IDS = {"victim_category_id", "constellation_id", "region_id"}
 
 def is_wanted() -> bool:
     """Whether killmails may have to be classified, and no worker is at it or just looked."""
-    if any((leases.seconds_left(name) or 0.0) > 0.0 for name in (_LEASE, _PAUSE)):
+    if not _WORK.is_free():
         return False
     return bool(_unclassified(catalog.load_number()).limit(1).exists() or StaticDataChange.select().exists())
 
 
 def classify_some(seconds: float) -> int:
     """Classify for about *seconds*; how many killmails were."""
-    holder, deadline, done = uuid.uuid4().hex, time.monotonic() + seconds, 0
-    while time.monotonic() < deadline and leases.acquire(_LEASE, holder, LEASE_SECONDS):
-        some = _classify_batch()
-        done += some
-        if not some:
-            leases.acquire(_PAUSE, holder, PAUSE_SECONDS)
-            break
-    leases.release(_LEASE, holder)
+    done = _WORK.do_some(_classify_batch, seconds)
     if done:
         log.info("killmails classified", killmails=done)
     return done
@@ -84,7 +74,7 @@ def classify_all(progress: Callable[[int, int], None] = lambda done, total: None
     try:
         while True:
             with connection():
-                is_mine = leases.acquire(_LEASE, holder, LEASE_SECONDS)
+                is_mine = _WORK.acquire(holder)
                 some = _classify_batch() if is_mine else 0
                 left = left - some if is_mine else count()
             if (is_mine and not some) or (not is_mine and not left):
@@ -96,7 +86,7 @@ def classify_all(progress: Callable[[int, int], None] = lambda done, total: None
                 time.sleep(0.5)
     finally:
         with connection():
-            leases.release(_LEASE, holder)
+            _WORK.release(holder)
 
 
 def count() -> int:
@@ -135,11 +125,11 @@ def _touched(load: int, kind: int, ids: Sequence[int]) -> Any:
 def _classify_batch() -> int:
     """Classify up to BATCH killmails, the newest first; how many there were."""
     known = catalog.current().look()
-    ids = _ids(_unclassified(known.load_number))
+    ids = newest_ids(_unclassified(known.load_number), BATCH)
     former: set[int] = set()
     if not ids:
         for load, kind, changed in _changes():
-            ids = _ids(_touched(load, kind, changed)) if load <= known.load_number else []
+            ids = newest_ids(_touched(load, kind, changed), BATCH) if load <= known.load_number else []
             if ids:
                 former = _former_groups()
                 break
@@ -151,11 +141,6 @@ def _classify_batch() -> int:
     if values:
         in_transaction(lambda: _write(ids, values, groups, known.load_number, former))
     return len(values)
-
-
-def _ids(query: Any) -> list[int]:
-    # In order of id, which is nearly that of time: the involvement of a batch is then close together.
-    return [killmail_id for (killmail_id,) in query.order_by(Killmail.killmail_id.desc()).limit(BATCH).tuples()]
 
 
 def _former_groups() -> set[int]:

@@ -80,13 +80,18 @@ def totals(chosen: KillmailFilter) -> Totals:
     return Totals(int(found["kills"]), float(found["value"] or 0))
 
 
+def newest_ids(query: Any, most: int) -> list[int]:
+    """The greatest ids of a query of ids: their order is nearly that of time, so what belongs to them lies together."""
+    return [killmail_id for (killmail_id,) in query.order_by(Killmail.killmail_id.desc()).limit(most).tuples()]
+
+
 def _wanted(chosen: KillmailFilter) -> Any:
     """All killmails that a filter wants, in no order: of the rarest party's, else of all."""
     lead, rest = _parted(chosen)
     query: Any = Killmail.select(Killmail.killmail_id, Killmail.total_value)
     if lead is not None:
         same = (Involvement.killmail_id == Killmail.killmail_id) & (Involvement.killmail_time == Killmail.killmail_time)
-        query = query.join(Involvement, on=same).where(_involves(Involvement, lead))
+        query = query.join(Involvement, on=same).where(involves(Involvement, lead))
         if len(lead.ids) > 1:
             query = query.distinct()
     conditions = [_condition(clause, Killmail) for clause in rest]
@@ -127,7 +132,7 @@ def _newest(source: Any, clauses: list[Clause], limit: int, after: Place | None)
 
 
 def _led(lead: Involves, rest: list[Clause], limit: int, after: Place | None) -> Any:
-    return _newest(Involvement, rest, limit, after).where(_involves(Involvement, lead))
+    return _newest(Involvement, rest, limit, after).where(involves(Involvement, lead))
 
 
 def _merged(lead: Involves, rest: list[Clause], limit: int, after: Place | None) -> Any:
@@ -158,7 +163,7 @@ def _condition(clause: Clause, source: Any) -> Any:
         # What is unknown of a killmail is not so.
         return ~holds if isinstance(clause.clause, Involves) else ~fn.COALESCE(holds, Value(value=False))
     if isinstance(clause, Involves):
-        return _takes_part(clause, source)
+        return takes_part(clause, source)
     if isinstance(clause, FinalBlowBy):
         members = (Attacker.corporation_id, Attacker.alliance_id, Attacker.faction_id)
         of_them = reduce(or_, [one_of(column, clause.ids) for column in members])
@@ -184,11 +189,12 @@ def _condition(clause: Clause, source: Any) -> Any:
     return reduce(and_, [*bounds, column <= clause.most] if clause.most is not None else bounds)
 
 
-def _takes_part(clause: Involves, source: Any) -> Any:
+def takes_part(clause: Involves, source: Any) -> Any:
+    """That one of the parties is on the killmail of a row of *source*."""
     if clause.kind > 0:
         other: Any = Involvement.alias()
         same = (other.killmail_time == source.killmail_time) & (other.killmail_id == source.killmail_id)
-        return fn.EXISTS(other.select(Value(1)).where(_involves(other, clause) & same))
+        return fn.EXISTS(other.select(Value(1)).where(involves(other, clause) & same))
     sides = [(Victim, VICTIM_SIDE), (Attacker, ATTACKER_SIDE)]
     found = [_of_rows(table, clause, source) for table, side in sides if clause.sides & side]
     return reduce(or_, found)
@@ -209,7 +215,7 @@ def _of_rows(table: Any, clause: Involves, source: Any) -> Any:
     return fn.EXISTS(rows.where(one_of(table.weapon_type_id, clause.ids)))
 
 
-def _involves(involvement: Any, clause: Involves) -> Any:
+def involves(involvement: Any, clause: Involves) -> Any:
     """That a row of *involvement* is of one of the parties, on one of the sides."""
     condition = (involvement.kind == clause.kind) & one_of(involvement.entity_id, clause.ids)
     return condition if clause.sides == BOTH_SIDES else condition & (involvement.sides.bin_and(clause.sides) != 0)

@@ -32,7 +32,7 @@ _LEASE = "prices"
 
 def send_due() -> None:
     """Have a worker ask if it is time to."""
-    if (leases.seconds_left(_LEASE) or 0.0) <= 0.0:
+    if not leases.is_held(_LEASE):
         send("fetch_prices")
 
 

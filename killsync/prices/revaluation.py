@@ -4,8 +4,6 @@ operator asks. In batches, beside workers that store others.
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -14,10 +12,11 @@ from typing import Any
 
 from peewee import Entity, Value, ValuesList
 
-from killsync import leases
 from killsync.killmails.classification import value_bits
 from killsync.killmails.labels import VALUE_BITS
 from killsync.killmails.mapping import types_of
+from killsync.killmails.selection import newest_ids
+from killsync.leases import SharedWork
 from killsync.logging import get_logger
 from killsync.prices import book, store
 from killsync.prices.book import Book
@@ -33,23 +32,19 @@ log = get_logger("prices")
 
 #: Killmails of one transaction.
 BATCH = 500
-#: One worker values at a time; one that died is taken to be dead after this long, seconds.
-LEASE_SECONDS = 60.0
+#: One worker values at a time.
+_WORK = SharedWork("value", lease_seconds=60.0, pause_seconds=20.0)
 #: How long a worker is at it before others have their turn; the next sweep goes on, seconds.
 SOME_SECONDS = 15.0
 #: Processes may store with the prices that they knew before for so many seconds: until then a new day is looked at again.
 SETTLE_SECONDS = 300.0
-_LEASE = "value"
-#: Workers that found nothing to do leave it at that for so long, seconds.
-PAUSE_SECONDS = 20.0
-_PAUSE = "value-pause"
 
 _COLUMNS = ("total_value", "destroyed_value", "dropped_value", "fitted_value")
 
 
 def is_wanted() -> bool:
     """Whether killmails may have to be valued, and no worker is at it or just looked."""
-    if any((leases.seconds_left(name) or 0.0) > 0.0 for name in (_LEASE, _PAUSE)):
+    if not _WORK.is_free():
         return False
     if PriceDay.select().where(PriceDay.settled_at.is_null()).exists():
         return True
@@ -58,15 +53,14 @@ def is_wanted() -> bool:
 
 def value_some(seconds: float) -> int:
     """Value for about *seconds*; how many killmails were."""
-    holder, deadline, done = uuid.uuid4().hex, time.monotonic() + seconds, 0
-    while time.monotonic() < deadline and leases.acquire(_LEASE, holder, LEASE_SECONDS):
+
+    def batch() -> int:
         ids = _next_ids()
-        if not ids:
-            leases.acquire(_PAUSE, holder, PAUSE_SECONDS)
-            break
-        value(ids)
-        done += len(ids)
-    leases.release(_LEASE, holder)
+        if ids:
+            value(ids)
+        return len(ids)
+
+    done = _WORK.do_some(batch, seconds)
     if done:
         log.info("killmails valued", killmails=done)
     return done
@@ -104,12 +98,12 @@ def _next_ids() -> list[int]:
     known = book.current().look()
     if not known.days:
         return []
-    ids = _ids(_unvalued())
+    ids = newest_ids(_unvalued(), BATCH)
     if ids:
         return ids
     unsettled: Any = PriceDay.select(PriceDay.day).where(PriceDay.settled_at.is_null()).order_by(PriceDay.day.desc())
     for (day,) in list(unsettled.tuples()):
-        if day in known.days and (ids := _ids(_outdated(day, known.days))):
+        if day in known.days and (ids := newest_ids(_outdated(day, known.days), BATCH)):
             return ids
     is_old = PriceDay.stored_at <= now(-SETTLE_SECONDS)
     settle = PriceDay.update(settled_at=now()).where(PriceDay.settled_at.is_null(), is_old)
@@ -130,10 +124,6 @@ def _outdated(day: date, days: Sequence[date]) -> Any:
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time_of_day(), UTC)
-
-
-def _ids(query: Any) -> list[int]:
-    return [killmail_id for (killmail_id,) in query.order_by(Killmail.killmail_id.desc()).limit(BATCH).tuples()]
 
 
 def value(ids: Sequence[int]) -> int:

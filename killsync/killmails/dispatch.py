@@ -35,24 +35,28 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._dispatching = threading.Lock()
+        #: Somebody asked since the pass began that is under way: it may have looked before their killmails were due.
+        self._asked_again = False
         #: Until when a delayed message of this process is on its way, by the monotonic clock.
         self._scheduled_until = 0.0
 
     def dispatch(self) -> int:
-        """Send due killmails to the workers; the number sent. 0 while another thread is at it: nobody need wait.
+        """Send due killmails to the workers; the number sent. 0 while another thread is at it, which then looks once more.
 
         A broker that does not answer is no error of whoever recorded the killmails: they stay due, and the next tick sends
         them.
         """
-        if not self._dispatching.acquire(blocking=False):
-            return 0
-        try:
-            return self._dispatch()
-        except BrokerConnectionError as error:
-            log.warning("killmails not sent: the broker does not answer", reason=type(error).__name__)
-            return 0
-        finally:
-            self._dispatching.release()
+        sent = 0
+        self._asked_again = True
+        while self._asked_again and self._dispatching.acquire(blocking=False):
+            try:
+                self._asked_again = False
+                sent += self._dispatch()
+            except BrokerConnectionError as error:
+                log.warning("killmails not sent: the broker does not answer", reason=type(error).__name__)
+            finally:
+                self._dispatching.release()
+        return sent
 
     def dispatch_again(self, scheduled_by: str | None) -> None:
         """Send what has become due: the delayed message has come."""

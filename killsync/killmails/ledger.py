@@ -40,10 +40,10 @@ def fetch_priority_of(*, backlog: bool, priority: int) -> int:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a page of a list brought: ids new to this list, and ids new to Killsync altogether."""
+    """What a page of a list brought: the ids new to this list, and how many ids are new to Killsync altogether."""
 
-    new_to_list: int
-    new_to_ledger: int
+    new_to_list: frozenset[int] = frozenset()
+    new_to_ledger: int = 0
 
 
 def record_page(
@@ -66,7 +66,7 @@ def record_page(
     """
     unique = sorted(dict(refs).items())
     if not unique:
-        return Recorded(0, 0)
+        return Recorded()
     return in_transaction(lambda: _record(owner_id, run_id, unique, fetch_priority, of_corporation))
 
 
@@ -86,7 +86,7 @@ def _record(
     )
     if len(entered) < len(unique):
         _reconsider(dict(unique), entered, named, fetch_priority)
-    return Recorded(new_to_list=len(named), new_to_ledger=len(entered))
+    return Recorded(new_to_list=frozenset(named), new_to_ledger=len(entered))
 
 
 def _reconsider(listed: dict[int, str], entered: set[int], new_to_list: set[int], fetch_priority: int) -> None:

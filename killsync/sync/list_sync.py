@@ -103,6 +103,8 @@ class _ListSync:
         self._token = ""
         self.found = 0
         self._news = 0
+        #: Ids that were news to the list and that this sync has read: a page that only repeats them is no end of the news.
+        self._news_read: set[int] = set()
         self._page_one_expires: datetime | None = None
         self._log = log.bind(user_id=user.id, character=user.character_name, run_id=run_id)
         if leased.kind != CHARACTER_LIST:
@@ -170,14 +172,15 @@ class _ListSync:
         is_first_walk = leased.walked_at is None
 
         def remember() -> tuple[ledger.Recorded, Walk, datetime | None]:
-            recorded = self._record(answer, is_first_walk) if answer is not None else ledger.Recorded(0, 0)
+            recorded = self._record(answer, is_first_walk) if answer is not None else ledger.Recorded()
             after = copy(walk)
             if answer is None or answer.not_modified:
-                after.advance(new_ids=0, items=0, last_page=state.pages)
+                after.advance(new_ids=0, items=0, last_page=state.pages, cached=answer is None)
             else:
                 past_end = answer.past_end or not answer.refs
-                news = recorded.new_to_list
-                after.advance(new_ids=news, items=len(answer.refs), last_page=answer.pages, past_end=past_end)
+                ids = dict(answer.refs).keys()
+                news = len(recorded.new_to_list | (ids & self._news_read))
+                after.advance(new_ids=news, items=len(ids), last_page=answer.pages, past_end=past_end)
             if answer is not None:
                 lists.store_page(leased.list_id, page, state)
             ended = after.is_history and after.cursor is None and leased.next_page is not None
@@ -193,8 +196,9 @@ class _ListSync:
         if answer is not None and not answer.not_modified:
             self.found += len(dict(answer.refs))
             self._log.info("page read", page=page, killmails=len(answer.refs), new=recorded.new_to_ledger)
+        self._news_read |= recorded.new_to_list
         if not is_first_walk:
-            self._news += recorded.new_to_list
+            self._news += len(recorded.new_to_list)
         if recorded.new_to_ledger:
             dispatch()
         return after
@@ -203,7 +207,7 @@ class _ListSync:
         """Enter the ids of a page, and count them and what they cost."""
         if answer.not_modified:
             self._count(answer.cost)
-            return ledger.Recorded(0, 0)
+            return ledger.Recorded()
         fetch_priority = ledger.fetch_priority_of(backlog=is_first_walk, priority=self._user.priority)
         recorded = self._owner.record(answer.refs, fetch_priority)
         found = len(dict(answer.refs))

@@ -21,7 +21,7 @@ from models.fields import from_any, utcnow
 from models.sql import rows, run
 from simulator import Handle
 from simulator.faults import Fault
-from tests.support.embedded import embedded
+from tests.support.embedded import embedded, has_syncs
 from tests.support.player import Player
 
 CORPORATION = 98_000_001
@@ -46,7 +46,7 @@ class Place:
         await self.until(
             lambda: self.sql(
                 "SELECT count(*) FROM sync_run WHERE user_id = %s AND kind = 'character' AND status = 'succeeded'", user_id
-            )[0][0] and not self.sql("SELECT 1 FROM sync_run WHERE finished_at IS NULL"),
+            )[0][0] and not has_syncs() and not self.sql("SELECT 1 FROM sync_run WHERE finished_at IS NULL"),
             "the sync ends",
         )  # fmt: skip
 
@@ -85,7 +85,6 @@ class Place:
         self.change("UPDATE list_page SET expires_at = NULL")
         with connection():
             request_sync(user_id, "test")
-        await asyncio.sleep(0.3)
         await self.settled(user_id)
 
 

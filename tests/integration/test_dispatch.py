@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -55,3 +57,35 @@ def test_handing_over_leaves_alone_what_a_worker_has_answered_meanwhile(settings
         ledger.mark_sent(claimed)
         due = rows(f"SELECT killmail_id FROM killmail_ref WHERE due_at <= {sql_now(10)}")
         assert due == [(1,)]
+
+
+def test_what_becomes_due_while_another_thread_dispatches_is_sent_by_that_thread(
+    against: Any, simulated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.killmails import dispatch
+
+    against(simulated(kills=(5,)))
+    sent: list[int] = []
+    monkeypatch.setattr(dispatch, "send", lambda _actor, killmail_ids, **_more: sent.extend(killmail_ids))
+    has_due = ledger.has_due
+
+    def looks_then_another_records() -> bool:
+        answer = has_due()
+        if 2 not in sent:
+            ledger.add_submitted(2, "a" * 40)
+            run(f"UPDATE killmail_ref SET due_at = {sql_now()} WHERE killmail_id = 2")
+            with ThreadPoolExecutor(1) as other:
+                assert other.submit(in_a_connection, dispatch.dispatch).result() == 0
+        return answer
+
+    monkeypatch.setattr(ledger, "has_due", looks_then_another_records)
+    with connection():
+        ledger.add_submitted(1, "a" * 40)
+        run(f"UPDATE killmail_ref SET due_at = {sql_now()}")
+        assert dispatch.dispatch() == 2
+    assert sent == [1, 2]
+
+
+def in_a_connection(work: Callable[[], int]) -> int:
+    with connection():
+        return work()

@@ -69,11 +69,14 @@ class Reader:
     seen: set[int] = field(default_factory=set)
     known: dict[int, Page] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
+    #: What was news in this walk.
+    news: set[int] = field(default_factory=set)
 
     def poll(self, budget: int = 10_000, churn: tuple[int, ...] = ()) -> bool:
         """One walk with at most *budget* pages; *churn* killmails happen after each. Whether it came to its end."""
         walk = begin(self.next_page, self.walked_at, self.now, self.max_pages)
         self.asked = []
+        self.news = set()
         steps: list[int] = []
         while walk.page is not None:
             steps.append(walk.page)
@@ -94,7 +97,7 @@ class Reader:
         assert page is not None
         known = self.known.get(page)
         if known is not None and known.ids is not None and self.now < known.asked_at + CACHE:
-            walk.advance(new_ids=0, items=0, last_page=known.pages)
+            walk.advance(new_ids=0, items=0, last_page=known.pages, cached=True)
             return True
         if len(self.asked) >= budget:
             return False
@@ -108,8 +111,9 @@ class Reader:
             walk.advance(new_ids=0, items=0, last_page=known.pages)
             known.asked_at = self.now
         else:
-            new = set(ids) - self.seen
-            self.seen |= new
+            self.news |= set(ids) - self.seen
+            self.seen |= set(ids)
+            new = set(ids) & self.news
             walk.advance(new_ids=len(new), items=len(ids), last_page=pages, past_end=not ids)
             self.known[page] = Page(ids, pages, self.now)
         return True
@@ -381,6 +385,59 @@ def test_the_first_poll_that_is_not_cut_finds_all_that_the_cut_ones_left(
     reader.now += WINDOW
     assert reader.poll()
     assert reader.seen == set(listed.ids), "no daily look was needed"
+    assert reader.next_page is None
+
+
+polls_with_news_meanwhile = st.lists(
+    st.one_of(
+        st.tuples(st.just("happen"), st.integers(1, 30)),
+        st.tuples(st.just("wait"), st.sampled_from((1, 4, 6, 20))),
+        st.tuples(st.just("poll"), st.tuples(st.integers(0, 6), st.lists(st.integers(0, 20), max_size=4))),
+    ),
+    max_size=12,
+)
+
+
+@given(lists, st.integers(0, 30), polls_with_news_meanwhile)
+@settings(max_examples=400, deadline=None)
+def test_news_that_push_pages_down_while_they_are_read_hide_nothing(
+    listed: Listed, length: int, happenings: list[tuple[str, Any]]
+) -> None:
+    listed.happen(length)
+    reader = Reader(listed, 1000)
+    reader.finish()
+    live(reader, happenings)
+    for _ in range(2):
+        reader.now += WINDOW
+        assert reader.poll()
+    assert reader.seen == set(listed.ids), "no daily look was needed"
+    assert reader.next_page is None
+
+
+def test_a_page_that_repeats_what_the_poll_has_just_read_is_no_end_of_the_news() -> None:
+    listed = Listed(3)
+    reader = Reader(listed)
+    assert reader.poll()
+    listed.happen(12)
+    reader.now += WINDOW
+    assert reader.poll(churn=(0, 4))
+    reader.now += WINDOW
+    assert reader.poll()
+    assert reader.seen == set(listed.ids)
+
+
+def test_a_page_that_the_cache_hides_behind_a_page_of_news_is_read_by_the_next_poll() -> None:
+    listed = Listed(3)
+    reader = Reader(listed)
+    listed.happen(9)
+    assert reader.poll()
+    reader.known[1].asked_at -= CACHE
+    listed.happen(9)
+    assert reader.poll()
+    assert reader.next_page == 2
+    reader.now += WINDOW
+    assert reader.poll()
+    assert reader.seen == set(listed.ids)
     assert reader.next_page is None
 
 

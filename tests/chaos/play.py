@@ -116,15 +116,16 @@ def play(fault: Fault, postgres: Postgres | None = None, rabbit: Rabbit | None =
         if world_restarts and not fault.restarts:
             verdict.problems.append(f"{world_restarts} processes ended by themselves")
         if verdict.problems or verdict.lost or verdict.doubled:
-            keep_logs(fault.name, folder)
+            keep_logs(fault.name, world)
     return verdict
 
 
-def keep_logs(name: str, folder: Path) -> None:
-    """Keep what the processes printed, for whoever looks into it."""
+def keep_logs(name: str, world: World) -> None:
+    """Keep what the processes printed, and where their threads stand, for whoever looks into it."""
+    world.end_with_stacks()
     kept = Path(tempfile.gettempdir()) / "killsync-chaos-logs" / name.replace(" ", "-").replace("/", "-")
     kept.mkdir(parents=True, exist_ok=True)
-    for log in folder.glob("*.log"):
+    for log in world.folder.glob("*.log"):
         (kept / log.name).write_bytes(log.read_bytes())
 
 

@@ -106,7 +106,7 @@ def play(seed: int, steps: Sequence[Step], postgres: Postgres | None = None, rab
         except (AssertionError, psycopg2.Error, OSError) as error:
             verdict.problems.append(f"{type(error).__name__}: {error}")
         if not played.kept:
-            keep_logs(f"random {seed}", folder)
+            keep_logs(f"random {seed}", world)
     return played
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 import signal
 import sqlite3
@@ -125,7 +126,12 @@ class World(Deployment):
         words = [str(PROJECT / word) if word.endswith(".py") else word for word in words]
         if name == "worker":
             words.insert(2, "tests.chaos.hooks")
-        environment = {"PYTHONPATH": str(PROJECT), "CHAOS_MARK": str(self.mark), **hooks}
+        environment = {
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONFAULTHANDLER": "1",
+            "CHAOS_MARK": str(self.mark),
+            **hooks,
+        }
         with self._lock:
             self._commands[alias or name] = tuple(words), environment
             self.start(alias or name, *words, **environment)
@@ -146,9 +152,18 @@ class World(Deployment):
 
     def kill(self, name: str) -> None:
         """Kill a process with all its children; the supervisor starts it again."""
-        import os
-
         os.killpg(self.processes[name].pid, signal.SIGKILL)
+
+    def end_with_stacks(self) -> None:
+        """Have every process write where its threads stand into its log, by which it ends."""
+        with self._lock:
+            self._commands.clear()
+            for process in self.processes.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGABRT)
+            for process in self.processes.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=10)
 
     def begin(self, hooks: dict[str, str], pilots: int = 3) -> None:
         """Start everything, listen, log everybody in."""

@@ -200,7 +200,7 @@ def run(postgres: Postgres, rabbit: Rabbit, seed: int | None, minutes: float) ->
             if not again.kept:
                 fewest = shrink(steps, lambda some, number=number: not play(number, some, postgres, rabbit).kept)
                 print("fewest faults: " + ", ".join(f"{step.name} at {step.at} s" for step in fewest), flush=True)
-            break
+                break
         if seed is not None or time.monotonic() > until:
             break
     print(", ".join(f"{number} {name}" for name, number in total.items()))

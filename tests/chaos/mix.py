@@ -44,7 +44,7 @@ def _esi(seconds: float, *troubles: Callable[[], Trouble]) -> Callable[[Stage], 
 
 def _for_a_while(stage: Stage, process: str, alias: str, seconds: float, **hooks: str) -> None:
     """Have one more process for some seconds. It is started again when it dies, as any other."""
-    stage.world.run_procfile(process, alias, **hooks)
+    stage.world.run_procfile(process, alias, **{**broker.SHORT_CLAIMS, **hooks})
     time.sleep(seconds)
     with contextlib.suppress(KeyError):
         stage.world.stop(alias, signal.SIGKILL if process == "scheduler" else signal.SIGTERM)

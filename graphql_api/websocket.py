@@ -23,6 +23,7 @@ from killsync.logging import get_logger
 from killsync.web import sessions
 from killsync.web.security import check_rate, client_ip, network_of, same_origin
 from killsync.web.shares import Held, Holder, Shares, TooMuch
+from models.work import PATIENCE
 
 log = get_logger("socket")
 
@@ -53,6 +54,7 @@ async def talk(request: web.Request, api: Api) -> web.StreamResponse:
         raise web.HTTPServiceUnavailable(
             text=f"Too many open sockets: {error}.\n", headers={"Retry-After": "30"}
         ) from None
+    PATIENCE.set(None)
     try:
         return await _talk(request, api, holder)
     finally:

@@ -11,6 +11,7 @@ import contextlib
 import math
 import sqlite3
 import threading
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +24,7 @@ import psycopg2
 
 from models.db import connection, database
 from models.errors import is_away
-from models.work import CALLER, CURRENT, NeedsRoom, OutOfTime, OverBudget, Work
+from models.work import CALLER, CURRENT, PATIENCE, NeedsRoom, OutOfTime, OverBudget, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,6 +40,8 @@ MOST_WAITING_FOR_SERVICES = 32
 SQLITE_STEPS = 10_000
 #: A statement that failed this close to the end of the operation's time was ended by it, seconds.
 CLOSE_SECONDS = 0.05
+#: A read of many statements that nobody waits for is ended at the one that runs, so often, with so much between, seconds.
+CANCELLATIONS, CANCEL_SECONDS = 40, 0.05
 
 
 class Busy(Exception):
@@ -165,11 +168,15 @@ class _Call:
                     self._raw = None
 
     def cancel(self) -> None:
-        with self._lock, contextlib.suppress(psycopg2.Error, peewee.PeeweeException):
-            self.is_cancelled = True
-            if self._raw is not None:
+        """End the statement that runs. A read is tried until it has ended: between two statements there is none to end."""
+        self.is_cancelled = True
+        for _ in range(CANCELLATIONS if self._reads_only else 1):
+            with self._lock, contextlib.suppress(psycopg2.Error, peewee.PeeweeException):
+                if self._raw is None:
+                    return
                 # psycopg2 and sqlite3 name it differently; both may be called from another thread.
                 (getattr(self._raw, "cancel", None) or self._raw.interrupt)()
+            time.sleep(CANCEL_SECONDS)
 
 
 def _run_in_time(work: Callable[[], T], bound: Work, raw: Any) -> T:
@@ -232,16 +239,31 @@ async def in_service(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs)
 async def read_db(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """`in_db` for work that only reads: after a restart of the database it is tried once more on a new connection.
 
-    On behalf of an operation (`models.work.CURRENT`) no statement outlives the operation's time.
+    On behalf of an operation (`models.work.CURRENT`) no statement outlives the operation's time; for a page, no read outlives
+    its `PATIENCE`.
 
     Raises:
         Busy: too many calls wait already.
-        OutOfTime, OverBudget: the operation is to stop.
+        OutOfTime, OverBudget: the operation is to stop, or the page takes too long.
     """
 
     def read() -> T:
         return work(*args, **kwargs)
 
+    patience = PATIENCE.get() if CURRENT.get() is None else None
+    if patience is None:
+        return await _read(read)
+    reading = asyncio.timeout(patience)
+    try:
+        async with reading:
+            return await _read(read)
+    except TimeoutError:
+        if not reading.expired():
+            raise
+        raise OutOfTime(f"this took longer than {patience:.0f} s") from None
+
+
+async def _read(read: Callable[[], T]) -> T:
     try:
         # While the operation waits for room no thread does, and what was read is dropped: the error ends with its block.
         with contextlib.suppress(NeedsRoom):

@@ -155,3 +155,5 @@ class Work:
 CURRENT: ContextVar[Work | None] = ContextVar("work", default=None)
 #: Who asked for what this thread or task does: threads are shared fairly among callers. None is the process itself.
 CALLER: ContextVar[str | None] = ContextVar("caller", default=None)
+#: The longest that one read for a page may take, seconds; None where something else bounds it, or nobody waits.
+PATIENCE: ContextVar[float | None] = ContextVar("patience", default=None)

@@ -1,7 +1,8 @@
 """What one character of an account may do to the others. Pure.
 
 An account is as safe as the least safe of its characters: one that was sold, lent or taken over and logs in must not take the
-others from their owner. So whoever came later may not disconnect, separate or delete who was there before.
+others from their owner. So whoever came later may not disconnect, separate or delete who was there before. Who was disconnected
+has given its place up: it comes last when it logs in again, and until then it holds nobody back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from models.users import User
+from models.users import DISABLED, User
 
 
 def since(user: User) -> tuple[datetime, int]:
@@ -19,7 +20,9 @@ def since(user: User) -> tuple[datetime, int]:
 
 def may_remove(acting: User | None, user: User) -> bool:
     """Whether who is here by *acting* (None: by none of the account's characters) may disconnect or separate *user*."""
-    return acting is not None and (acting.id == user.id or since(acting) <= since(user))
+    if acting is None:
+        return False
+    return acting.id == user.id or user.status == DISABLED or since(acting) <= since(user)
 
 
 def may_delete(acting: User | None, users: Iterable[User]) -> bool:

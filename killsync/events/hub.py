@@ -161,6 +161,8 @@ class Hub:
     async def batches(self, after: int) -> AsyncGenerator[list[Numbered], None]:
         """All killmails with a number above *after*, as they come, some at a time, without a gap or a double.
 
+        Who takes them may empty the lists: what waits to be sent should not hold more than it has to.
+
         Raises:
             NotInLog: the log was cut off before the reader came so far.
         """
@@ -168,20 +170,27 @@ class Hub:
         try:
             while True:
                 span = await self.wait_beyond(after)
-                try:
-                    found = await self._recent.after(after, span.newest)
-                except Exception as error:
-                    if not (isinstance(error, Busy) or is_away(error)):
-                        raise
-                    log.warning("readers wait for the database", reason=type(error).__name__)
-                    await asyncio.sleep(RETRY_SECONDS)
-                    continue
-                if not found:
-                    raise NotInLog(after, await self._look())
-                after = found[-1][0]
-                yield found
+                async with self._recent.place(after, span.newest):
+                    found = await self._after(after, span.newest)
+                    if found == []:
+                        raise NotInLog(after, await self._look())
+                    if found is not None:
+                        after = found[-1][0]
+                        yield found
+                        continue
+                await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._readers -= 1
+
+    async def _after(self, sequence: int, newest: int) -> list[Numbered] | None:
+        """Some of what follows; None when the database cannot be asked now."""
+        try:
+            return await self._recent.after(sequence, newest)
+        except Exception as error:
+            if not (isinstance(error, Busy) or is_away(error)):
+                raise
+            log.warning("readers wait for the database", reason=type(error).__name__)
+            return None
 
     async def killmails(
         self, wants: Callable[[Killmail], bool], after: int | None = None

@@ -6,19 +6,28 @@ Bounded by what killmails hold: a fight of a thousand pilots counts for as much 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from contextvars import Context, copy_context
+from typing import Any
+from weakref import WeakValueDictionary
 
 from killsync.events import store
 from killsync.killmails import queries
 from killsync.killmails.killmail import Killmail
+from models.expressions import one_of
+from models.killmails import Killmail as Stored
 from models.threads import read_db
-from models.work import CURRENT
+from models.work import CALLER, CURRENT
 
 #: Attackers and items of all killmails that are kept.
 MOST_PARTS = 100_000
-#: Killmails that are loaded by one page of statements.
-BATCH = 50
+#: Killmails that are loaded by one page of statements, and the attackers of all of them but the first.
+BATCH, BATCH_ATTACKERS = 50, 2_000
+#: Readers that are far behind, each of whom holds what it alone reads until it has handed it on: of one caller, and of all.
+MOST_BEHIND_OF_ONE, MOST_BEHIND = 4, 64
 
 Numbered = tuple[int, Killmail]
 
@@ -30,6 +39,21 @@ class Recent:
         self._kept: OrderedDict[int, Killmail] = OrderedDict()
         self._parts = 0
         self._loading = asyncio.Lock()
+        self._behind = asyncio.Semaphore(MOST_BEHIND)
+        #: By caller, as long as one of theirs is there.
+        self._behind_of: WeakValueDictionary[str | None, asyncio.Semaphore] = WeakValueDictionary()
+
+    @contextlib.asynccontextmanager
+    async def place(self, sequence: int, newest: int) -> AsyncIterator[None]:
+        """Read what follows *sequence*, and hand it on, in the block. Who is far behind waits until few others are."""
+        if not self._is_far(sequence, newest):
+            yield
+            return
+        caller = CALLER.get()
+        of_caller = self._behind_of.get(caller) or asyncio.Semaphore(MOST_BEHIND_OF_ONE)
+        self._behind_of[caller] = of_caller
+        async with of_caller, self._behind:
+            yield
 
     async def after(self, sequence: int, newest: int) -> list[Numbered]:
         """Some of the killmails with numbers above *sequence*, up to *newest*, ascending and without a gap.
@@ -41,8 +65,8 @@ class Recent:
         """
         if found := self._run_from(sequence + 1):
             return found
-        if newest - sequence > 2 * BATCH and not self._is_near(sequence):
-            # Far behind: nobody else is there.
+        if self._is_far(sequence, newest):
+            # Nobody else is there.
             return await _load(sequence, copy_context())
         async with self._loading:
             if found := self._run_from(sequence + 1):
@@ -51,6 +75,10 @@ class Recent:
             for number, killmail in loaded:
                 self._keep(number, killmail)
             return loaded
+
+    def _is_far(self, sequence: int, newest: int) -> bool:
+        is_kept = sequence + 1 in self._kept
+        return not is_kept and newest - sequence > 2 * BATCH and not self._is_near(sequence)
 
     def _is_near(self, sequence: int) -> bool:
         """Whether what follows *sequence* is what is kept, or is about to be."""
@@ -86,6 +114,15 @@ def _read(sequence: int) -> list[Numbered]:
     entries = store.after(sequence, BATCH)
     # Numbers have no gaps: one that is missing here is no longer in the log.
     entries = [entry for place, entry in enumerate(entries, sequence + 1) if entry.sequence == place]
+    counted: Any = Stored.select(Stored.killmail_id, Stored.attacker_count)
+    rows = counted.where(one_of(Stored.killmail_id, [entry.killmail_id for entry in entries])).namedtuples()
+    attackers = {row.killmail_id: row.attacker_count for row in rows}
+    sums = itertools.accumulate(attackers[entry.killmail_id] for entry in entries)
+    entries = [
+        entry
+        for at, (entry, so_far) in enumerate(zip(entries, sums, strict=True))
+        if not at or so_far <= BATCH_ATTACKERS
+    ]
     killmails = {
         killmail.killmail_id: killmail for killmail in queries.killmails([entry.killmail_id for entry in entries])
     }

@@ -11,6 +11,7 @@ from aiohttp import web
 from killsync.web.security import check_rate
 from models.errors import is_away
 from models.threads import Busy
+from models.work import OutOfTime
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,6 +38,8 @@ def public(kind: str, handler: Handler) -> Handler:
         except web.HTTPException as error:
             headers = {name: error.headers[name] for name in ("Retry-After",) if name in error.headers}
             response = problem(error.status, (error.text or error.reason).strip(), **headers)
+        except OutOfTime:
+            response = problem(503, "this takes too long: ask for less", **{"Retry-After": "60"})
         except Exception as error:
             if not (isinstance(error, Busy) or is_away(error)):
                 raise

@@ -21,6 +21,7 @@ from killsync.web.filter_address import BadAddress
 from killsync.web.security import client_ip, network_of
 from models.errors import is_away
 from models.threads import Busy
+from models.work import PATIENCE
 
 log = get_logger("feed")
 
@@ -58,6 +59,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     if chosen.is_mine and viewer is None:
         return problem(401, "log in to follow your own killmails")
     wants = None if chosen.is_everything else chosen.filter(viewer.character_ids if viewer else None).matches
+    PATIENCE.set(None)
     streams, address = request.app[_OPEN], network_of(client_ip(request))
     if len(streams) >= MOST_STREAMS or sum(each == address for each in streams.values()) >= MOST_OF_ONE:
         return problem(503, "too many open streams", **{"Retry-After": "30"})
@@ -119,8 +121,11 @@ async def _follow(
 async def _events(
     batch: list[Numbered], entries: Entries, wants: Callable[[Killmail], bool] | None
 ) -> AsyncGenerator[bytes, None]:
-    for sequence, killmail in batch:
-        while wants is None or wants(killmail):
+    # Not the killmails: a client that reads slowly would hold them.
+    numbers = [sequence for sequence, killmail in batch if wants is None or wants(killmail)]
+    batch.clear()
+    for sequence in numbers:
+        while True:
             try:
                 yield (await entries.get(sequence)).event
                 break

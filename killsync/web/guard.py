@@ -18,8 +18,8 @@ from aiohttp import web
 
 from killsync.access import keys, members
 from killsync.access.decision import Need, Refusal, decide
-from killsync.web import sessions
-from killsync.web.render import rendered, wants_page
+from killsync.web import files, sessions
+from killsync.web.render import HERE, rendered, wants_page
 from killsync.web.security import SETTINGS, Handler, check_rate, client_ip, is_this_host, is_within
 from killsync.web.sessions import Caller
 from models.threads import in_db
@@ -61,9 +61,7 @@ def is_asked(request: web.Request, need: Need | None) -> bool:
 
 
 def need_of(route: web.AbstractRoute) -> Need | None:
-    """What a route needs; None where it says nothing. Static files are this project's own, and open."""
-    if isinstance(route.resource, web.StaticResource):
-        return Need.OPEN
+    """What a route needs; None where it says nothing."""
     need: Need | None = getattr(route.handler, "need", None)
     return need
 
@@ -191,8 +189,7 @@ async def robots(request: web.Request) -> web.Response:
 
 async def _keep_private(request: web.Request, response: web.StreamResponse) -> None:
     """What members alone may read is kept by their own browser alone, and by no search engine."""
-    route = request.match_info.route
-    if isinstance(route.resource, web.StaticResource):
+    if files.is_file(request):
         return
     if request.app[SETTINGS].members_only:
         response.headers.setdefault("X-Robots-Tag", "noindex, nofollow, noarchive")
@@ -212,3 +209,5 @@ def setup(app: web.Application) -> None:
     app.middlewares.append(guard)
     app.on_response_prepare.append(_keep_private)
     app.router.add_get("/robots.txt", needs(Need.OPEN, robots))
+    for prefix, folder in zip(files.PREFIXES, (HERE / "static", HERE / "assets" / "lib"), strict=True):
+        app.router.add_get(f"{prefix}{{name:.+}}", needs(Need.OPEN, files.serve(folder)))

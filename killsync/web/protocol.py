@@ -13,6 +13,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from killsync.logging import Quiet, get_logger
+
 #: From the connection, or from its next request's first byte, to the end of the request's head, seconds.
 HEAD_SECONDS = 10.0
 #: From there to the end of the request's body.
@@ -22,6 +24,7 @@ IDLE_SECONDS = 75.0
 #: A client that took less than `LEAST_TAKEN` bytes of its answer in this time is cut off.
 WRITE_SECONDS = 20.0
 LEAST_TAKEN = 65_536
+_say = Quiet(get_logger("web"))
 
 
 class Protocol(RequestHandler):
@@ -80,6 +83,25 @@ class Protocol(RequestHandler):
         if request is not None and not request._payload.is_eof() and now - self.request_since > BODY_SECONDS:
             return "the body of its request does not come"
         return None
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what is no request, in a line of the log now and then: aiohttp logs all that was sent, with a traceback.
+
+        Raises:
+            ConnectionError: there is nobody to answer.
+        """
+        if isinstance(exc, ConnectionError):
+            raise exc
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        _say("requests not understood", reason=type(exc).__name__, network=self.network)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun already")
+        response = web.Response(status=status, text="This is no request of HTTP.\n")
+        response.force_close()
+        return response
 
     def _stalls(self, now: float) -> bool:
         unread = self.unread

@@ -42,6 +42,8 @@ RATES = {
     "submit_in_all": Rate(150, 40),
     # In seconds of this process's computing: a third of one core, and some seconds at once.
     "computing": Rate(5, 20),
+    # The same for making pages, so that who computes too much can still read.
+    "rendering": Rate(5, 20),
 }
 #: Callers that each kind is counted for by themselves.
 MOST_CALLERS = 10_000

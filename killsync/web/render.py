@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +19,17 @@ from killsync.killmails.amounts import isk
 from killsync.killmails.cursors import cursor_of
 from killsync.names.entities import ENTITY_KINDS
 from killsync.web import sessions, space
-from killsync.web.security import SETTINGS
+from killsync.web.security import LIMITER, SETTINGS, client_ip, networks_of, too_often
+from killsync.web.turns import Turns
 from models import utcnow
+from models.work import SLICE_SECONDS
 
 HERE = Path(__file__).resolve().parent
 #: Pages below this size are sent as they are: packing them would cost more than it saves, bytes.
 LEAST_PACKED = 4096
+#: Who has no more than nothing left waits: a page costs at least so much of a core, seconds.
+LEAST_SECONDS = 0.001
+_RENDERING = web.AppKey("rendering", Turns)
 
 #: Words of templates and addresses: how an id without a name is called, and where its page is, if it has one.
 NOUNS = {word: kind.noun for word, kind in ENTITY_KINDS.items()} | {"type": "Type", "faction": "Faction"}
@@ -40,7 +47,7 @@ IMAGE_FALLBACKS = {"ship": "icon bp", "type": "bp relic render", "bpc": "bp icon
 async def page(request: web.Request, template: str, status: int = 200, **context: Any) -> web.Response:
     """The page of *template* for whoever asks. It shows what is theirs, so nobody but their browser may keep it."""
     context.setdefault("viewer", await sessions.viewer_of(request))
-    response = rendered(request, template, context, status)
+    response = await _rendered_in_turn(request, template, context, status)
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Vary"] = "Cookie, Accept"
     if isinstance(response.body, bytes) and len(response.body) >= LEAST_PACKED:
@@ -50,8 +57,42 @@ async def page(request: web.Request, template: str, status: int = 200, **context
 
 def rendered(request: web.Request, template: str, context: Mapping[str, Any], status: int = 200) -> web.Response:
     """*template* with *context* and what every template may use."""
-    # Not by the library's context processors: aiohttp warns of the key under which those keep what they bring.
-    return aiohttp_jinja2.render_template(template, request, {**_common(request), **context}, status=status)
+    text = _template(request, template).render({**_common(request), **context})
+    return web.Response(text=text, content_type="text/html", charset="utf-8", status=status)
+
+
+async def _rendered_in_turn(
+    request: web.Request, template: str, context: Mapping[str, Any], status: int
+) -> web.Response:
+    """The same for a page that may be long: one at a time, callers in turn, and others go on meanwhile.
+
+    Raises:
+        web.HTTPTooManyRequests: the caller's pages took too much of this process lately.
+        Busy: too many wait already.
+    """
+    limiter, networks = request.app[LIMITER], list(networks_of(client_ip(request)))
+    async with request.app[_RENDERING].turn(networks[0][0]):
+        for network, scale in networks:
+            if wait := limiter.wait("rendering", network, cost=LEAST_SECONDS, scale=scale):
+                raise too_often(wait)
+        pieces, spent = [], 0.0
+        began, used = time.monotonic(), time.thread_time()
+        for piece in _template(request, template).generate({**_common(request), **context}):
+            pieces.append(piece)
+            if time.monotonic() - began > SLICE_SECONDS:
+                spent += time.thread_time() - used
+                await asyncio.sleep(0)
+                began, used = time.monotonic(), time.thread_time()
+        text = "".join(pieces)
+        spent += time.thread_time() - used
+        for network, scale in networks:
+            limiter.charge("rendering", network, spent, scale=scale)
+    return web.Response(text=text, content_type="text/html", charset="utf-8", status=status)
+
+
+def _template(request: web.Request, name: str) -> jinja2.Template:
+    # Not by aiohttp_jinja2's own way: aiohttp warns of the key under which its context processors keep what they bring.
+    return aiohttp_jinja2.get_env(request.app).get_template(name)
 
 
 def json(data: Any) -> web.Response:
@@ -117,7 +158,7 @@ def image(word: str, entity_id: int, size: int) -> str:
 
 
 def setup(app: web.Application) -> None:
-    """Add templates and static files."""
+    """Add templates."""
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.FileSystemLoader(str(HERE / "templates")),
@@ -139,14 +180,4 @@ def setup(app: web.Application) -> None:
     environment.globals.update(
         image=image, NOUNS=NOUNS, PATHS=PATHS, IMAGE_FALLBACKS=IMAGE_FALLBACKS, shown=space.shown
     )
-    app.router.add_static("/static", HERE / "static")
-    libraries = HERE / "assets" / "lib"
-    libraries.mkdir(parents=True, exist_ok=True)
-    app.router.add_static("/lib", libraries)
-    app.on_response_prepare.append(_always_ask)
-
-
-async def _always_ask(request: web.Request, response: web.StreamResponse) -> None:
-    """Files keep their names over versions, so browsers ask each time whether they changed, which costs a 304."""
-    if request.path.startswith(("/static/", "/lib/")):
-        response.headers.setdefault("Cache-Control", "no-cache")
+    app[_RENDERING] = Turns(1, 1)

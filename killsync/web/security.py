@@ -15,7 +15,7 @@ from killsync.settings import Settings
 from killsync.web.rates import Limiter
 from models.errors import is_away
 from models.threads import Busy
-from models.work import CALLER
+from models.work import CALLER, PATIENCE, OutOfTime
 
 log = get_logger("web")
 
@@ -23,6 +23,8 @@ SETTINGS = web.AppKey("settings", Settings)
 
 #: Who watches over this process asks these as often as it likes: their answers are kept.
 UNLIMITED = ("/healthz", "/readyz")
+#: The longest that a page waits for one read of the database: nobody reads what takes longer, seconds.
+PAGE_SECONDS = 15.0
 #: How many times one visitor's rate a /48 of IPv6 has.
 SITE_SCALE = 16
 
@@ -59,6 +61,7 @@ def content_policy(settings: Settings, host: str, *, styles: bool = False) -> st
 async def harden(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Add the security headers to every answer; threads are shared among callers by their addresses."""
     CALLER.set(network_of(client_ip(request)))
+    PATIENCE.set(PAGE_SECONDS)
     try:
         if request.path not in UNLIMITED:
             check_rate(request, "request")
@@ -83,6 +86,9 @@ def failure(error: Exception) -> web.Response:
             f"{error}\n" if isinstance(error, Busy) else "The database does not answer. Please try again in a moment.\n"
         )
         return web.Response(status=503, text=text, headers={"Retry-After": "5"})
+    if isinstance(error, OutOfTime):
+        log.warning("not answered", reason="it takes too long")
+        return web.Response(status=503, text="This takes too long: ask for less.\n", headers={"Retry-After": "60"})
     error_id = secrets.token_hex(6)
     log.error("internal error", error_id=error_id, exc_info=error)
     return web.Response(status=500, text=f"Something went wrong here; its id in the log is {error_id}.\n")

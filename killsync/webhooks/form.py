@@ -6,7 +6,7 @@ What is wrong is said field by field, and everything that was typed stays.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from killsync.killmails.filter import KillmailFilter, Own
@@ -14,7 +14,7 @@ from killsync.killmails.filter_forms import BadFilter, from_address, to_address
 from killsync.killmails.filter_values import MOST_LISTED
 from killsync.killmails.filter_words import Names, named_in
 from killsync.names import typeahead
-from killsync.names.wanted import find_id, names_of
+from killsync.names.wanted import find_ids, names_of
 from killsync.webhooks import formats, voice
 from killsync.webhooks.fields import DEFAULT_AGE, FIELDS, TITLES, Field
 from killsync.webhooks.voice import BadVoice, Voice
@@ -22,6 +22,8 @@ from killsync.webhooks.voice import BadVoice, Voice
 MOST_NAME = 60
 #: Names of kinds that a typed name may stand over several parts between commas: “Foo, Bar & Sons”.
 _MOST_PARTS = 4
+#: Fields with a name that is none for which the nearest names are looked up: each looks through whole tables.
+_MOST_HELPED = 3
 
 
 @dataclass
@@ -56,6 +58,8 @@ def read_filter(form: Form, own: Own) -> KillmailFilter:
             query[word] = form.get(word)
     while True:
         try:
+            # What is near is found once, when all else is right.
+            from_address({word: text for word, text in query.items() if text}, own, located=False)
             return from_address({word: text for word, text in query.items() if text}, own)
         except BadFilter as error:
             form.problems.setdefault(error.clause, _in_words(str(error)))
@@ -78,26 +82,39 @@ def _ids(form: Form, of: Field) -> list[int]:
     if len(parts) > MOST_LISTED:
         form.problems[of.word] = f"“{TITLES[of.word]}” takes at most {MOST_LISTED} names."
         return []
+    known = _known(of, [text for place in range(len(parts)) for text in _spans(parts, place)])
     found: list[int] = []
-    while parts:
-        for size in range(min(_MOST_PARTS, len(parts)), 0, -1):
-            number = _id(of, ", ".join(parts[:size]))
-            if number is not None:
-                found.append(number)
-                del parts[:size]
-                break
-        else:
-            form.problems.setdefault(of.word, _unknown(of, parts[0]))
-            del parts[0]
+    place = 0
+    while place < len(parts):
+        spans = _spans(parts, place)
+        meant = next((text for text in spans if text in known), None)
+        if meant is not None:
+            found.append(known[meant])
+            place += len(spans) - spans.index(meant)
+            continue
+        if of.word not in form.problems:
+            is_helped = len(form.problems) < _MOST_HELPED
+            form.problems[of.word] = _unknown(of, parts[place], is_helped=is_helped)
+        place += 1
     return found
 
 
-def _id(of: Field, text: str) -> int | None:
-    return next((number for table in of.tables if (number := find_id(table, text)) is not None), None)
+def _spans(parts: Sequence[str], place: int) -> list[str]:
+    """What may be one name from *place* on, the longest first."""
+    longest = min(_MOST_PARTS, len(parts) - place)
+    return [", ".join(parts[place : place + size]) for size in range(longest, 0, -1)]
 
 
-def _unknown(of: Field, text: str) -> str:
-    near = [each.name for each in typeahead.find(of.tables, text, 3, of.categories)]
+def _known(of: Field, texts: Sequence[str]) -> dict[str, int]:
+    """The ids of those of *texts* that are a name or an id, by text: a statement for each table, however many there are."""
+    known: dict[str, int] = {}
+    for table in of.tables:
+        known = find_ids(table, [text for text in texts if text not in known]) | known
+    return known
+
+
+def _unknown(of: Field, text: str, *, is_helped: bool) -> str:
+    near = [each.name for each in typeahead.find(of.tables, text, 3, of.categories)] if is_helped else []
     more = f" Did you mean {' or '.join(near)}?" if near else " Check the name, or enter its id."
     return f"“{TITLES[of.word]}”: nothing called “{text[:60]}” is known here.{more}"
 
@@ -139,13 +156,19 @@ def typed(chosen: KillmailFilter, names: Names) -> dict[str, str]:
         if of.kind == "bands":
             values |= {f"{word}.{value}": "1" for value in text.split(",")}
         elif of.kind == "names":
-            values[word] = ", ".join(_typed(of, int(number), names) for number in text.split(","))
+            values[word] = ", ".join(_typed(of, [int(number) for number in text.split(",")], names))
         else:
             values[word] = text.replace(",", ", ")
     return values
 
 
-def _typed(of: Field, number: int, names: Mapping[tuple[str, int], str]) -> str:
-    name = next((names[table, number] for table in of.tables if (table, number) in names), None)
-    # What is typed is looked up again: a name that several have would become another's.
-    return name if name is not None and _id(of, name) == number else str(number)
+def _typed(of: Field, numbers: Sequence[int], names: Names) -> list[str]:
+    """Ids as they would be typed: as names, but for those that would be looked up as another's, which several have."""
+    called = {
+        number: names[table, number] for number in numbers for table in reversed(of.tables) if (table, number) in names
+    }
+    known = _known(of, list(called.values()))
+    return [
+        called[number] if number in called and known.get(called[number]) == number else str(number)
+        for number in numbers
+    ]

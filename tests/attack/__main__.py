@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import simulator
-from tests.attack import doors, everybody, people
+from tests.attack import doors, everybody, people, receivers, rooms
 from tests.attack.target import Attack, Outcome, Target, fill, play
 from tests.support.deployment import deployed
 from tests.support.resources import PROJECT
 
-ATTACKS: tuple[Attack, ...] = (*doors.ATTACKS, *people.ATTACKS, *everybody.ATTACKS)
+ATTACKS: tuple[Attack, ...] = (
+    *doors.ATTACKS, *people.ATTACKS, *receivers.ATTACKS, *everybody.ATTACKS, *rooms.ATTACKS,
+)  # fmt: skip
 PAGE = PROJECT / "docs" / "security.md"
 
 
@@ -30,10 +32,14 @@ def attacked(folder: Path, *, short: bool) -> Iterator[Target]:
     """A web process over a filled database."""
     handle = simulator.run_in_thread(simulator.SimulatorConfig(kills=(5, 5)))
     try:
-        with deployed(folder, handle, LOG_LEVEL="INFO", **doors.PROXIED) as place:
+        with deployed(folder, handle, LOG_LEVEL="INFO", **doors.PROXIED, **receivers.PRIVATE) as place:
             fill(place.settings["DATABASE_URL"], 8 if short else 60, 1_000)
             place.start_web()
-            yield Target(place, handle, short=short)
+            target = Target(place, handle, short=short)
+            try:
+                yield target
+            finally:
+                target.close()
     finally:
         handle.stop()
 

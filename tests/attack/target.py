@@ -60,6 +60,13 @@ class Target:
         #: Where the attacker comes from: each attack from another address, so that none pays for those before.
         self.address = ""
         self._attacks = 0
+        # Begun here, since a process of its own takes seconds to begin.
+        urls = [place.settings[name] for name in ("DATABASE_URL", "BROKER_URL")]
+        self._storer = subprocess.Popen(
+            [sys.executable, "-m", "tests.attack.fill", *urls],
+            cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        self._storing = threading.Lock()
         self.pilots = [pilot.character_id for pilot in simulated.simulator.universe.demo_characters]
 
     def next_attacker(self) -> None:
@@ -80,9 +87,18 @@ class Target:
         assert (await player.log_in(self.pilots[number])).status == 302
         return player
 
-    def store_one(self, attackers: int) -> None:
-        """Have a killmail come."""
-        fill(self.place.settings["DATABASE_URL"], "one", attackers)
+    def store_one(self, attackers: int) -> int:
+        """Have a killmail come; its id."""
+        with self._storing:
+            assert self._storer.stdin is not None and self._storer.stdout is not None
+            self._storer.stdin.write(f"{attackers}\n")
+            self._storer.stdin.flush()
+            return int(self._storer.stdout.readline())
+
+    def close(self) -> None:
+        """End what stores killmails."""
+        self._storer.terminate()
+        self._storer.wait(10)
 
     @contextmanager
     def watched(self) -> Any:

@@ -193,6 +193,27 @@ async def test_who_was_disconnected_comes_back_as_the_last(place: Place) -> None
         assert not await disconnects(oldest, place.pilots[1])
 
 
+async def test_a_first_character_that_was_disconnected_keeps_nobody_from_deleting_the_account(place: Place) -> None:
+    async with place.player() as first, place.player() as second, place.player() as third:
+        await first.log_in(place.pilots[0])
+        for number in (1, 2):
+            await first.add(place.pilots[number])
+        await second.log_in(place.pilots[1])
+        await third.log_in(place.pilots[2])
+
+        async def deletes(player: Player) -> int:
+            form = {"confirm": "delete"}
+            answer = await player.browser.post(f"{place.url}/auth/delete-account", data=form, allow_redirects=False)
+            return answer.status
+
+        assert await deletes(second) == 403
+        assert await disconnects(first, place.pilots[0])
+        assert await deletes(third) == 403, "the second is there before it"
+        assert await deletes(second) == 303
+    with connection():
+        assert not Account.select().exists()
+
+
 async def test_a_session_goes_with_the_character_that_is_separated(place: Place) -> None:
     async with place.player() as owner, place.player() as late:
         await owner.log_in(place.pilots[0])

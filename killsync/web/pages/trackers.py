@@ -23,6 +23,7 @@ from killsync.logging import get_logger
 from killsync.web import filter_address, forms, render
 from killsync.web.guard import needs
 from killsync.web.sessions import Viewer
+from killsync.web.turns import Turns
 from killsync.webhooks import queries, reader, trackers
 from killsync.webhooks.fields import DEFAULT_AGE, GROUPS, TITLES
 from killsync.webhooks.form import Form, form_of, names_in, read_filter, read_voice, typed
@@ -36,6 +37,9 @@ log = get_logger("webhooks")
 
 #: What a tracker wanted lately that is shown.
 LATELY = 20
+#: Previews that are made at a time: each holds a thread of the database's.
+MOST_PREVIEWS = 3
+_PREVIEWS = web.AppKey("previews", Turns)
 
 
 @private
@@ -139,9 +143,21 @@ async def try_out(request: web.Request) -> web.StreamResponse:
     viewer = await owner_of(request)
     form = Form(await forms.read(request))
     own = await read_db(own_of_account, viewer.account_id)
-    chosen, said, found = await read_db(_look, form, own, None)
+    chosen, said, found = await _preview(request, viewer, form, own, None)
     return render.rendered(request, "_preview.html", {"form": form, "said": said, "preview": found, "viewer": viewer,
                                                       "chosen_query": _query(chosen)}, 200)  # fmt: skip
+
+
+async def _preview(
+    request: web.Request, viewer: Viewer, form: Form, own: Own, chosen: KillmailFilter | None
+) -> tuple[KillmailFilter, str, Preview]:
+    """What would have been told, which looks at every killmail of a week: one at a time for an account.
+
+    Raises:
+        Busy: too many wait already.
+    """
+    async with request.app[_PREVIEWS].turn(f"account {viewer.account_id}"):
+        return await read_db(_look, form, own, chosen)
 
 
 def _look(form: Form, own: Own, chosen: KillmailFilter | None) -> tuple[KillmailFilter, str, Preview]:
@@ -160,7 +176,7 @@ async def _form(
     own = await read_db(own_of_account, viewer.account_id)
     said, found = "", None
     if shows_preview:
-        chosen, said, found = await read_db(_look, form, own, chosen)
+        chosen, said, found = await _preview(request, viewer, form, own, chosen)
     lately: list[tuple[trackers.Sent, KillmailSummary | None]] = []
     missed: list[Missed] = []
     if row is not None:
@@ -194,6 +210,7 @@ async def _mine(request: web.Request, viewer: Viewer) -> trackers.Row:
 
 def setup(app: web.Application) -> None:
     """Add the routes."""
+    app[_PREVIEWS] = Turns(1, MOST_PREVIEWS)
     app.router.add_get("/trackers/new", needs(Need.PERSON, new, why=WHY))
     app.router.add_post("/trackers/preview", needs(Need.PERSON, try_out))
     app.router.add_post("/trackers", needs(Need.PERSON, add))

@@ -12,6 +12,7 @@ import datetime
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,12 +52,13 @@ def run(words: list[str], *, short: bool) -> list[tuple[Attack, Outcome]]:
         for attack in ATTACKS:
             if words and not any(word in attack.name for word in words):
                 continue
+            began = time.monotonic()
             outcome = play(attack, target)
             results.append((attack, outcome))
             if not short:
                 write(results[-1:])
             print(
-                f"{'BAD' if outcome.problems else 'ok '} {attack.name}: {outcome.text}",
+                f"{'BAD' if outcome.problems else 'ok '} {attack.name}: {outcome.text} [{time.monotonic() - began:.1f} s]",
                 *outcome.problems,
                 sep="\n      ",
                 flush=True,

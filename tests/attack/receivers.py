@@ -23,9 +23,12 @@ LONGEST = 8.0
 async def _webhooks(target: Target, number: int, url: str, how_many: int) -> None:
     player = await target.player(number)
     form = {"name": "all", "kind": "json", "url": f"{url}/hook", "attackers-from": "1", "age": "604800"}
-    for _ in range(how_many):
+
+    async def add() -> None:
         async with player.browser.post(f"{target.url}/webhooks", data=form) as answer:
             assert answer.status == 201, await answer.text()
+
+    await asyncio.gather(*(add() for _ in range(how_many)))
     await player.browser.close()
 
 

@@ -61,9 +61,10 @@ class Geography:
     def within(self, origin_id: int, jumps: int) -> dict[int, int]:
         """The systems that are at most *jumps* away, with their number of jumps."""
         found = {origin_id: 0}
-        ring = [origin_id]
+        ring = {origin_id}
         for distance in range(1, jumps + 1):
-            ring = [each for system_id in ring for each in self._neighbours.get(system_id, ()) if each not in found]
+            # Each once, however many ways lead there: of ways there are more with each jump than of systems.
+            ring = {each for system_id in ring for each in self._neighbours.get(system_id, ())} - found.keys()
             if not ring:
                 break
             found.update(dict.fromkeys(ring, distance))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from peewee import fn
@@ -25,6 +25,8 @@ from models.webhooks import ACTIVE, Tracker, Webhook
 
 #: How long what is known of people's corporations, and of near systems, is used before it is read again, seconds.
 FRESH_SECONDS = 60.0
+#: What filters that were read are kept of, in systems (about 60 bytes each): some 20,000 plain ones.
+MOST_WEIGHT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,43 @@ def has_active() -> bool:
     return bool(active().exists())
 
 
-@lru_cache(maxsize=20_000)
-def _read(text: str, own: Own | None, _load_number: int) -> KillmailFilter:
-    """The filter; the same text is read once for each build of the static data."""
-    return from_json(text, own)
+class _Filters:
+    """Filters by their text, each read once for a build of the static data; bounded by the systems that they hold."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, Own | None, int], KillmailFilter] = OrderedDict()
+        self._weight = 0
+
+    def read(self, text: str, own: Own | None) -> KillmailFilter:
+        """The filter.
+
+        Raises:
+            BadFilter: it cannot be used.
+        """
+        key = (text, own, catalog.load_number())
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+                return found
+        made = from_json(text, own)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = made
+                self._weight += _weight(key, made)
+            while self._weight > MOST_WEIGHT and len(self._kept) > 1:
+                oldest, dropped = self._kept.popitem(last=False)
+                self._weight -= _weight(oldest, dropped)
+        return made
+
+
+def _weight(key: tuple[str, Own | None, int], chosen: KillmailFilter) -> int:
+    """About what a filter takes of memory, in systems: of those that are near there may be thousands."""
+    return 50 + len(key[0]) // 20 + (len(chosen.near.systems) if chosen.near else 0)
+
+
+_filters = OnePerProcess(_Filters)
 
 
 def filter_of(text: str, account_id: int, owns: dict[int, Own] | None = None) -> KillmailFilter:
@@ -70,7 +105,7 @@ def filter_of(text: str, account_id: int, owns: dict[int, Own] | None = None) ->
     if any(f'"{word}"' in text for _, word, *_ in OWN):
         known = owns if owns is not None else {}
         own = known.get(account_id) or known.setdefault(account_id, own_of_account(account_id))
-    return _read(text, own, catalog.load_number())
+    return _filters().read(text, own)
 
 
 def own_of_account(account_id: int) -> Own:

@@ -14,6 +14,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import simulator
@@ -33,11 +34,17 @@ def attacked(folder: Path, *, short: bool) -> Iterator[Target]:
     """A web process over a filled database."""
     handle = simulator.run_in_thread(simulator.SimulatorConfig(kills=(5, 5)))
     try:
-        with deployed(folder, handle, LOG_LEVEL="INFO", **doors.PROXIED, **receivers.PRIVATE) as place:
-            fill(place.settings["DATABASE_URL"], 8 if short else 60, 1_000)
+        with (
+            deployed(folder, handle, LOG_LEVEL="INFO", **doors.PROXIED, **receivers.PRIVATE) as place,
+            ThreadPoolExecutor() as pool,
+        ):
+            # Processes take seconds to begin: all at once.
+            filling = pool.submit(fill, place.settings["DATABASE_URL"], 8 if short else 60, 1_000)
+            modes_of_files = pool.submit(doors.modes_of_files, handle)
             place.start_web()
-            target = Target(place, handle, short=short)
+            target = Target(place, handle, modes_of_files, short=short)
             try:
+                filling.result()
                 yield target
             finally:
                 target.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from multidict import CIMultiDict
 
+from simulator import Handle
 from tests.attack.target import Attack, Outcome, Target
 from tests.support.deployment import Deployment
 
@@ -26,11 +28,15 @@ async def _statuses(target: Target, path: str, headers: list[Any], method: str =
     return found
 
 
+def _number(target: Target) -> int:
+    return 160 if target.short else 200
+
+
 async def two_lines(target: Target) -> Outcome:
     """The proxy adds a line of its own behind the client's."""
     lines = [
         CIMultiDict([("X-Forwarded-For", f"198.51.100.{turn}"), ("X-Forwarded-For", "203.0.113.9")])
-        for turn in range(200)
+        for turn in range(_number(target))
     ]
     found = await _statuses(target, "/auth/login", lines)
     outcome = Outcome(f"{found.count(302)} of {len(found)} pass, the rest are told to slow down")
@@ -41,7 +47,7 @@ async def two_lines(target: Target) -> Outcome:
 async def one_network(target: Target) -> Outcome:
     """Another address of the same /64 each time."""
     found = await _statuses(
-        target, "/auth/login", [{"X-Forwarded-For": f"2001:db8:1:1::{turn:x}"} for turn in range(1, 200)]
+        target, "/auth/login", [{"X-Forwarded-For": f"2001:db8:1:1::{turn:x}"} for turn in range(1, _number(target))]
     )
     outcome = Outcome(f"{found.count(302)} of {len(found)} pass, the rest are told to slow down")
     outcome.expect(found.count(302) <= 150, f"{found.count(302)} passed")
@@ -82,20 +88,24 @@ async def planted(target: Target) -> Outcome:
     return outcome
 
 
-async def file_mode(target: Target) -> Outcome:
-    """Another user of the host reads the database."""
-    modes = []
+def modes_of_files(simulated: Handle) -> list[int]:
+    """The modes of an SQLite database's files after a restore of a backup that everybody could read."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         place = Deployment(
-            folder, target.simulated, DATABASE_URL=f"sqlite:///{folder}/data/killsync.db", BROKER_URL="memory://"
+            folder, simulated, DATABASE_URL=f"sqlite:///{folder}/data/killsync.db", BROKER_URL="memory://"
         )
         place.command("killsync", "migrate")
         place.command("killsync", "backup", str(folder / "copy"))
         (folder / "data" / "killsync.db").unlink()
         (folder / "copy").chmod(0o644)
         place.command("killsync", "restore", str(folder / "copy"))
-        modes = [file.stat().st_mode & 0o777 for file in (folder / "data").glob("killsync.db*")]
+        return [file.stat().st_mode & 0o777 for file in (folder / "data").glob("killsync.db*")]
+
+
+async def file_mode(target: Target) -> Outcome:
+    """Another user of the host reads the database."""
+    modes = await asyncio.wrap_future(target.modes_of_files)
     outcome = Outcome(", ".join(sorted({f"{mode:04o}" for mode in modes})) + ", after a restore too")
     outcome.expect(modes and all(mode == 0o600 for mode in modes), "others can read it")
     return outcome

@@ -62,7 +62,7 @@ async def many_errors(target: Target) -> Outcome:
 
 
 async def costly(target: Target) -> Outcome:
-    number, began = 60 if target.short else 200, time.monotonic()
+    number, began = 24 if target.short else 200, time.monotonic()
     outcome = await _documents(target, LONG, number)
     outcome.text = f"{outcome.text}; {number} took {time.monotonic() - began:.0f} s"
     return outcome
@@ -78,7 +78,7 @@ async def battles(target: Target) -> Outcome:
 
 async def distinct(target: Target) -> Outcome:
     """Each is another one; the attacker has as many addresses as the rates want."""
-    number = 400 if target.short else 5_000
+    number = 300 if target.short else 5_000
     template = "{{ killmail(id: {0}) {{ id victim {{ character {{ id name }} shipType {{ id name }} }} a{0}: npc b{0}: solo c{0}: killmailTime }} }}"
 
     async def some(address: str, turns: range) -> None:
@@ -114,7 +114,7 @@ async def deaf_socket(target: Target) -> Outcome:
             transport = opened._response.connection.transport
             transport.pause_reading()
             with contextlib.suppress(TimeoutError, ConnectionError, aiohttp.ClientError):
-                async with asyncio.timeout(4 if target.short else 25):
+                async with asyncio.timeout(3 if target.short else 25):
                     while True:
                         payload = {"query": queries[sent // 50 % 2] if sent % 50 == 0 else "{" + "x" * 500}
                         await opened.send_str(json.dumps({"id": str(sent), "type": "subscribe", "payload": payload}))
@@ -135,7 +135,7 @@ async def subscriptions(target: Target) -> Outcome:
                 if turn == 49:
                     query = query.replace("id attackers", f"x{at}: id attackers")
                 await opened.send_json({"id": str(turn), "type": "subscribe", "payload": {"query": query}})
-        await asyncio.sleep(2)
+        await asyncio.sleep(1 if target.short else 2)
         with target.watched() as cost:
             await asyncio.sleep(0.3)
             for _ in range(3):
@@ -144,7 +144,8 @@ async def subscriptions(target: Target) -> Outcome:
             async def listen(opened: Any) -> None:
                 nonlocal heard
                 with contextlib.suppress(TimeoutError):
-                    while True:
+                    # Each of its fifty hears of three killmails, as far as the rates let them begin.
+                    for _ in range(150):
                         message = await opened.receive(timeout=4)
                         if message.type is not aiohttp.WSMsgType.TEXT:
                             return
@@ -198,7 +199,7 @@ async def unread(target: Target) -> Outcome:
                 each.connect(("127.0.0.1", target.place.port))
                 each.sendall(head.encode() + body)
             held.append(each)
-        await asyncio.sleep(3 if target.short else 30)
+        await asyncio.sleep(2 if target.short else 30)
     for each in held:
         each.close()
     return judged(cost, f"{number} asked for", megabytes=100.0)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,8 +54,10 @@ class Cost:
 class Target:
     """One web process, and what is around it."""
 
-    def __init__(self, place: Deployment, simulated: Handle, *, short: bool) -> None:
+    def __init__(self, place: Deployment, simulated: Handle, modes_of_files: Future[list[int]], *, short: bool) -> None:
         self.place, self.simulated, self.short = place, simulated, short
+        #: What `doors` finds out with processes of its own, which was begun with everything else.
+        self.modes_of_files = modes_of_files
         self.url = place.url
         self.process = psutil.Process(place.processes["web"].pid)
         #: Where the attacker comes from: each attack from another address, so that none pays for those before.

@@ -14,7 +14,7 @@ from killsync.events import store as killmail_log
 from killsync.killmails.filter import KillmailFilter, Own
 from killsync.killmails.filter_forms import from_json, to_json
 from killsync.scheduling.sweep import sweep
-from killsync.webhooks import delivery, matching, queries, reader, trackers
+from killsync.webhooks import delivery, matching, queries, reader, subscribers, trackers
 from killsync.webhooks.fields import FIELDS
 from killsync.webhooks.form import Form, read_filter, read_voice
 from models import connection
@@ -303,3 +303,17 @@ def test_extremes_in_the_form_are_refused_or_can_be_used(told: Told) -> None:
         for text in EXTREMES:
             read_voice(Form(dict.fromkeys(("name", "title", "ping", "role", "color", "with_color", "thread"), text)))
     assert taken > 10
+
+
+def test_filters_are_kept_for_as_long_as_there_is_room(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who changes a tracker over and over leaves no more in memory than others do."""
+    monkeypatch.setattr(subscribers, "MOST_WEIGHT", 500)
+    with connection():
+        kept = subscribers._Filters()
+        first = kept.read('{"minAttackers": 1}', None)
+        assert kept.read('{"minAttackers": 1}', None) is first
+        for number in range(2, 40):
+            kept.read(f'{{"minAttackers": {number}}}', None)
+            assert kept._weight <= 500
+        assert 2 <= len(kept._kept) <= 10
+        assert kept.read('{"minAttackers": 1}', None) is not first

@@ -182,3 +182,15 @@ def test_jumps_are_the_fewest_and_wormholes_have_none() -> None:
     assert geography.light_years(1, 4) == pytest.approx(3.0)
     assert geography.light_years(1, 77) is None
     assert geography.within(1, 2) == {1: 0, 2: 1, 10: 1, 3: 2, 9: 2}
+
+
+def test_what_is_near_costs_by_systems_and_not_by_ways() -> None:
+    """Between the corners of this map lead more ways than anybody can count."""
+    size = 40
+    gates = []
+    for x in range(size):
+        for y in range(size):
+            ahead = [(x + 1, y)] * (x + 1 < size) + [(x, y + 1)] * (y + 1 < size)
+            gates += [(x * 100 + y, a * 100 + b) for a, b in ahead] + [(a * 100 + b, x * 100 + y) for a, b in ahead]
+    near = Geography(gates, {}).within(0, 1_000)
+    assert len(near) == size * size and near[(size - 1) * 101] == 2 * (size - 1)

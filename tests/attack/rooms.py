@@ -95,6 +95,24 @@ async def previews(target: Target) -> Outcome:
     return outcome
 
 
+async def many_files(target: Target) -> Outcome:
+    """Forms of a thousand files each, by somebody who is logged in."""
+    player = await target.player(1)
+    part = b'--x\r\nContent-Disposition: form-data; name="a%d"; filename="f"\r\n\r\nz\r\n'
+    body = b"".join(part % number for number in range(1_000)) + b"--x--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    number = 8 if target.short else 25
+    with target.watched() as cost:
+
+        async def send() -> int:
+            async with player.browser.post(f"{target.url}/trackers/preview", data=body, headers=kind) as answer:
+                return answer.status
+
+        statuses = await asyncio.gather(*(send() for _ in range(number)))
+    await player.browser.close()
+    return judged(cost, f"{statuses.count(400)} of {number} refused")
+
+
 async def long_pages(target: Target) -> Outcome:
     """Pages of killmails with a thousand attackers."""
     number = 20 if target.short else 120
@@ -166,6 +184,7 @@ async def no_requests(target: Target) -> Outcome:
 ATTACKS: tuple[Any, ...] = (
     Attack("Filter forms with a thousand names that are none", "`/` took 10 s or was refused", forms),
     Attack("Previews of one account, many at once", "each had a thread of the database", previews),
+    Attack("Forms of 1,000 files", "16 of them: `/` took 24 s", many_files),
     Attack("Pages of battles of 1,000 attackers", "`/` took 5.5 s, health 3.2 s", long_pages),
     Attack("Files that nobody takes", "two file descriptors each, for good", deaf_files),
     Attack("Event streams that nobody reads", "each held up to 50 battles of 1,000 attackers", deaf_streams),

@@ -395,7 +395,7 @@ async def test_nothing_that_is_typed_is_an_internal_error(
                 asyncio.run_coroutine_threadsafe(send(*case), loop).result(30)
 
             limits = hypothesis_settings(
-                max_examples=1200,
+                max_examples=250,
                 deadline=None,
                 database=None,
                 derandomize=True,

@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from killsync.web import connections, files, protocol, rates, render, security
+from killsync.web import connections, files, forms, protocol, rates, render, security
 from killsync.web.connections import listen
 from killsync.web.rates import Rate
 from killsync.web.security import setup as protect
@@ -123,6 +123,32 @@ async def test_a_page_that_takes_too_long_says_so(settings: Any, monkeypatch: py
             assert (answer.status, await answer.text()) == (503, "This takes too long: ask for less.\n")
     finally:
         await runner.cleanup()
+
+
+@ON_SQLITE
+async def test_a_form_of_a_thousand_files_writes_none(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda *given, **options: made.append(given))
+    app = web.Application()
+    protect(app, settings)
+
+    async def read(request: web.Request) -> web.Response:
+        return web.json_response(await forms.read(request))
+
+    app.router.add_post("/form", read)
+    connections.setup(app)
+    runner = await listen(app, "127.0.0.1", 0)
+    part = b'--x\r\nContent-Disposition: form-data; name="a"; filename="f"\r\n\r\nz\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as http:
+            async with http.post("/form", data=part * 1_000 + b"--x--\r\n", headers=kind) as answer:
+                assert answer.status == 400 and "urlencoded" in await answer.text()
+            async with http.post("/form", data={"a": "1"}) as answer:
+                assert await answer.json() == {"a": "1"}
+    finally:
+        await runner.cleanup()
+    assert made == []
 
 
 @ON_SQLITE

@@ -21,7 +21,7 @@ from graphql_api.tartiflette.engine import Api, Operation
 from killsync.accounts.viewer import Viewer
 from killsync.logging import get_logger
 from killsync.web import sessions
-from killsync.web.security import check_rate, client_ip, network_of, same_origin
+from killsync.web.security import LIMITER, check_rate, client_ip, network_of, same_origin
 from killsync.web.shares import Held, Holder, Shares, TooMuch
 from models.work import PATIENCE
 
@@ -128,8 +128,9 @@ class _Conversation:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + INIT_SECONDS
         while True:
-            # Nothing is read from a client while it does not take what it was sent.
+            # Nothing is read from a client while it does not take what it was sent, or sends too much.
             await self.outbox.taken()
+            await self._slow_down()
             try:
                 left = None if self._is_begun else max(0.0, deadline - loop.time())
                 received = await self._socket.receive(timeout=left)
@@ -143,6 +144,16 @@ class _Conversation:
                 raise Close(messages.INVALID, "Messages are text")
             elif received.type is not WSMsgType.PONG:
                 return
+
+    async def _slow_down(self) -> None:
+        """Wait until the client's address may send one more message, and while others have their turn."""
+        limiter = self._request.app[LIMITER]
+        await asyncio.sleep(0)
+        while True:
+            wait = limiter.wait("message", self._holder.address)
+            if not wait:
+                return
+            await asyncio.sleep(wait)
 
     async def end(self) -> None:
         """Cancel what is open and wait until it has let go of everything."""

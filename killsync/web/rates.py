@@ -28,6 +28,8 @@ RATES = {
     "wrong_key": Rate(20, 10),
     "graphql": Rate(300, 1200),
     "socket": Rate(60, 60),
+    # What comes over WebSockets, pings too: more is read later.
+    "message": Rate(3_000, 60_000),
     "search": Rate(60, 240),
     "rows": Rate(200, 600),
     "page": Rate(120, 600),

@@ -95,6 +95,34 @@ async def previews(target: Target) -> Outcome:
     return outcome
 
 
+async def pings(target: Target) -> Outcome:
+    """Twenty sockets that send pings and read nothing."""
+    number = 20
+    ping = b"\x89\xfd\0\0\0\0" + b"x" * 125
+    head = (
+        b"GET /graphql HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
+    )
+    sent = 0
+    seconds = 3 if target.short else 15
+    with target.watched() as cost:
+
+        async def flood() -> None:
+            nonlocal sent
+            _, writer = await asyncio.open_connection("127.0.0.1", target.place.port, local_addr=(target.address, 0))
+            writer.write(head)
+            with contextlib.suppress(TimeoutError, OSError):
+                async with asyncio.timeout(seconds):
+                    while True:
+                        writer.write(ping * 100)
+                        await writer.drain()
+                        sent += 100
+            writer.transport.abort()
+
+        await asyncio.gather(*(flood() for _ in range(number)))
+    return judged(cost, f"{sent:,} pings were taken from 20 sockets")
+
+
 async def many_files(target: Target) -> Outcome:
     """Forms of a thousand files each, by somebody who is logged in."""
     player = await target.player(1)
@@ -184,6 +212,7 @@ async def no_requests(target: Target) -> Outcome:
 ATTACKS: tuple[Any, ...] = (
     Attack("Filter forms with a thousand names that are none", "`/` took 10 s or was refused", forms),
     Attack("Previews of one account, many at once", "each had a thread of the database", previews),
+    Attack("Pings from 20 WebSockets that read nothing", "frozen for 17 s and again", pings),
     Attack("Forms of 1,000 files", "16 of them: `/` took 24 s", many_files),
     Attack("Pages of battles of 1,000 attackers", "`/` took 5.5 s, health 3.2 s", long_pages),
     Attack("Files that nobody takes", "two file descriptors each, for good", deaf_files),

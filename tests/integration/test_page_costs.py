@@ -285,3 +285,22 @@ async def test_what_is_no_request_leaves_a_line_now_and_then_in_the_log(
         writer.close()
     assert not [record for record in caplog.records if record.name == "aiohttp.server"]
     assert sum(len(record.getMessage()) for record in caplog.records) < 3_000
+
+
+@ON_SQLITE
+async def test_who_floods_a_socket_is_read_slowly_and_others_go_on(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(rates.RATES, "message", Rate(50, 600))
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{site}/graphql", protocols=("graphql-transport-ws",), autoping=False) as opened,
+    ):
+        for _ in range(200):
+            await opened.ping(b"x")
+        heard, began = 0, time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                while (await opened.receive()).type is aiohttp.WSMsgType.PONG:
+                    heard += 1
+        assert 50 <= heard <= 50 + 10 * (time.monotonic() - began) + 20, heard
+        async with http.get(f"{site}/filter") as answer:
+            assert answer.status == 200

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from killsync.web.security import check_rate
+
 #: What addresses of files begin with.
 PREFIXES = ("/static/", "/lib/")
 #: Longer names are none of ours.
@@ -50,6 +52,7 @@ def serve(folder: Path) -> Callable[[web.Request], Awaitable[web.Response]]:
         headers = {"ETag": f'"{etag}"', "Cache-Control": "no-cache"}
         if any(each.value in (etag, "*") for each in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
+        check_rate(request, "files", cost=len(found.body) / 1e6)
         return web.Response(body=found.body, content_type=found.content_type, headers=headers)
 
     return file

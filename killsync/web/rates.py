@@ -46,6 +46,8 @@ RATES = {
     "computing": Rate(5, 20),
     # The same for making pages, so that who computes too much can still read.
     "rendering": Rate(5, 20),
+    # In megabytes of files: the explorer has two.
+    "files": Rate(60, 300),
 }
 #: Callers that each kind is counted for by themselves.
 MOST_CALLERS = 10_000

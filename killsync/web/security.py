@@ -204,8 +204,8 @@ def _origin(text: str) -> tuple[str, str, int] | None:
 LIMITER = web.AppKey("limiter", Limiter)
 
 
-def check_rate(request: web.Request, kind: str, account_id: int | None = None) -> None:
-    """Count this request against its address (IPv6: its /64, and its /48), and its account if it has one.
+def check_rate(request: web.Request, kind: str, account_id: int | None = None, *, cost: float = 1.0) -> None:
+    """Count this request, or *cost* for it, against its address (IPv6: its /64, and its /48), and its account if it has one.
 
     Raises:
         web.HTTPTooManyRequests: with Retry-After.
@@ -213,9 +213,9 @@ def check_rate(request: web.Request, kind: str, account_id: int | None = None) -
     limiter = request.app[LIMITER]
     wait = 0.0
     for network, scale in networks_of(client_ip(request)):
-        wait = wait or limiter.wait(kind, network, scale=scale)
+        wait = wait or limiter.wait(kind, network, cost=cost, scale=scale)
     if not wait and account_id is not None:
-        wait = limiter.wait(kind, f"account {account_id}")
+        wait = limiter.wait(kind, f"account {account_id}", cost=cost)
     if wait:
         raise too_often(wait)
 

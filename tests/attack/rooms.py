@@ -162,11 +162,9 @@ async def deaf_files(target: Target) -> Outcome:
         held = target.process.num_fds() - before
         await asyncio.sleep(0 if target.short else 25)
         left = target.process.num_fds() - before
-    text = f"{4 * each} asked for, {held} file descriptors"
-    outcome = judged(cost, text if target.short else f"{text}, {max(0, left)} after 25 s", megabytes=100.0)
-    outcome.expect(held <= 4 * each + 20, f"{held} file descriptors for {4 * each} connections")
-    if not target.short:
-        outcome.expect(left <= 50, f"{left} file descriptors were held for good")
+    # A connection that was told to slow down took that, and is kept for the next request.
+    outcome = judged(cost, f"{4 * each} connections, {max(held, left)} file descriptors", megabytes=100.0)
+    outcome.expect(max(held, left) <= 4 * each + 20, f"{max(held, left)} file descriptors for {4 * each} connections")
     return outcome
 
 

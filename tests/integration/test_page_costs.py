@@ -20,6 +20,7 @@ from aiohttp import web
 
 from killsync.web import connections, files, forms, protocol, rates, render, security
 from killsync.web.connections import listen
+from killsync.web.pages import killmail as killmail_page
 from killsync.web.rates import Rate
 from killsync.web.security import setup as protect
 from killsync.webhooks.fields import FIELDS
@@ -304,3 +305,42 @@ async def test_who_floods_a_socket_is_read_slowly_and_others_go_on(site: str, mo
         assert 50 <= heard <= 50 + 10 * (time.monotonic() - began) + 20, heard
         async with http.get(f"{site}/filter") as answer:
             assert answer.status == 200
+
+
+@ON_SQLITE
+async def test_who_has_files_sent_over_and_over_waits(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = (render.HERE / "static" / "killsync.css").stat().st_size / 1e6
+    monkeypatch.setitem(rates.RATES, "files", Rate(1.5 * size, 0.001))
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{site}/static/killsync.css") as answer:
+            assert answer.status == 200
+        etag = answer.headers["ETag"]
+        async with http.get(f"{site}/static/killsync.css") as answer:
+            assert answer.status == 429
+        async with http.get(f"{site}/static/killsync.css", headers={"If-None-Match": etag}) as answer:
+            assert answer.status == 304, "who has it already asks as often as before"
+
+
+@ON_SQLITE
+async def test_of_one_address_four_pages_of_killmails_are_at_work(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most, all_came = 0, 0, asyncio.Event()
+
+    async def slow(_request: web.Request, _number: int) -> web.Response:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if running == 4:
+            asyncio.get_running_loop().call_later(0.2, all_came.set)
+        await all_came.wait()
+        running -= 1
+        return web.Response()
+
+    monkeypatch.setattr(killmail_page, "_killmail", slow)
+    async with aiohttp.ClientSession() as http:
+
+        async def ask(number: int) -> int:
+            async with http.get(f"{site}/killmails/{number}") as answer:
+                return answer.status
+
+        assert await asyncio.gather(*map(ask, range(1, 11))) == [200] * 10
+    assert most == 4

@@ -11,6 +11,7 @@ from killsync.web.guard import needs
 from killsync.web.pages import access_keys, entity_page, killmail, messages, my_characters, search
 from killsync.web.pages import feed as feeds
 from killsync.web.security import check_rate
+from killsync.web.turns import Turns
 
 
 async def front(request: web.Request) -> web.Response:
@@ -40,6 +41,7 @@ def setup(app: web.Application) -> None:
     render.setup(app)
     app.router.add_get("/", needs(Need.READ, front))
     app.router.add_get("/killmails/rows", needs(Need.READ, feeds.rows))
+    app[killmail.TURNS] = Turns()
     app.router.add_get("/killmails/{id}", needs(Need.READ, killmail.killmail))
     app.router.add_get("/names", needs(Need.READ, feeds.names))
     app.router.add_get("/search", needs(Need.READ, search.find))

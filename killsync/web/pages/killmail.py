@@ -23,7 +23,8 @@ from killsync.web.pages import elsewhere, fitting_panel
 from killsync.web.pages.messages import message_page
 from killsync.web.pages.sides import share, sides
 from killsync.web.render import page
-from killsync.web.security import SETTINGS, check_rate
+from killsync.web.security import SETTINGS, check_rate, client_ip, network_of
+from killsync.web.turns import Turns
 from models.threads import Busy, in_service, read_db
 
 #: Attackers that are shown at once; the others open on request.
@@ -34,6 +35,8 @@ MOST_SIDES = 12
 MOST_DEAR = 3
 #: A page waits so long for the fit, seconds; then it is shown without.
 FIT_SECONDS = 3.0
+#: Pages that are at work, callers in turn: each holds a killmail, which may be a battle of a thousand.
+TURNS = web.AppKey("killmail_pages", Turns)
 
 
 @dataclass
@@ -57,6 +60,11 @@ async def killmail(request: web.Request) -> web.Response:
     """GET /killmails/{id}."""
     check_rate(request, "page")
     number = read_id(request.match_info["id"], "killmail")
+    async with request.app[TURNS].turn(network_of(client_ip(request))):
+        return await _killmail(request, number)
+
+
+async def _killmail(request: web.Request, number: int) -> web.Response:
     found = await read_db(queries.killmail, number)
     if found is None:
         if await read_db(queries.first_listed, number) is None:

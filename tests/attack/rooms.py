@@ -155,7 +155,7 @@ async def long_pages(target: Target) -> Outcome:
 
 async def deaf_files(target: Target) -> Outcome:
     """Files that nobody takes: each once held a file open beside its connection, for good."""
-    each = 10 if target.short else 150
+    each = 10 if target.short else 60
     before = target.process.num_fds()
     with target.watched() as cost, _deaf(target, 4, each, FILE):
         await asyncio.sleep(1)

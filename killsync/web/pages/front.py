@@ -41,7 +41,7 @@ def setup(app: web.Application) -> None:
     render.setup(app)
     app.router.add_get("/", needs(Need.READ, front))
     app.router.add_get("/killmails/rows", needs(Need.READ, feeds.rows))
-    app[killmail.TURNS] = Turns()
+    app[killmail.TURNS] = Turns(killmail.OF_ONE, killmail.IN_ALL)
     app.router.add_get("/killmails/{id}", needs(Need.READ, killmail.killmail))
     app.router.add_get("/names", needs(Need.READ, feeds.names))
     app.router.add_get("/search", needs(Need.READ, search.find))

@@ -35,7 +35,8 @@ MOST_SIDES = 12
 MOST_DEAR = 3
 #: A page waits so long for the fit, seconds; then it is shown without.
 FIT_SECONDS = 3.0
-#: Pages that are at work, callers in turn: each holds a killmail, which may be a battle of a thousand.
+#: Pages that are at work, of one caller and of all, callers in turn: each holds a killmail, which may be a battle of a thousand.
+OF_ONE, IN_ALL = 2, 8
 TURNS = web.AppKey("killmail_pages", Turns)
 
 

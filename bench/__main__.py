@@ -12,6 +12,7 @@ from bench import report
 PARTS = {
     "pipeline": "bench.pipeline",
     "embedded": "bench.embedded",
+    "feed": "bench.feed",
     "latency": "bench.latency",
     "graphql": "bench.pages",
     "growth": "bench.growth",

@@ -15,10 +15,13 @@ import pytest
 import pytest_asyncio
 
 from killsync.esi import schemas
+from killsync.events.hub import HUB
 from killsync.feed import stream as streams
 from killsync.killmails import ledger
 from killsync.killmails.store import save_killmails
 from killsync.web import connections, rates
+from killsync.web.pages import messages
+from killsync.web.quick import QUICK
 from models import connection
 from models.killmails import SHIP_TYPE
 from models.sql import rows, run
@@ -182,6 +185,56 @@ async def test_polling_costs_no_statement(place: Place, monkeypatch: pytest.Monk
     assert made == [1]
 
 
+async def test_what_is_at_hand_is_answered_as_what_is_not(settings: Any) -> None:
+    """The short way and the way through the application say the same, header for header."""
+    made: list[Any] = []
+    async with served(settings, made) as url, aiohttp.ClientSession(auto_decompress=False) as http:
+        place = Place(url, http)
+        await place.save(*place.ids[:4])
+        with connection():
+            run("DELETE FROM killmail_log WHERE sequence = 1")
+        while made[0][HUB].span.oldest != 2:
+            await asyncio.sleep(0.1)
+        assert (await place.status("/ephemeral/2.json"))[0] == 200, "it is in memory from here on"
+        (quick,) = made[0][QUICK]
+        given: list[Any] = []
+
+        def noted(request: Any) -> Any:
+            given.append(quick(request))
+            return given[-1]
+
+        for path in ("1.json", "2.json", "4.json", "5.json", "0.json", "007.json", "9" * 40 + ".json", "sequence.json"):
+            for packing in ("gzip, deflate", "identity"):
+                asked = {"Accept-Encoding": packing}
+                answers = []
+                for way in ([noted], []):
+                    # `quickly` keeps this very list.
+                    made[0][QUICK][:] = way
+                    status, headers, body = await place.status(f"/ephemeral/{path}", **asked)
+                    answers.append((status, {name: headers.getall(name) for name in headers if name != "Date"}, body))
+                    assert "Date" in headers
+                assert answers[0] == answers[1], path
+        assert len(given) == 16 and all(each is not None for each in given)
+        made[0][QUICK][:] = [noted]
+        for method, headers in (
+            ("HEAD", {}), ("GET", {"If-None-Match": '"x"'}), ("GET", {"Authorization": "Bearer ks_no"}),
+            ("GET", {"X-Forwarded-Proto": "https"}), ("POST", {}),
+        ):  # fmt: skip
+            given.clear()
+            await place.status("/ephemeral/2.json", method, **headers)
+            assert given == [None], (method, headers)
+        given.clear()
+        assert (await place.status("/ephemeral/2.json?access_key=x"))[0] == 401 and given == [None]
+
+
+@ON_SQLITE
+async def test_the_short_way_is_not_there_for_members_alone(settings: Any) -> None:
+    async with served(change_settings(READERS="members")) as url, aiohttp.ClientSession() as http:
+        for path in ("sequence.json", "1.json", "5000.json"):
+            async with http.get(f"{url}/ephemeral/{path}") as answer:
+                assert answer.status == 401
+
+
 @ON_SQLITE
 async def test_who_asks_without_end_has_to_wait(place: Place) -> None:
     answers = [await place.status("/ephemeral/1.json") for _ in range(700)]
@@ -258,6 +311,63 @@ async def test_a_stream_shows_killmails_and_resumes_after_its_last_number(place:
         async with place.http.get(f"{place.url}/events", **how) as answer:  # type: ignore[arg-type]
             stream = Stream(answer)
             assert [(await stream.next())[0] for _ in range(6)] == [7, 8, 9, 10, 11, 12]
+
+
+async def test_a_stream_that_begins_now_misses_nothing_of_what_is_stored_meanwhile(place: Place) -> None:
+    """Streams that are opened between commits: each tells all that is stored after it was answered, in a row."""
+    last = 30
+
+    async def follow(number: int) -> tuple[int, list[int]]:
+        while not (known := place.sql("SELECT last FROM killmail_counter")[0][0]) >= number:
+            await asyncio.sleep(0.005)
+        async with place.http.get(f"{place.url}/events") as answer:
+            stored = place.sql("SELECT last FROM killmail_counter")[0][0]
+            stream, got = Stream(answer), [0]
+            while got[-1] < last:
+                got.append((await stream.next())[0])
+        assert known <= stored
+        return stored, got[1:]
+
+    await place.save(place.ids[0])
+    following = [asyncio.create_task(follow(number)) for number in range(1, 25, 2)]
+    for each in place.ids[1:last]:
+        await asyncio.to_thread(save_served, place.universe, [each])
+    for stored, got in await asyncio.gather(*following):
+        assert got == list(range(got[0], last + 1)) and got[0] <= stored + 1
+
+
+async def test_a_stream_lives_longer_than_a_page_may_take(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "PAGE_SECONDS", 0.2)
+    monkeypatch.setattr(streams, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(streams, "BEAT_SECONDS", 0.6)
+    await place.save(place.ids[0])
+    async with place.http.get(f"{place.url}/events") as answer:
+        lines = [b"retry: 2000\n"]
+        while lines[-1] != b":\n":
+            lines.append(await asyncio.wait_for(answer.content.readline(), 10))
+        await place.save(place.ids[1])
+        assert (await Stream(answer).next())[0] == 2
+
+
+async def test_a_stream_that_fails_is_cut_off_and_no_error_is_written_into_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.feed import entries
+
+    async def fail(*_given: Any) -> Any:
+        raise RuntimeError("a fault of our own")
+
+    await place.save(*place.ids[:3])
+    async with place.http.get(f"{place.url}/events", headers={"Last-Event-ID": "1"}) as answer:
+        stream = Stream(answer)
+        assert [(await stream.next())[0] for _ in range(2)] == [2, 3]
+        monkeypatch.setattr(entries.Entries, "get", fail)
+        await place.save(place.ids[3])
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await asyncio.wait_for(answer.content.read(), 10)
+    monkeypatch.undo()
+    async with place.http.get(f"{place.url}/events", headers={"Last-Event-ID": "3"}) as answer:
+        assert (await Stream(answer).next())[0] == 4
 
 
 async def test_a_stream_is_filtered_as_a_page_is(place: Place) -> None:

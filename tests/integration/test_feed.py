@@ -565,3 +565,17 @@ async def test_statistics_count_what_lists_hold(place: Place) -> None:
     there = await place.json(f"/api/kills/solarSystemID/{system}/")
     assert (await place.json(f"/api/stats/solarSystemID/{system}/"))["shipsDestroyed"] == len(there)
     assert (await place.json("/api/stats/allianceID/5/"))["shipsDestroyed"] == 0
+
+
+async def test_statistics_sum_what_killmails_were_worth(place: Place) -> None:
+    await place.save(*place.ids)
+    with connection():
+        # Each is worth its number in the log, ISK, and a half.
+        run("UPDATE killmail SET total_value = sequence + 0.5")
+    pilot = place.universe.demo_characters[0].character_id
+    stats = await place.json(f"/api/stats/characterID/{pilot}/")
+    for side, word in (("kills", "Destroyed"), ("losses", "Lost")):
+        worth = sum(one["zkb"]["totalValue"] for one in await place.json(f"/api/{side}/characterID/{pilot}/"))
+        assert worth > 0 and stats[f"isk{word}"] == pytest.approx(worth)
+        for parts in (stats["months"], stats["groups"]):
+            assert sum(part[f"isk{word}"] for part in parts.values()) == pytest.approx(worth)

@@ -9,7 +9,7 @@ from killsync.events.hub import HUB
 from killsync.feed import api_pages, stream
 from killsync.feed.entries import Entries, Gone, NotThere, Packed, Unknown
 from killsync.feed.polling import Polling
-from killsync.feed.public import answer, preflight, problem, public
+from killsync.feed.public import answer, preflight, problem, public, wrong_method
 from killsync.feed.stream import ENTRIES
 from killsync.feed.words import FOR_EVER, GONE, NOT_THERE, number_of, sequence_body
 from killsync.settings import Settings
@@ -71,3 +71,4 @@ def setup(app: web.Application, settings: Settings) -> None:
     ):
         app.router.add_get(path, needs(Need.READ, public(kind, handler)))
         app.router.add_route("OPTIONS", path, needs(Need.OPEN, preflight))
+        app.router.add_route("*", path, needs(Need.READ, wrong_method))

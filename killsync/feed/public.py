@@ -58,6 +58,13 @@ async def preflight(_request: web.Request) -> web.Response:
     return web.Response(status=204, headers={**CORS, **_PREFLIGHT})
 
 
+async def wrong_method(_request: web.Request) -> web.Response:
+    """Whatever would change something: there is nothing to change."""
+    answer = problem(405, "this is read with GET", Allow="GET, HEAD, OPTIONS")
+    answer.headers.update(CORS)
+    return answer
+
+
 def problem(status: int, text: str, **headers: str) -> web.Response:
     """An error as programs read it; nobody keeps it."""
     return web.Response(

@@ -20,8 +20,8 @@ PARTS = {
     "tick": "bench.tick",
     "trackers": "bench.trackers",
 }
-#: Parts that run only when they are named: `polling` has a make target of its own, `storage` needs 30 GB of disk.
-BY_NAME = {"polling": "bench.polling", "storage": "bench.storage"}
+#: Parts that run only when they are named: `polling` has a make target of its own, `storage` needs 30 GB of disk, `feed` wrk.
+BY_NAME = {"feed": "bench.feed", "polling": "bench.polling", "storage": "bench.storage"}
 
 
 def main() -> None:

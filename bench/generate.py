@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 
 #: Tables that are filled here.
-TABLES = ("killmail", "victim", "attacker", "killmail_item", "involvement", "killmail_ref")
+TABLES = ("killmail", "victim", "attacker", "killmail_item", "involvement", "killmail_ref", "killmail_body")
 #: Systems of a constellation and of a region, and ship types of a group.
 A_CONSTELLATION, A_REGION, A_GROUP = 7, 70, 10
 #: Pilots, corporations, alliances, ship types and systems that take part; a few of each take part in most killmails.

@@ -29,8 +29,6 @@ log = get_logger("events")
 
 #: How long a reader waits before it asks a database again that could not be asked, seconds.
 RETRY_SECONDS = 0.5
-#: A look at the log is as good as a new one for so long, seconds.
-FRESH_SECONDS = 0.2
 
 
 class CannotEvaluate(Exception):
@@ -141,6 +139,8 @@ class Hub:
         """
         span = await self.known_span()
         if after is None:
+            # What this process knows at once, which may be a moment behind: so it may tell of what was stored just before, and
+            # misses nothing of what comes while a look would take its time.
             return span.newest
         if after != span.newest:
             # Another process may have seen more of it already, and its end may have been cut off.
@@ -150,11 +150,15 @@ class Hub:
         return after
 
     async def _look(self) -> Span:
-        """What the log holds now; many who ask at once share a look."""
+        """What the log holds now; those who came before a look began share it, and nobody takes an older one."""
+        came = time.monotonic()
         async with self._looking:
-            if self._span is None or time.monotonic() - self._looked_at > FRESH_SECONDS:
-                self._set(await read_db(store.span))
-                self._looked_at = time.monotonic()
+            if self._span is None or self._looked_at < came:
+                began, found = time.monotonic(), await read_db(store.span)
+                # What was heard of meanwhile may be newer.
+                newest = found.newest if self._span is None else max(found.newest, self._span.newest)
+                self._set(Span(found.oldest, newest))
+                self._looked_at = began
             assert self._span is not None
             return self._span
 
@@ -176,6 +180,8 @@ class Hub:
                         raise NotInLog(after, await self._look())
                     if found is not None:
                         after = found[-1][0]
+                        # It may be more than this process had heard of: whoever is given it finds it by its number too.
+                        self._advance(after)
                         yield found
                         continue
                 await asyncio.sleep(RETRY_SECONDS)

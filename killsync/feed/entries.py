@@ -79,6 +79,11 @@ class Entries:
         """
         return max(1, (await self._span()).newest)
 
+    def newest_known(self) -> int | None:
+        """The same without waiting: None where it is not known yet."""
+        span = self._hub.span
+        return None if span is None else max(1, span.newest)
+
     async def _span(self) -> Span:
         span = self._hub.span
         if span is not None:
@@ -96,12 +101,8 @@ class Entries:
             Unknown: this process has not seen the log yet.
             Busy, peewee.OperationalError: the database cannot be asked now.
         """
-        span = await self._span()
-        if not 1 <= sequence <= span.newest:
-            raise NotThere
-        if sequence < span.oldest:
-            raise Gone
-        if (found := self._ready(sequence)) is not None:
+        await self._span()
+        if (found := self.known(sequence)) is not None:
             return found
         async with self._making:
             if (found := self._ready(sequence)) is None:
@@ -114,6 +115,21 @@ class Entries:
         if found is None:
             raise Gone
         return found
+
+    def known(self, sequence: int) -> Packed | None:
+        """The entry of a number, where it is at hand; None where it has to be read.
+
+        Raises:
+            NotThere, Gone: there is none.
+        """
+        span = self._hub.span
+        if span is None:
+            return None
+        if not 1 <= sequence <= span.newest:
+            raise NotThere
+        if sequence < span.oldest:
+            raise Gone
+        return self._ready(sequence)
 
     def _ready(self, sequence: int) -> Packed | None:
         found = self._kept.get(sequence)

@@ -8,13 +8,14 @@ from killsync.access.decision import Need
 from killsync.events.hub import HUB
 from killsync.feed import api_pages, stream
 from killsync.feed.entries import Entries, Gone, NotThere, Packed, Unknown
-from killsync.feed.public import answer, preflight, problem, public
+from killsync.feed.polling import Polling
+from killsync.feed.public import answer, preflight, problem, public, wrong_method
 from killsync.feed.stream import ENTRIES
+from killsync.feed.words import FOR_EVER, GONE, NOT_THERE, number_of, sequence_body
 from killsync.settings import Settings
 from killsync.web.guard import needs
-
-#: An entry never changes.
-FOR_EVER = "public, max-age=604800, immutable"
+from killsync.web.quick import QUICK
+from killsync.web.security import LIMITER
 
 
 async def sequence(request: web.Request) -> web.StreamResponse:
@@ -24,20 +25,18 @@ async def sequence(request: web.Request) -> web.StreamResponse:
     except Unknown:
         return _not_yet()
     return web.Response(
-        body=b'{"sequence":%d}' % newest, content_type="application/json", headers={"Cache-Control": "no-store"}
+        body=sequence_body(newest), content_type="application/json", headers={"Cache-Control": "no-store"}
     )
 
 
 async def entry(request: web.Request) -> web.StreamResponse:
     """GET /ephemeral/<number>.json: the killmail of that number."""
-    text = request.match_info["number"]
-    number = int(text) if len(text) <= 18 and not text.startswith("0") else 0
     try:
-        found: Packed = await request.app[ENTRIES].get(number)
+        found: Packed = await request.app[ENTRIES].get(number_of(request.match_info["number"]))
     except NotThere:
-        return problem(404, "not there yet")
+        return problem(404, NOT_THERE)
     except Gone:
-        return problem(410, "no longer kept: older killmails are in /api/history/")
+        return problem(410, GONE)
     except Unknown:
         return _not_yet()
     return answer(request, found.body, found.gzipped, found.etag, FOR_EVER)
@@ -57,6 +56,8 @@ def setup(app: web.Application, settings: Settings) -> None:
     if not settings.feed:
         return
     app[ENTRIES] = Entries(app[HUB], settings.esi_url)
+    if not settings.members_only:
+        app[QUICK].append(Polling(settings, app[LIMITER], app[ENTRIES]))
     stream.setup(app)
     api_pages.setup(app)
     for path, kind, handler in (
@@ -70,3 +71,4 @@ def setup(app: web.Application, settings: Settings) -> None:
     ):
         app.router.add_get(path, needs(Need.READ, public(kind, handler)))
         app.router.add_route("OPTIONS", path, needs(Need.OPEN, preflight))
+        app.router.add_route("*", path, needs(Need.READ, wrong_method))

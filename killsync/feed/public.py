@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from killsync.web.security import check_rate
+from killsync.web.security import check_rate, has_begun
 from models.errors import is_away
 from models.threads import Busy
 from models.work import OutOfTime
@@ -19,7 +19,11 @@ CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "ETag, Retry-After",
     "Cross-Origin-Resource-Policy": "cross-origin",
+    # It is data: a browser that shows it runs nothing.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+#: Of answers that nobody keeps.
+NEVER_KEPT = {**CORS, "Cache-Control": "no-store"}
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, If-None-Match, Last-Event-ID, Accept, Cache-Control",
@@ -41,7 +45,8 @@ def public(kind: str, handler: Handler) -> Handler:
         except OutOfTime:
             response = problem(503, "this takes too long: ask for less", **{"Retry-After": "60"})
         except Exception as error:
-            if not (isinstance(error, Busy) or is_away(error)):
+            # One that has begun is beyond help, and `killsync.web.security` cuts it off.
+            if has_begun(request) or not (isinstance(error, Busy) or is_away(error)):
                 raise
             response = problem(503, "the server is busy", **{"Retry-After": "5"})
         if not response.prepared:
@@ -56,12 +61,24 @@ async def preflight(_request: web.Request) -> web.Response:
     return web.Response(status=204, headers={**CORS, **_PREFLIGHT})
 
 
+async def wrong_method(_request: web.Request) -> web.Response:
+    """Whatever would change something: there is nothing to change."""
+    answer = problem(405, "this is read with GET", Allow="GET, HEAD, OPTIONS")
+    answer.headers.update(CORS)
+    return answer
+
+
 def problem(status: int, text: str, **headers: str) -> web.Response:
     """An error as programs read it; nobody keeps it."""
     return web.Response(
-        status=status, body=msgspec.json.encode({"error": text}), content_type="application/json",
+        status=status, body=error_body(text), content_type="application/json",
         headers={"Cache-Control": "no-store", **headers},
     )  # fmt: skip
+
+
+def error_body(text: str) -> bytes:
+    """An error, said in JSON."""
+    return msgspec.json.encode({"error": text})
 
 
 def answer(request: web.Request, body: bytes, gzipped: bytes | None, etag: str, cache: str) -> web.Response:

@@ -82,7 +82,8 @@ def history(day: datetime) -> dict[str, str]:
 def tallies(search: Search) -> list[dict[str, Any]]:
     """How many killmails of one party or place there are, by month, group of what was lost, solo, and side.
 
-    Rows of `month` (YYYYMM), `group_id`, `solo`, `is_loss` and `number`; who stands on both sides is in two rows.
+    Rows of `month` (YYYYMM), `group_id`, `solo`, `is_loss`, `number` and `value` (ISK; None for nothing valued); who stands on
+    both sides is in two rows.
     """
     counted = []
     for side, is_loss in ((ATTACKER_SIDE, False), (VICTIM_SIDE, True)):
@@ -96,7 +97,11 @@ def tallies(search: Search) -> list[dict[str, Any]]:
         ).coerce(False)
         solo = Case(None, [(Killmail.solo, 1)], 0)
         query: Any = source.select(
-            month.alias("month"), ItemType.group_id, solo.alias("solo"), fn.COUNT(Victim.killmail_id).alias("number")
+            month.alias("month"),
+            ItemType.group_id,
+            solo.alias("solo"),
+            fn.COUNT(Victim.killmail_id).alias("number"),
+            fn.SUM(Killmail.total_value).alias("value"),
         )
         if search.parties:
             query = query.where(involves(source, Involves(*search.parties[0], side)))

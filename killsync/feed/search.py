@@ -22,6 +22,8 @@ MOST, MOST_PAGES, MOST_IDS = 1_000, 100, 20
 #: A week: what `pastSeconds` goes back at most.
 MOST_SECONDS = 604_800
 _MOST_WORDS = 40
+#: Years that can be asked for.
+FIRST_YEAR, LAST_YEAR = 2003, 2999
 
 #: Kinds of ids: those who take part, the rarest first, and the columns of places.
 PARTIES = {"characterID": CHARACTER, "corporationID": CORPORATION, "shipTypeID": SHIP_TYPE, "shipID": SHIP_TYPE,
@@ -103,7 +105,7 @@ def read_search(path: str, now: datetime) -> Search:
         elif word == "pastSeconds":
             search = replace(search, start=now - timedelta(seconds=_number(word, value, 1, MOST_SECONDS)))
         elif word == "year":
-            year = _number(word, value, 2003, 2999)
+            year = _number(word, value, FIRST_YEAR, LAST_YEAR)
         elif word == "month":
             month = _number(word, value, 1, 12)
         elif word == "startTime":
@@ -150,9 +152,12 @@ def read_day(name: str) -> datetime:
     try:
         if len(name) != len("20260818.json") or not name.endswith(".json"):
             raise ValueError
-        return datetime.strptime(name.removesuffix(".json"), "%Y%m%d").replace(tzinfo=UTC)
+        day = datetime.strptime(name.removesuffix(".json"), "%Y%m%d").replace(tzinfo=UTC)
     except ValueError:
         raise BadSearch("a day is written as in 20260818.json") from None
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise BadSearch(f"there are days of the years {FIRST_YEAR} to {LAST_YEAR}")
+    return day
 
 
 def _flagged(search: Search, column: str, *, is_so: bool) -> Search:

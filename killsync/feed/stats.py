@@ -29,6 +29,7 @@ def stats_of(kind: str, number: int, name: str | None, tallies: Iterable[Mapping
         for counted in (whole, of_month, of_group):
             counted[f"ships{side}"] += row["number"]
             counted[f"points{side}"] += row["number"]
+            counted[f"isk{side}"] += float(row["value"] or 0)
         if row["solo"]:
             solo["soloLosses" if row["is_loss"] else "soloKills"] += row["number"]
     kills, losses = whole["shipsDestroyed"], whole["shipsLost"]

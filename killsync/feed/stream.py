@@ -35,9 +35,10 @@ LOOK_SECONDS = 5.0
 SEND_SECONDS = 20.0
 #: Who reads a stream is looked up anew this often: a session ends, a key is revoked, a member leaves, seconds.
 KNOWN_SECONDS = 2.0
-#: What a client waits before it comes back, milliseconds.
-BEGIN = b"retry: 2000\n\n"
-BEAT = b":\n\n"
+#: What a client waits before it comes back, milliseconds. It is said with the first event, and a comment has no empty line
+#: behind it: clients such as httpx-sse take whatever ends in one for an event.
+RETRY = b"retry: 2000\n"
+BEAT = b":\n"
 HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 ENTRIES = web.AppKey("feed_entries", Entries)
@@ -89,7 +90,8 @@ async def _follow(
     request: web.Request, response: web.StreamResponse, begin: int, wants: Callable[[Killmail], bool] | None, need: Need
 ) -> None:
     entries = request.app[ENTRIES]
-    await _send(request, response, BEGIN)
+    await _send(request, response, BEAT)
+    first = RETRY
     try:
         async with contextlib.aclosing(request.app[HUB].batches(begin)) as batches:
             waiting: asyncio.Future[list[Numbered]] | None = None
@@ -103,7 +105,8 @@ async def _follow(
                         if await guard.ending_of(request, need, KNOWN_SECONDS):
                             return
                         async for event in _events(batch, entries, wants):
-                            await _send(request, response, event)
+                            await _send(request, response, first + event)
+                            first = b""
                             sent_at = time.monotonic()
                     if time.monotonic() - sent_at >= BEAT_SECONDS:
                         await _send(request, response, BEAT)

@@ -17,8 +17,8 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from killsync.logging import Quiet, get_logger
-from killsync.settings import Settings
 from killsync.web.protocol import IDLE_SECONDS, LEAST_TAKEN, Protocol
+from killsync.web.quick import QUICK, quickly
 from killsync.web.security import SETTINGS, Handler, is_within, network_of
 
 log = get_logger("web")
@@ -47,9 +47,10 @@ _FULL = (
 class Connections(web.Server):
     """The server, with all its connections by network."""
 
-    def __init__(self, inner: web.Server, settings: Settings, most: int) -> None:
-        super().__init__(inner.request_handler, request_factory=inner.request_factory, **inner._kwargs)
-        self._settings = settings
+    def __init__(self, inner: web.Server, app: web.Application, most: int) -> None:
+        handler = quickly(inner.request_handler, app[QUICK])
+        super().__init__(handler, request_factory=inner.request_factory, **inner._kwargs)
+        self._settings = app[SETTINGS]
         self._most = most
         self._number = 0
         #: By network, in the order in which they came.
@@ -162,6 +163,7 @@ async def bound_unread(request: web.Request, handler: Handler) -> web.StreamResp
 def setup(app: web.Application) -> None:
     """Bound what lies unread; `listen` bounds the rest."""
     app[CONNECTIONS] = []
+    app[QUICK] = []
     app.middlewares.append(bound_unread)
 
 
@@ -171,7 +173,7 @@ class _Runner(web.AppRunner):
     __slots__ = ("_watching",)
 
     async def _make_server(self) -> web.Server:
-        connections = Connections(await super()._make_server(), self.app[SETTINGS], _most_connections())
+        connections = Connections(await super()._make_server(), self.app, _most_connections())
         self.app[CONNECTIONS].append(connections)
         self._watching = asyncio.create_task(_watch(connections))
         return connections

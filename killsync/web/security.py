@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -43,6 +44,10 @@ _POLICY = (
     "connect-src 'self'{sockets}; worker-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+TOO_MANY = "Too many requests; slow down."
+STRICT_TRANSPORT = "max-age=31536000"
+#: Addresses of which is kept what they are and which networks they are in.
+KEPT_ADDRESSES = 8_192
 IMAGES = " https://images.evetech.net"
 
 
@@ -67,15 +72,32 @@ async def harden(request: web.Request, handler: Handler) -> web.StreamResponse:
             check_rate(request, "request")
         response = await handler(request)
     except web.HTTPException as error:
+        if has_begun(request):
+            return _cut_off(request, error)
         _add_headers(request, error)
         raise
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception as error:
+        if has_begun(request):
+            return _cut_off(request, error)
         response = failure(error)
     if not response.prepared:
         _add_headers(request, response)
     return response
+
+
+def has_begun(request: web.Request) -> bool:
+    """Whether some of an answer was sent: another one would be read as a part of it."""
+    return bool(request.writer.output_size)
+
+
+def _cut_off(request: web.Request, error: Exception) -> web.Response:
+    """End the connection of an answer that failed on its way. What is returned is sent to nobody."""
+    log.error("answer cut off", path=request.path, exc_info=error)
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)
 
 
 def failure(error: Exception) -> web.Response:
@@ -99,9 +121,10 @@ def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.setdefault(name, value)
     response.headers.setdefault("Content-Security-Policy", content_policy(request.app[SETTINGS], request.host))
     if is_https(request):
-        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        response.headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
 
 
+@lru_cache(maxsize=KEPT_ADDRESSES)
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     """An address as it is written; IPv4 in IPv6's notation is IPv4."""
     try:
@@ -111,27 +134,37 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_trusted(request: web.Request, address: IPv4Address | IPv6Address | None) -> bool:
+def _is_trusted(settings: Settings, address: IPv4Address | IPv6Address | None) -> bool:
     """Whether *address* is one of TRUSTED_PROXIES."""
-    return address is not None and is_within(str(address), request.app[SETTINGS].trusted_proxies)
+    return address is not None and is_within(str(address), settings.trusted_proxies)
 
 
 def is_within(address: str, networks: Iterable[str]) -> bool:
     """Whether *address* is in one of *networks*, which are written as settings have them."""
+    return _is_within(address, tuple(networks))
+
+
+@lru_cache(maxsize=KEPT_ADDRESSES)
+def _is_within(address: str, networks: tuple[str, ...]) -> bool:
     found = _address(address)
     return found is not None and any(found in ip_network(entry, strict=False) for entry in networks)
 
 
 def client_ip(request: web.Request) -> str:
     """The caller's address; `X-Forwarded-For` counts only from TRUSTED_PROXIES, and of it the last untrusted entry."""
+    return address_of(request, request.app[SETTINGS])
+
+
+def address_of(request: web.BaseRequest, settings: Settings) -> str:
+    """The same, of a request that has not reached the application."""
     peer = _address(request.remote or "")
-    if _is_trusted(request, peer):
+    if _is_trusted(settings, peer):
         # Each proxy adds its word behind the others', to the last line or as a line of its own.
         for entry in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).split(",")):
             address = _address(entry)
             if address is None:
                 break
-            if not _is_trusted(request, address):
+            if not _is_trusted(settings, address):
                 return str(address)
     return str(peer) if peer is not None else request.remote or "unknown"
 
@@ -144,15 +177,16 @@ def network_of(address: str) -> str:
     return str(found) if found is not None else address
 
 
-def networks_of(address: str) -> Iterator[tuple[str, int]]:
+@lru_cache(maxsize=KEPT_ADDRESSES)
+def networks_of(address: str) -> tuple[tuple[str, int], ...]:
     """Each network that a request counts for, and how many times one visitor's rate it has.
 
     Many providers give a customer a /56 or /48 of IPv6 without being asked, which is 65,536 of what one visitor has.
     """
-    yield network_of(address), 1
     found = _address(address)
     if isinstance(found, IPv6Address):
-        yield str(IPv6Network((int(found) >> 80 << 80, 48))), SITE_SCALE
+        return (network_of(address), 1), (str(IPv6Network((int(found) >> 80 << 80, 48))), SITE_SCALE)
+    return ((network_of(address), 1),)
 
 
 def is_this_host(request: web.Request) -> bool:
@@ -172,11 +206,16 @@ def is_https(request: web.Request) -> bool:
 
     A site whose public address is https stays so, whatever a header says.
     """
-    if request.secure or urlsplit(request.app[SETTINGS].sso_callback_url).scheme == "https":
+    if request.secure or is_https_site(request.app[SETTINGS]):
         return True
-    if not _is_trusted(request, _address(request.remote or "")):
+    if not _is_trusted(request.app[SETTINGS], _address(request.remote or "")):
         return False
     return request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower() == "https"
+
+
+def is_https_site(settings: Settings) -> bool:
+    """Whether our own public address is https."""
+    return urlsplit(settings.sso_callback_url).scheme == "https"
 
 
 def same_origin(request: web.Request) -> bool:
@@ -211,20 +250,24 @@ def check_rate(request: web.Request, kind: str, account_id: int | None = None, *
         web.HTTPTooManyRequests: with Retry-After.
     """
     limiter = request.app[LIMITER]
-    wait = 0.0
-    for network, scale in networks_of(client_ip(request)):
-        wait = wait or limiter.wait(kind, network, cost=cost, scale=scale)
+    wait = seconds_to_wait(limiter, kind, client_ip(request), cost=cost)
     if not wait and account_id is not None:
         wait = limiter.wait(kind, f"account {account_id}", cost=cost)
     if wait:
         raise too_often(wait)
 
 
+def seconds_to_wait(limiter: Limiter, kind: str, address: str, cost: float = 1.0) -> float:
+    """0.0 where an address may ask now, and it is counted; else the seconds to wait."""
+    wait = 0.0
+    for network, scale in networks_of(address):
+        wait = wait or limiter.wait(kind, network, cost=cost, scale=scale)
+    return wait
+
+
 def too_often(seconds: float) -> web.HTTPTooManyRequests:
     """The refusal of who asks too often; *seconds* from now it may ask again."""
-    return web.HTTPTooManyRequests(
-        headers={"Retry-After": str(int(seconds) + 1)}, text="Too many requests; slow down.\n"
-    )
+    return web.HTTPTooManyRequests(headers={"Retry-After": str(int(seconds) + 1)}, text=f"{TOO_MANY}\n")
 
 
 def setup(app: web.Application, settings: Settings) -> None:

@@ -25,8 +25,9 @@ from simulator import Handle
 from tests.chaos.channel import Channel
 from tests.support.comparison import served_killmail, stored_killmail
 from tests.support.deployment import Deployment, wait_until
+from tests.support.event_stream import EventStream
 from tests.support.player import Player
-from tests.support.r2z2 import R2Z2
+from tests.support.r2z2 import R2Z2, in_a_thread
 from tests.support.resources import PROJECT
 
 QUEUES = (
@@ -68,7 +69,8 @@ class Subscriber:
     async def _listen(self) -> None:
         async with aiohttp.ClientSession() as http:
             while not self._stopped.is_set():
-                with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                # TypeError: what came instead of an answer was the connection's end.
+                with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, TypeError):
                     async with http.ws_connect(self._url, protocols=("graphql-transport-ws",), timeout=5) as socket:
                         await self._hear(socket)
                 self.is_open.clear()
@@ -89,6 +91,8 @@ class Subscriber:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 return
             said = message.json()
+            if said["type"] in ("error", "complete"):
+                return  # such as that the database is away: it subscribes again
             if said["type"] == "next":
                 told = said["payload"]["data"]["newKillmail"]
                 self.heard[int(told["id"])] += 1
@@ -110,6 +114,7 @@ class World(Deployment):
         self.restarts = 0
         self.subscriber: Subscriber | None = None
         self.reader: R2Z2 | None = None
+        self.stream: EventStream | None = None
         self.channel: Channel | None = None
         self._reading = contextlib.ExitStack()
         self._commands: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
@@ -171,7 +176,8 @@ class World(Deployment):
         wait_until(lambda: self.get("/healthz")[0] == 200, "the web server answers", 60)
         self.subscriber = Subscriber(self.url)
         self.reader = R2Z2(self.url, pause=0.5, begin=1)
-        self._reading.enter_context(self.reader.in_a_thread())
+        self.stream = EventStream(self.url)
+        self._reading.enter_context(in_a_thread(self.reader.run(10**9), self.stream.run()))
         self.channel = Channel(self, self._reading)
         assert self.subscriber.is_open.wait(30)
         self.run_procfile("worker", **hooks)
@@ -324,6 +330,10 @@ class World(Deployment):
             verdict.problems.append(
                 f"the feed's reader has {len(self.reader.entries)} entries that are not the log's {len(log)}"
             )
+        assert self.stream is not None
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: len(self.stream.told) >= len(log), "the stream has told all", 15)
+        verdict.problems += self.stream.problems(log)
         assert self.channel is not None
         self.channel.check(verdict, log)
         if self.subscriber.jumps:

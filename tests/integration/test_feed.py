@@ -15,10 +15,13 @@ import pytest
 import pytest_asyncio
 
 from killsync.esi import schemas
+from killsync.events.hub import HUB
 from killsync.feed import stream as streams
 from killsync.killmails import ledger
 from killsync.killmails.store import save_killmails
 from killsync.web import connections, rates
+from killsync.web.pages import messages
+from killsync.web.quick import QUICK
 from models import connection
 from models.killmails import SHIP_TYPE
 from models.sql import rows, run
@@ -146,7 +149,16 @@ async def test_entries_may_be_kept_and_what_is_not_there_may_not(place: Place) -
         assert "error" in json.loads(body) and headers["Access-Control-Allow-Origin"] == "*"
     status, headers, _ = await place.status("/ephemeral/3.json", "OPTIONS", Origin="https://tool.example")
     assert status == 204 and "GET" in headers["Access-Control-Allow-Methods"]
-    assert (await place.status("/ephemeral/3.json", "POST"))[0] == 405
+    for path in (
+        "/ephemeral/3.json",
+        "/ephemeral/sequence.json",
+        "/events",
+        "/api/killID/5/",
+        "/api/history/20260818.json",
+    ):
+        status, headers, body = await place.status(path, "POST")
+        assert status == 405 and headers["Access-Control-Allow-Origin"] == "*" and "error" in json.loads(body), path
+        assert headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 async def test_what_the_log_no_longer_holds_is_gone(place: Place) -> None:
@@ -180,6 +192,56 @@ async def test_polling_costs_no_statement(place: Place, monkeypatch: pytest.Monk
         assert (await place.status("/ephemeral/21.json"))[0] == 404
         await place.json("/ephemeral/sequence.json")
     assert made == [1]
+
+
+async def test_what_is_at_hand_is_answered_as_what_is_not(settings: Any) -> None:
+    """The short way and the way through the application say the same, header for header."""
+    made: list[Any] = []
+    async with served(settings, made) as url, aiohttp.ClientSession(auto_decompress=False) as http:
+        place = Place(url, http)
+        await place.save(*place.ids[:4])
+        with connection():
+            run("DELETE FROM killmail_log WHERE sequence = 1")
+        while made[0][HUB].span.oldest != 2:
+            await asyncio.sleep(0.1)
+        assert (await place.status("/ephemeral/2.json"))[0] == 200, "it is in memory from here on"
+        (quick,) = made[0][QUICK]
+        given: list[Any] = []
+
+        def noted(request: Any) -> Any:
+            given.append(quick(request))
+            return given[-1]
+
+        for path in ("1.json", "2.json", "4.json", "5.json", "0.json", "007.json", "9" * 40 + ".json", "sequence.json"):
+            for packing in ("gzip, deflate", "identity"):
+                asked = {"Accept-Encoding": packing}
+                answers = []
+                for way in ([noted], []):
+                    # `quickly` keeps this very list.
+                    made[0][QUICK][:] = way
+                    status, headers, body = await place.status(f"/ephemeral/{path}", **asked)
+                    answers.append((status, {name: headers.getall(name) for name in headers if name != "Date"}, body))
+                    assert "Date" in headers
+                assert answers[0] == answers[1], path
+        assert len(given) == 16 and all(each is not None for each in given)
+        made[0][QUICK][:] = [noted]
+        for method, headers in (
+            ("HEAD", {}), ("GET", {"If-None-Match": '"x"'}), ("GET", {"Authorization": "Bearer ks_no"}),
+            ("GET", {"X-Forwarded-Proto": "https"}), ("POST", {}),
+        ):  # fmt: skip
+            given.clear()
+            await place.status("/ephemeral/2.json", method, **headers)
+            assert given == [None], (method, headers)
+        given.clear()
+        assert (await place.status("/ephemeral/2.json?access_key=x"))[0] == 401 and given == [None]
+
+
+@ON_SQLITE
+async def test_the_short_way_is_not_there_for_members_alone(settings: Any) -> None:
+    async with served(change_settings(READERS="members")) as url, aiohttp.ClientSession() as http:
+        for path in ("sequence.json", "1.json", "5000.json"):
+            async with http.get(f"{url}/ephemeral/{path}") as answer:
+                assert answer.status == 401
 
 
 @ON_SQLITE
@@ -258,6 +320,64 @@ async def test_a_stream_shows_killmails_and_resumes_after_its_last_number(place:
         async with place.http.get(f"{place.url}/events", **how) as answer:  # type: ignore[arg-type]
             stream = Stream(answer)
             assert [(await stream.next())[0] for _ in range(6)] == [7, 8, 9, 10, 11, 12]
+
+
+async def test_a_stream_that_begins_now_misses_nothing_of_what_is_stored_meanwhile(place: Place) -> None:
+    """Streams that are opened between commits: each tells all that is stored after it was answered, in a row."""
+    last = 30
+
+    async def follow(number: int) -> tuple[int, list[int]]:
+        while not (known := place.sql("SELECT last FROM killmail_counter")[0][0]) >= number:
+            await asyncio.sleep(0.005)
+        async with place.http.get(f"{place.url}/events") as answer:
+            stored = place.sql("SELECT last FROM killmail_counter")[0][0]
+            stream, got = Stream(answer), [0]
+            while got[-1] < last:
+                got.append((await stream.next())[0])
+        assert known <= stored
+        return stored, got[1:]
+
+    await place.save(place.ids[0])
+    following = [asyncio.create_task(follow(number)) for number in range(1, 25, 2)]
+    for each in place.ids[1:last]:
+        await asyncio.to_thread(save_served, place.universe, [each])
+    for stored, got in await asyncio.gather(*following):
+        assert got == list(range(got[0], last + 1)) and got[0] <= stored + 1
+
+
+async def test_a_stream_lives_longer_than_a_page_may_take(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "PAGE_SECONDS", 0.2)
+    monkeypatch.setattr(streams, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(streams, "BEAT_SECONDS", 0.6)
+    await place.save(place.ids[0])
+    async with place.http.get(f"{place.url}/events") as answer:
+        comments = 0
+        while comments < 2:  # one at the beginning, one after a while
+            line = await asyncio.wait_for(answer.content.readline(), 10)
+            comments += line == b":\n"
+        await place.save(place.ids[1])
+        assert (await Stream(answer).next())[0] == 2
+
+
+async def test_a_stream_that_fails_is_cut_off_and_no_error_is_written_into_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.feed import entries
+
+    async def fail(*_given: Any) -> Any:
+        raise RuntimeError("a fault of our own")
+
+    await place.save(*place.ids[:3])
+    async with place.http.get(f"{place.url}/events", headers={"Last-Event-ID": "1"}) as answer:
+        stream = Stream(answer)
+        assert [(await stream.next())[0] for _ in range(2)] == [2, 3]
+        monkeypatch.setattr(entries.Entries, "get", fail)
+        await place.save(place.ids[3])
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await asyncio.wait_for(answer.content.read(), 10)
+    monkeypatch.undo()
+    async with place.http.get(f"{place.url}/events", headers={"Last-Event-ID": "3"}) as answer:
+        assert (await Stream(answer).next())[0] == 4
 
 
 async def test_a_stream_is_filtered_as_a_page_is(place: Place) -> None:
@@ -428,7 +548,7 @@ async def test_flags_places_and_times_narrow_a_list(place: Place) -> None:
         "", "nothing/", "kills/characterID/", "kills/characterID/x/", "kills/characterID/0/", "kills/page/0/", "kills/page/101/",
         "kills/month/5/", "kills/pastSeconds/604801/", "kills/characterID/1,2,x/", "kills/orderDirection/up/", "a/" * 60,
         "kills/characterID/" + ",".join(map(str, range(1, 40))) + "/", "kills/year/99999/", "kills/startTime/20261341/",
-        "history/2026.json", "history/20261341.json", "history/20260818", "stats/nothingID/5/", "stats/characterID/x/",
+        "history/2026.json", "history/20261341.json", "history/20260818", "history/99991231.json", "history/00010101.json", "stats/nothingID/5/", "stats/characterID/x/",
         "kills/characterID/" + "9" * 30 + "/", "kills/characterID/%00/", "kills/characterID/²/",
     ],
 )  # fmt: skip
@@ -455,3 +575,17 @@ async def test_statistics_count_what_lists_hold(place: Place) -> None:
     there = await place.json(f"/api/kills/solarSystemID/{system}/")
     assert (await place.json(f"/api/stats/solarSystemID/{system}/"))["shipsDestroyed"] == len(there)
     assert (await place.json("/api/stats/allianceID/5/"))["shipsDestroyed"] == 0
+
+
+async def test_statistics_sum_what_killmails_were_worth(place: Place) -> None:
+    await place.save(*place.ids)
+    with connection():
+        # Each is worth its number in the log, ISK, and a half.
+        run("UPDATE killmail SET total_value = sequence + 0.5")
+    pilot = place.universe.demo_characters[0].character_id
+    stats = await place.json(f"/api/stats/characterID/{pilot}/")
+    for side, word in (("kills", "Destroyed"), ("losses", "Lost")):
+        worth = sum(one["zkb"]["totalValue"] for one in await place.json(f"/api/{side}/characterID/{pilot}/"))
+        assert worth > 0 and stats[f"isk{word}"] == pytest.approx(worth)
+        for parts in (stats["months"], stats["groups"]):
+            assert sum(part[f"isk{word}"] for part in parts.values()) == pytest.approx(worth)

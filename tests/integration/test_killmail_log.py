@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from killsync.events import store
+from killsync.events.hub import Hub, NotInLog
 from killsync.killmails import ledger
 from killsync.killmails.store import save_killmails
 from models import connection
@@ -94,6 +96,42 @@ def test_the_log_is_kept_for_its_time_and_its_newest_for_ever(settings: Any) -> 
         assert store.span() == (5, 5)
     save_one(new_universe(kills=(3,), seed=5), next(iter(new_universe(kills=(3,), seed=5).kills)))
     assert [sequence for sequence, _ in numbered()] == [5, 6]
+
+
+async def test_whom_another_process_told_more_is_not_called_ahead_of_the_log(settings: Any) -> None:
+    """A process that looked at the log a moment ago looks again for who comes back with a number it has not heard of."""
+    universe = new_universe(kills=(6,))
+    ids = sorted(universe.kills)
+    await asyncio.to_thread(save_all, universe, ids[:2])
+    hub = Hub(settings)  # not started: it hears of nothing by itself
+    hub._set(store.Span(1, 1))
+    assert await hub.begin(2) == 2
+    await asyncio.to_thread(save_all, universe, ids[2:3])
+    assert await hub.begin(3) == 3
+    assert hub.span == (1, 3)
+    with pytest.raises(NotInLog):
+        await hub.begin(4)
+
+
+async def test_what_a_reader_is_given_is_known_to_be_in_the_log(settings: Any) -> None:
+    """What is read may be more than the process had heard of; who is given a number can look it up."""
+    universe = new_universe(kills=(6,))
+    await asyncio.to_thread(save_all, universe, sorted(universe.kills)[:4])
+    hub = Hub(settings)  # not started: it hears of nothing by itself
+    hub._set(store.Span(1, 2))
+    async with contextlib.aclosing(hub.batches(0)) as batches:
+        given = [number for number, _ in await anext(batches)]
+    assert given == [1, 2, 3, 4] and hub.span == (1, 4)
+
+
+async def test_many_who_begin_at_once_share_a_look_at_the_log(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    real = store.span
+    monkeypatch.setattr(store, "span", lambda: looks.append(1) or real())
+    hub = Hub(settings)
+    hub._set(store.Span(1, 5))
+    await asyncio.gather(*(hub.begin(0) for _ in range(200)))
+    assert 1 <= len(looks) <= 2
 
 
 # Subscriptions.

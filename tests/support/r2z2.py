@@ -6,10 +6,31 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import aiohttp
+
+
+@contextlib.contextmanager
+def in_a_thread(*clients: Coroutine[Any, Any, None]) -> Iterator[None]:
+    """Have clients run in a thread of their own while the block does."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    running = [asyncio.run_coroutine_threadsafe(client, loop) for client in clients]
+    try:
+        yield
+    finally:
+        # One that ended by itself says why.
+        faults = [each.exception() for each in running if each.done()]
+        for each in running:
+            each.cancel()
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.2), loop).result(5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+    assert not faults, faults
 
 
 class R2Z2:
@@ -53,22 +74,6 @@ class R2Z2:
                     return
                 assert answer.status in (404, 503), answer.status
         await asyncio.sleep(self.pause)
-
-    @contextlib.contextmanager
-    def in_a_thread(self) -> Iterator[None]:
-        """Poll in a thread of its own while the block runs."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
-        polling = asyncio.run_coroutine_threadsafe(self.run(10**9), loop)
-        try:
-            yield
-        finally:
-            polling.cancel()
-            with contextlib.suppress(TimeoutError):
-                asyncio.run_coroutine_threadsafe(asyncio.sleep(0.2), loop).result(5)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(5)
 
     def check(self) -> None:
         """Every number once, in order, and no killmail twice."""

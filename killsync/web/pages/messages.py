@@ -17,7 +17,9 @@ PAGE_SECONDS = 10.0
 #: Seconds that an error page may take to find out who reads it.
 VIEWER_SECONDS = 1.0
 #: What has limits of its own, or goes on for long on purpose.
-_UNLIMITED = ("/auth/", "/graphql", "/healthz", "/readyz", "/metrics", "/static/", "/lib/")
+_UNLIMITED = (
+    "/auth/", "/graphql", "/healthz", "/readyz", "/metrics", "/static/", "/lib/", "/events", "/api/", "/ephemeral/",
+)  # fmt: skip
 SLOW = "The database takes longer than a page may. Nothing is lost: load this page again in a moment."
 
 _TITLES = {

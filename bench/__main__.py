@@ -20,8 +20,9 @@ PARTS = {
     "tick": "bench.tick",
     "trackers": "bench.trackers",
 }
-#: Parts that run only when they are named: `polling` has a make target of its own, `storage` needs 30 GB of disk.
-BY_NAME = {"polling": "bench.polling", "storage": "bench.storage"}
+#: Parts that run only when they are named: `polling` has a make target of its own, `storage` needs 30 GB of disk, `import`
+#: has its figures in docs/import.md.
+BY_NAME = {"polling": "bench.polling", "storage": "bench.storage", "import": "bench.imports"}
 
 
 def main() -> None:

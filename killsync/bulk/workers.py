@@ -23,6 +23,8 @@ from killsync.startup import spare_garbage_collection
 from models import connect
 from models.errors import DatabaseAway, is_away
 
+_LEFT_TO_THE_OTHER = (signal.SIGINT, signal.SIGTERM)
+
 
 class ImportFailed(Exception):
     """A batch could not be stored for a reason that has nothing to do with it; the text is one line."""
@@ -95,7 +97,7 @@ class Workers:
         for each in self._processes:
             each.join(10)
             if each.is_alive():
-                each.terminate()
+                each.kill()
 
     def _wait(self) -> Iterator[Outcome]:
         """What became of those batches of which one at least is done."""
@@ -122,20 +124,22 @@ class _Trouble:
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C goes to all processes of a terminal; those that are made here leave it to this one."""
+    """Ctrl-C goes to all processes of a terminal, SIGTERM to all of a service; those that are made here leave it to this one."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _LEFT_TO_THE_OTHER}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _work(place: Connection, settings: Settings, announce: bool) -> None:
     """Store what comes through *place* until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _LEFT_TO_THE_OTHER:
+        signal.signal(number, signal.SIG_IGN)
     process.begin(settings)
     setup_logging(settings)
     connect(settings)

@@ -178,13 +178,13 @@ def add_parts(new: list[KillmailRows]) -> None:
     for table, columns, values in (
         ("victim", VictimRow._fields, [each.victim for each in new]),
         ("attacker", AttackerRow._fields, [row for each in new for row in each.attackers]),
-        ("killmail_body", KillmailBodyRow._fields, [(each.killmail_id, each.body) for each in new if each.body]),
         ("killmail_item", KillmailItemRow._fields, items),
         ("involvement", InvolvementRow._fields, sorted(row for each in new for row in each.involvement)),
     ):
-        add_rows(table, columns, values)
+        add_rows(table, columns, values, without_texts=True)
+    add_rows("killmail_body", KillmailBodyRow._fields, [(each.killmail_id, each.body) for each in new if each.body])
     nested = [each for each in new if any(item.inside for item in each.items)]
-    add_rows("killmail_item", ("id", *KillmailItemRow._fields), _numbered_items(nested))
+    add_rows("killmail_item", ("id", *KillmailItemRow._fields), _numbered_items(nested), without_texts=True)
 
 
 def _claim(ids: list[int]) -> set[int]:

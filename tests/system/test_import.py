@@ -1,4 +1,4 @@
-"""The import as a command of its own, on PostgreSQL, with its processes: Ctrl-C in the midst of it loses nothing."""
+"""The import as a command of its own, on PostgreSQL, with its processes: Ctrl-C or SIGTERM in the midst of it loses nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psycopg2
+import pytest
 
 from tests.support.deployment import environment
 from tests.support.killmail_files import everef, tar
@@ -19,7 +20,8 @@ from tests.support.resources import PROJECT, postgres_database
 COUNT = 4_000
 
 
-def test_ctrl_c_ends_an_import_and_the_same_command_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_an_import_and_the_same_command_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     archive = tar(tmp_path / "day.tar.gz", {f"{number}.json": everef(number) for number in range(1, COUNT + 1)}, "w:gz")
     with postgres_database() as url:
         begin(settings_for(url))
@@ -36,7 +38,7 @@ def test_ctrl_c_ends_an_import_and_the_same_command_goes_on(tmp_path: Path) -> N
             start_new_session=True,
         ) as first:
             _wait_for_some(url, first)
-            os.killpg(first.pid, signal.SIGINT)  # as a terminal does: all of its processes
+            os.killpg(first.pid, number)  # all of its processes, as a terminal and systemd do
             said, complaints = first.communicate(timeout=60)
         assert first.returncode == 130, complaints
         assert "Stopped. The same command goes on." in said and not complaints

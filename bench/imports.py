@@ -55,6 +55,7 @@ def run(options: Any) -> dict[str, Any]:
         schema.migrate()
         _prepare()
         alone = _import(url, archives[:1])
+        quarter = _quarter(archives)
     new, again = zip(*runs, strict=True)
     mean = {name: statistics.median(each[name] for each in new) for name in new[0]}
     return {
@@ -64,7 +65,7 @@ def run(options: Any) -> dict[str, Any]:
         "killmails/s passed over by a second import": round(statistics.median(each["rate"] for each in again)),
         "killmails/s, SQLite": round(alone["rate"]),
         "peak RSS of all its processes, MB": round(mean["rss"] / 2**20),
-        "peak RSS for a quarter of the killmails, MB": round(_quarter(archives) / 2**20),
+        "peak RSS for a quarter of the killmails, MB": round(quarter / 2**20),
         "attackers and items a killmail": f"{_shape['attackers'] / count:.1f}, {_shape['items'] / count:.1f}",
     }
 

@@ -20,8 +20,14 @@ PARTS = {
     "tick": "bench.tick",
     "trackers": "bench.trackers",
 }
-#: Parts that run only when they are named: `polling` has a make target of its own, `storage` needs 30 GB of disk, `feed` wrk.
-BY_NAME = {"feed": "bench.feed", "polling": "bench.polling", "storage": "bench.storage"}
+#: Parts that run only when they are named: `polling` has a make target of its own, `storage` needs 30 GB of disk, `feed` wrk,
+#: and `import` has its figures in docs/import.md.
+BY_NAME = {
+    "feed": "bench.feed",
+    "polling": "bench.polling",
+    "storage": "bench.storage",
+    "import": "bench.imports",
+}
 
 
 def main() -> None:

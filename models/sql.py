@@ -66,14 +66,25 @@ def insert_rows(table: str, columns: tuple[str, ...], values: list[tuple[Any, ..
     return _execute(sql, [value for row in values for value in row])
 
 
-def add_rows(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> None:
-    """Add any number of rows that cannot be there yet, in the cheapest way each database has."""
+def add_rows(
+    table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]], *, without_texts: bool = False
+) -> None:
+    """Add any number of rows that cannot be there yet, in the cheapest way each database has.
+
+    *without_texts*: there are only numbers and moments in them, none of which COPY could misread. That takes a third of the time.
+    """
     if not values:
         return
     if is_postgres():
-        text = io.StringIO("".join("\t".join(map(_copied, row)) + "\n" for row in values))
+        if without_texts:
+            line, nothing = "\t".join(["%s"] * len(columns)) + "\n", "None"
+            text = "".join([line % row for row in values])
+        else:
+            text, nothing = "".join("\t".join(map(_copied, row)) + "\n" for row in values), "\\N"
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
-            database.cursor().copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", text)
+            database.cursor().copy_expert(
+                f"COPY {table} ({', '.join(columns)}) FROM STDIN (NULL '{nothing}')", io.StringIO(text)
+            )
         return
     sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
     with peewee.__exception_wrapper__:  # type: ignore[attr-defined]

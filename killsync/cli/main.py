@@ -23,6 +23,7 @@ from killsync.cli import (
     access_keys,
     audit,
     backup,
+    bulk,
     dead_letters,
     doctor,
     embedded,
@@ -92,6 +93,8 @@ app.command("status")(status.status)
 app.command("ledger")(ledger.ledger)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("import")(bulk.import_killmails)
+app.command("export")(bulk.export_killmails)
 app.command("doctor")(doctor.doctor)
 app.command("simulator")(simulator.simulator)
 app.command("run")(embedded.run)

@@ -7,7 +7,7 @@ are allowed and left out. Source: ESI's OpenAPI document of compatibility date 2
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple, NoReturn, NotRequired, TypedDict, TypeVar
 
@@ -233,6 +233,8 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         _refuse(body, str(error))
+    except RecursionError:
+        raise NotJson("JSON is malformed: nested too deep") from None
     except ValueError as error:
         raise NotJson(str(error)) from None
 
@@ -241,6 +243,8 @@ def _refuse(body: bytes, reason: str) -> NoReturn:
     """Say what is wrong with an answer of another shape; one that was cut short after the wrong field was cut short."""
     try:
         data = _ANYTHING.decode(body)
+    except RecursionError:
+        raise NotJson("JSON is malformed: nested too deep") from None
     except ValueError as error:
         raise NotJson(str(error)) from None
     if isinstance(data, dict) and set(data) == {"error"}:
@@ -256,8 +260,9 @@ def readable(reason: str) -> str:
 
 
 def _is_moment(text: str) -> bool:
-    """Whether *text* is a time that names its zone."""
+    """Whether *text* is a time that names its zone, and has one in UTC."""
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
+        moment = datetime.fromisoformat(text)
+        return moment.tzinfo is not None and bool(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
         return False

@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from peewee import Table
 
@@ -37,6 +37,8 @@ from models.killmails import (
 )
 from models.names import NAME_KEYS
 from models.sql import add_rows, insert_rows, rows
+
+T = TypeVar("T")
 
 
 class KnownIds:
@@ -94,8 +96,13 @@ def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
     Raises:
         peewee.OperationalError: the database is away; nothing, or not everything, was stored.
     """
+    return save_given(given, _save_all)
+
+
+def save_given(given: Sequence[Given], save: Callable[[list[KillmailRows]], list[T]]) -> list[T | Exception]:
+    """What *save* made of each, all of them together or, where that failed, each alone."""
     now, known, prices = utcnow(), catalog.current().get(), _prices([body for body, _hash in given])
-    outcomes: list[Saved | Exception | None] = []
+    outcomes: list[Exception | None] = []
     mapped = []
     for body, killmail_hash in given:
         try:
@@ -104,12 +111,21 @@ def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
         except Exception as error:
             outcomes.append(error)
     try:
-        done: Iterator[Saved | Exception] = iter(_save_all(mapped))
+        done: Iterator[T | Exception] = iter(save(mapped))
     except Exception as error:
         if is_away(error):
             raise
-        done = iter([_save_alone(each) for each in mapped])
+        done = (_save_alone(each, save) for each in mapped)
     return [next(done) if outcome is None else outcome for outcome in outcomes]
+
+
+def _save_alone(mapped: KillmailRows, save: Callable[[list[KillmailRows]], Sequence[T]]) -> T | Exception:
+    try:
+        return save([mapped])[0]
+    except Exception as error:
+        if is_away(error):
+            raise
+        return error
 
 
 def _prices(bodies: list[Mapping[str, Any]]) -> Book:
@@ -117,24 +133,21 @@ def _prices(bodies: list[Mapping[str, Any]]) -> Book:
     return book.current().get().holding(days_of(bodies), lambda: types_of(bodies))
 
 
-def _save_alone(mapped: KillmailRows) -> Saved | Exception:
-    try:
-        return _save_all([mapped])[0]
-    except Exception as error:
-        if is_away(error):
-            raise
-        return error
-
-
 def _save_all(batch: list[KillmailRows]) -> list[Saved]:
     if not batch:
         return []
     known = known_ids()
-    unknown = {table: known.missing(table, set().union(*(each.named[table] for each in batch))) for table in NAME_KEYS}
+    unknown = unknown_names(batch)
     saved, names_wanted = in_transaction_once(lambda: _save(batch, unknown))
     for table, ids in unknown.items():
         known.add(table, ids)
     return [Saved(each.killmail_id in saved, each.killmail_id in saved and names_wanted) for each in batch]
+
+
+def unknown_names(batch: list[KillmailRows]) -> dict[str, list[int]]:
+    """What of a batch may have no row in its name table yet."""
+    known = known_ids()
+    return {table: known.missing(table, set().union(*(each.named[table] for each in batch))) for table in NAME_KEYS}
 
 
 def _save(batch: list[KillmailRows], unknown: dict[str, list[int]]) -> tuple[set[int], bool]:
@@ -151,17 +164,27 @@ def _save(batch: list[KillmailRows], unknown: dict[str, list[int]]) -> tuple[set
     new = [each for killmail_id, each in fresh.items() if killmail_id in saved]
     if not new:
         return set(), False
+    add_parts(new)
+    names_wanted = enter_names(unknown)
+    append([each.killmail_id for each in new])
+    return saved, names_wanted
+
+
+def add_parts(new: list[KillmailRows]) -> None:
+    """All rows of killmails but those of the table `killmail`, which are there."""
+    # Items that hold nothing need no id before they are there: the database gives it, in their order.
+    plain = [each for each in new if not any(item.inside for item in each.items)]
+    items = [_item_row(each.killmail_id, item, None) for each in plain for item in each.items]
     for table, columns, values in (
         ("victim", VictimRow._fields, [each.victim for each in new]),
         ("attacker", AttackerRow._fields, [row for each in new for row in each.attackers]),
-        ("killmail_body", KillmailBodyRow._fields, [(each.killmail_id, each.body) for each in new if each.body]),
-        ("killmail_item", ("id", *KillmailItemRow._fields), _item_rows(new)),
+        ("killmail_item", KillmailItemRow._fields, items),
         ("involvement", InvolvementRow._fields, sorted(row for each in new for row in each.involvement)),
     ):
-        add_rows(table, columns, values)
-    names_wanted = _enter_names(unknown)
-    append([each.killmail_id for each in new])
-    return saved, names_wanted
+        add_rows(table, columns, values, without_texts=True)
+    add_rows("killmail_body", KillmailBodyRow._fields, [(each.killmail_id, each.body) for each in new if each.body])
+    nested = [each for each in new if any(item.inside for item in each.items)]
+    add_rows("killmail_item", ("id", *KillmailItemRow._fields), _numbered_items(nested), without_texts=True)
 
 
 def _claim(ids: list[int]) -> set[int]:
@@ -181,7 +204,7 @@ def _claim(ids: list[int]) -> set[int]:
     return {killmail_id for (killmail_id,) in claimed}
 
 
-def _enter_names(unknown: dict[str, list[int]]) -> bool:
+def enter_names(unknown: dict[str, list[int]]) -> bool:
     """A row for each thing that was never mentioned before; whether there was any. Tables in the one order of all."""
     added = 0
     for table, key in NAME_KEYS.items():
@@ -190,23 +213,26 @@ def _enter_names(unknown: dict[str, list[int]]) -> bool:
     return added > 0
 
 
-def _item_rows(batch: list[KillmailRows]) -> list[tuple[Any, ...]]:
-    """Items in ESI's order; what lies in a container follows it and names its row as parent."""
+def _item_row(killmail_id: int, item: Item, parent_id: int | None) -> Any:
+    return KillmailItemRow(
+        killmail_id,
+        parent_id,
+        item.item_type_id,
+        item.flag,
+        item.quantity_dropped,
+        item.quantity_destroyed,
+        item.singleton,
+    )
+
+
+def _numbered_items(batch: list[KillmailRows]) -> list[tuple[Any, ...]]:
+    """Items in ESI's order with their ids; what lies in a container follows it and names its row as parent."""
     numbers = _item_ids(sum(1 + len(item.inside) for each in batch for item in each.items))
     made: list[tuple[Any, ...]] = []
 
     def add(killmail_id: int, item: Item, parent_id: int | None) -> int:
         number = next(numbers)
-        row = KillmailItemRow(
-            killmail_id=killmail_id,
-            parent_id=parent_id,
-            item_type_id=item.item_type_id,
-            flag=item.flag,
-            quantity_dropped=item.quantity_dropped,
-            quantity_destroyed=item.quantity_destroyed,
-            singleton=item.singleton,
-        )
-        made.append((number, *row))
+        made.append((number, *_item_row(killmail_id, item, parent_id)))
         return number
 
     for each in batch:

@@ -25,6 +25,8 @@ KEEP_DEAD_MS = 30 * 86_400_000
 MOST_DEAD = 10_000
 #: Whoever waits for a message leaves the connection after Dramatiq's timeout; it is closed so much later at most, seconds.
 LEAVE_SECONDS = 2.0
+#: How long is waited for all connections to close, seconds.
+CLOSE_SECONDS = 3.0
 #: Headers of a parked message: why it was parked, when, and from which queue.
 REASON, PARKED_AT, CAME_FROM = "x-killsync-reason", "x-killsync-parked-at", "x-killsync-queue"
 
@@ -80,6 +82,21 @@ class Rabbit(RabbitmqBroker):
             self.queues_pending.add(q_name(queue_name))  # should it be gone, the next to consume makes it again
             raise ConnectionClosed(error) from None
         log.warning("message parked", queue=queue_name, reason=headers[REASON])
+
+    def close(self) -> None:
+        """Close the connections of all threads. What a thread is still at ends with the process: nothing is waited for long."""
+        self._ignore_pika_logs()
+        closing = threading.Thread(target=self._close_all, name="broker closing", daemon=True)
+        closing.start()
+        closing.join(CLOSE_SECONDS)
+
+    def _close_all(self) -> None:
+        # Those of now: a thread that is still at work may be opening another one.
+        for each in [*list(self.channels), *list(self.connections)]:
+            try:
+                each.close()
+            except Exception as error:
+                log.debug("connection not closed", reason=type(error).__name__)
 
     def _declare_xq_queue(self, queue_name: str) -> Any:
         """A queue that exists keeps its limits: RabbitMQ refuses to declare it anew with others."""

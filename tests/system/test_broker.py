@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pika
 import pytest
 
-from killsync.broker.rabbitmq import Rabbit
+from killsync.broker.rabbitmq import CLOSE_SECONDS, Rabbit
 from tests.support.deployment import wait_until
 from tests.support.player import Player
 from tests.support.resources import rabbitmq_vhost, rabbitmqctl
@@ -92,6 +93,32 @@ def test_a_connection_is_closed_when_the_thread_that_consumes_has_left_it() -> N
             assert consumer.connection.is_closed
             assert next(consumer, "nothing more") == "nothing more"
         broker.close()
+
+
+def test_a_broker_is_closed_although_threads_are_still_at_work() -> None:
+    class Opening:
+        """A connection of a thread that opens another one meanwhile."""
+
+        def close(self) -> None:
+            broker.connections.add(Opening())
+
+    class Stuck:
+        """A connection that never closes."""
+
+        def close(self) -> None:
+            threading.Event().wait()
+
+    with rabbitmq_vhost() as url:
+        broker = Rabbit(url=url)
+        broker.declare_queue("a_queue", ensure=True)
+        connection = broker.connection
+        broker.connections.add(Opening())
+        broker.close()
+        assert connection.is_closed
+        broker.connections.add(Stuck())
+        began = time.monotonic()
+        broker.close()
+        assert time.monotonic() - began < 2 * CLOSE_SECONDS
 
 
 def _announced(iterator: Iterator[Any], began: threading.Event) -> Iterator[Any]:

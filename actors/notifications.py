@@ -6,17 +6,17 @@ from typing import Any
 
 import dramatiq
 
-from killsync.broker.queues import NOTIFICATIONS
+from killsync.broker.queues import AT_ONCE, NOTIFICATIONS
 from killsync.webhooks import delivery, matching
 
 
-@dramatiq.actor(queue_name=NOTIFICATIONS, max_retries=0)
+@dramatiq.actor(queue_name=NOTIFICATIONS, max_retries=0, priority=AT_ONCE)
 def announce(**_newer: Any) -> None:
     """Read what was stored, and send the webhooks that are due."""
     matching.announce()
 
 
-@dramatiq.actor(queue_name=NOTIFICATIONS, max_retries=3)
+@dramatiq.actor(queue_name=NOTIFICATIONS, max_retries=3, priority=AT_ONCE)
 def deliver(webhook_id: int, **_newer: Any) -> None:
     """Deliver what waits for one webhook."""
     delivery.deliver(webhook_id)

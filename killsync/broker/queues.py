@@ -13,3 +13,6 @@ MOST_DELAY_SECONDS = 600.0
 
 #: RabbitMQ priorities of the sync queue: a person waits for a manual sync, nobody for a routine poll.
 ROUTINE, PRIORITY, PERSON = 0, 1, 2
+#: Of the messages that a worker has taken, those of such actors come first (Dramatiq: lower is sooner): they are few and
+#: short, and what just happened is told before more history is fetched.
+AT_ONCE = -1

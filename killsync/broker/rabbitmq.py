@@ -7,6 +7,7 @@ Nothing is sent anywhere else, and no work depends on what is parked: the tables
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,10 @@ from killsync.logging import get_logger, redact
 #: How long a dead letter is kept, and how many of a queue: evidence for an operator who was away, not an archive.
 KEEP_DEAD_MS = 30 * 86_400_000
 MOST_DEAD = 10_000
+#: Whoever waits for a message leaves the connection after Dramatiq's timeout; it is closed so much later at most, seconds.
+LEAVE_SECONDS = 2.0
+#: How long is waited for all connections to close, seconds.
+CLOSE_SECONDS = 3.0
 #: Headers of a parked message: why it was parked, when, and from which queue.
 REASON, PARKED_AT, CAME_FROM = "x-killsync-reason", "x-killsync-parked-at", "x-killsync-queue"
 
@@ -78,6 +83,21 @@ class Rabbit(RabbitmqBroker):
             raise ConnectionClosed(error) from None
         log.warning("message parked", queue=queue_name, reason=headers[REASON])
 
+    def close(self) -> None:
+        """Close the connections of all threads. What a thread is still at ends with the process: nothing is waited for long."""
+        self._ignore_pika_logs()
+        closing = threading.Thread(target=self._close_all, name="broker closing", daemon=True)
+        closing.start()
+        closing.join(CLOSE_SECONDS)
+
+    def _close_all(self) -> None:
+        # Those of now: a thread that is still at work may be opening another one.
+        for each in [*list(self.channels), *list(self.connections)]:
+            try:
+                each.close()
+            except Exception as error:
+                log.debug("connection not closed", reason=type(error).__name__)
+
     def _declare_xq_queue(self, queue_name: str) -> Any:
         """A queue that exists keeps its limits: RabbitMQ refuses to declare it anew with others."""
         name = xq_name(queue_name)
@@ -92,13 +112,33 @@ class Rabbit(RabbitmqBroker):
 
 
 class _ParkingConsumer(_RabbitmqConsumer):
-    """Parks instead of rejecting, since a rejected message loses its reason, and before Dramatiq trips over a message."""
+    """Parks instead of rejecting, since a rejected message loses its reason, and before Dramatiq trips over a message.
+
+    A worker that is told to stop closes its consumers although a thread may still wait for a message here. A connection of
+    pika bears one thread at a time: closed under another one it may wait for ever, and the process never ends.
+    """
 
     broker: Rabbit
 
     def __init__(self, broker: Rabbit, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)
         self.iterator = self._readable(self.iterator)
+        self._in_use = threading.Lock()
+        self._leave_seconds = timeout / 1000 + LEAVE_SECONDS
+
+    def __next__(self) -> Any:
+        with self._in_use:
+            return super().__next__()
+
+    def close(self) -> None:
+        """Close the connection once nobody waits at it; where somebody stays too long, it ends with the process."""
+        if not self._in_use.acquire(timeout=self._leave_seconds):
+            log.warning("connection left open: a message is still being taken from it", queue=self.queue_name)
+            return
+        try:
+            super().close()
+        finally:
+            self._in_use.release()
 
     def _readable(self, deliveries: Iterator[Any]) -> Iterator[Any]:
         for method, properties, body in deliveries:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from peewee import Case, Node, fn
@@ -12,7 +12,7 @@ from peewee import Case, Node, fn
 from killsync.webhooks.giving_up import disable
 from killsync.webhooks.policy import Consequence, Failures
 from killsync.webhooks.slots import Lane
-from killsync.webhooks.voice import Voice
+from killsync.webhooks.waiting import Target, Waiting, may_send, next_waiting, target_of, waiting_for
 from models.db import in_transaction
 from models.exactly_once import in_transaction_once
 from models.expressions import later_of, locked, now
@@ -22,46 +22,15 @@ from models.webhooks import ACTIVE, Tracker, Webhook, WebhookDelivery
 DELIVERED, REFUSED, GONE, UNUSABLE = "delivered", "refused", "gone", "unusable"
 
 
-def _may_send(webhook: Any) -> Node:
-    """Nobody asked for a pause that still lasts."""
-    condition: Node = webhook.wait_until.is_null() | (webhook.wait_until <= now())
-    return condition
-
-
 def claim_due(limit: int, seconds: float, *, is_slow: bool = False) -> list[int]:
     """Active webhooks that have something to deliver, are due and are with no worker; left alone for *seconds*.
 
     In the order in which they are to be sent to workers. Accounts take turns: whose webhooks are with fewer workers comes
     first. Slow receivers are claimed apart from the others.
     """
-    other = Webhook.alias()
-    is_with_a_worker = (other.leased_until > now()) | ((other.due_at > now()) & _may_send(other))
-    at_work = other.select(fn.COUNT(other.id)).where(other.account_id == Webhook.account_id, is_with_a_worker)
-    waiting = _waiting_for(Webhook.id)
-    place = fn.ROW_NUMBER().over(partition_by=[Webhook.account_id], order_by=[Webhook.due_at, Webhook.id])
-    due = (
-        Webhook.select(Webhook.id, (place + at_work).alias("turn"))
-        .where(
-            Webhook.status == ACTIVE,
-            Webhook.is_slow == is_slow,
-            Webhook.due_at <= now(),
-            _may_send(Webhook),
-            fn.COALESCE(Webhook.leased_until, Webhook.due_at) <= now(),
-            fn.EXISTS(waiting),
-        )
-        .alias("due")
-    )
-    # Looked at again when the row is locked: another process may have claimed it meanwhile.
-    claimable = (
-        Webhook.select(Webhook.id)
-        .join(due, on=(due.c.id == Webhook.id))
-        .where(Webhook.due_at <= now())
-        .order_by(due.c.turn, Webhook.due_at)
-        .limit(limit)
-    )
 
     def work() -> list[int]:
-        ids = [row.id for row in locked(claimable, skip=True, of=Webhook).namedtuples()]
+        ids = [row.id for row in _lock_due(limit, is_slow=is_slow)]
         if ids:
             Webhook.update(due_at=now(seconds)).where(Webhook.id.in_(ids)).execute()
         return ids
@@ -69,14 +38,44 @@ def claim_due(limit: int, seconds: float, *, is_slow: bool = False) -> list[int]
     return in_transaction_once(work)
 
 
-def _waiting_for(webhook_id: Any) -> Any:
-    """What waits for a webhook, but for what its paused trackers keep."""
-    delivery = (WebhookDelivery.id, WebhookDelivery.killmail_id, WebhookDelivery.created_at, WebhookDelivery.attempts,
-                WebhookDelivery.tracker_id)  # fmt: skip
-    voice = (Tracker.wants, Tracker.name, Tracker.title, Tracker.color, Tracker.ping, Tracker.thread_id)
-    query: Any = WebhookDelivery.select(*delivery, *voice).join(Tracker, on=(Tracker.id == WebhookDelivery.tracker_id))
-    is_open = WebhookDelivery.ended_at.is_null() & (Tracker.status == ACTIVE)
-    return query.where((WebhookDelivery.webhook_id == webhook_id) & is_open)
+def take_due(holder: str, seconds: float, *, is_slow: bool, but: Collection[int] = ()) -> Target | None:
+    """Take the webhook that `claim_due` would give for *seconds*, none of the accounts *but*; None when none is due."""
+
+    def work() -> Target | None:
+        ids = [row.id for row in _lock_due(1, is_slow=is_slow, but=but)]
+        return _lease(Webhook.id == ids[0], holder, seconds) if ids else None
+
+    return in_transaction_once(work)
+
+
+def _lock_due(limit: int, *, is_slow: bool, but: Collection[int] = ()) -> list[Any]:
+    """The first webhooks that are due, locked."""
+    other = Webhook.alias()
+    is_with_a_worker = (other.leased_until > now()) | ((other.due_at > now()) & may_send(other))
+    at_work = other.select(fn.COUNT(other.id)).where(other.account_id == Webhook.account_id, is_with_a_worker)
+    place = fn.ROW_NUMBER().over(partition_by=[Webhook.account_id], order_by=[Webhook.due_at, Webhook.id])
+    due = (
+        Webhook.select(Webhook.id, (place + at_work).alias("turn"))
+        .where(
+            Webhook.status == ACTIVE,
+            Webhook.is_slow == is_slow,
+            Webhook.due_at <= now(),
+            may_send(Webhook),
+            fn.COALESCE(Webhook.leased_until, Webhook.due_at) <= now(),
+            Webhook.account_id.not_in(sorted(but)),
+            fn.EXISTS(waiting_for(Webhook.id)),
+        )
+        .alias("due")
+    )
+    # Looked at again when the row is locked: another process may have claimed it meanwhile.
+    claimable = (
+        Webhook.select(Webhook.id)
+        .join(due, on=(due.c.id == Webhook.id))
+        .where(Webhook.due_at <= now(), fn.COALESCE(Webhook.leased_until, Webhook.due_at) <= now())
+        .order_by(due.c.turn, Webhook.due_at)
+        .limit(limit)
+    )
+    return list(locked(claimable, skip=True, of=Webhook).namedtuples())
 
 
 def unclaim(webhook_id: int) -> None:
@@ -92,31 +91,6 @@ def lane_of(webhook_id: int) -> Lane | None:
         .first()
     )
     return Lane(found.account_id, found.is_slow) if found else None
-
-
-@dataclass(frozen=True)
-class Target:
-    """A webhook under lease; *url* and *secret* are ciphertext."""
-
-    webhook_id: int
-    account_id: int
-    name: str
-    kind: str
-    url: str
-    secret: str | None
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """The next delivery of a webhook: which tracker speaks, and how; `wants` is its filter as it is stored."""
-
-    delivery_id: int
-    killmail_id: int
-    entered_at: datetime
-    attempts: int
-    tracker_id: int
-    wants: str
-    voice: Voice
 
 
 def lease(webhook_id: int, holder: str, message_id: str, seconds: float) -> Target | None:
@@ -141,25 +115,19 @@ def renew(webhook_id: int, holder: str, seconds: float) -> Target | None:
 
 
 def _take(webhook_id: int, holder: str, seconds: float, may_take: Node) -> Target | None:
-    def work() -> Target | None:
-        leasing = (
-            Webhook.update(leased_by=holder, leased_until=now(seconds))
-            .where(Webhook.id == webhook_id, Webhook.status == ACTIVE, _may_send(Webhook), may_take)
-            .returning(Webhook)
-        )
-        webhook = next(iter(leasing.execute()), None)
-        if webhook is None:
-            return None
-        return Target(
-            webhook_id=webhook.id,
-            account_id=webhook.account_id,
-            name=webhook.name,
-            kind=webhook.kind,
-            url=webhook.url,
-            secret=webhook.secret,
-        )
+    condition = (Webhook.id == webhook_id) & (Webhook.status == ACTIVE) & may_send(Webhook) & may_take
+    return in_transaction(lambda: _lease(condition, holder, seconds))
 
-    return in_transaction(work)
+
+def _lease(condition: Node, holder: str, seconds: float) -> Target | None:
+    leasing = Webhook.update(leased_by=holder, leased_until=now(seconds)).where(condition).returning(Webhook)
+    return target_of(next(iter(leasing.execute()), None))
+
+
+def let_go(message_id: str) -> None:
+    """Whatever the worker held that took this message before and died: due again."""
+    is_its = Webhook.leased_by.startswith(f"{message_id}:")
+    in_transaction(Webhook.update(leased_by=None, leased_until=None, due_at=now()).where(is_its).execute)
 
 
 def _held(webhook_id: int, holder: str) -> Node:
@@ -170,25 +138,31 @@ def _held(webhook_id: int, holder: str) -> Node:
 
 def release(webhook_id: int, holder: str) -> None:
     """Give it back: due again as soon as something waits."""
-    releasing = Webhook.update(leased_by=None, leased_until=None, due_at=now())
-    in_transaction(releasing.where(_held(webhook_id, holder)).execute)
+    in_transaction(lambda: _release(webhook_id, holder))
 
 
-def next_waiting(webhook_id: int) -> Waiting | None:
-    """The delivery whose turn it is."""
-    row = _waiting_for(webhook_id).order_by(WebhookDelivery.id).limit(1).namedtuples().first()
-    if row is None:
-        return None
-    voice = Voice(row.name, row.title, row.color, row.ping, row.thread_id)
-    return Waiting(row.id, row.killmail_id, row.created_at, row.attempts, row.tracker_id, row.wants, voice)
+def _release(webhook_id: int, holder: str) -> None:
+    Webhook.update(leased_by=None, leased_until=None, due_at=now()).where(_held(webhook_id, holder)).execute()
+
+
+@dataclass(frozen=True)
+class Follows:
+    """What follows a delivery: whether the webhook is still held, and what comes next at once, for the webhook as it is now."""
+
+    is_held: bool
+    target: Target | None = None
+    waiting: Waiting | None = None
 
 
 def record_delivery(
     webhook_id: int, delivery_id: int, holder: str, pause: float, lease_seconds: float, *, is_slow: bool = False
-) -> bool:
-    """Its receiver has it; the next one not before *pause* seconds. False when another worker took over meanwhile."""
+) -> Follows:
+    """Its receiver has it; the next one not before *pause* seconds. When nothing can follow, the webhook is given back.
 
-    def work() -> bool:
+    When a pause is due it is still held, and when another worker took over meanwhile it is not.
+    """
+
+    def work() -> Follows:
         is_open = WebhookDelivery.select().where(WebhookDelivery.id == delivery_id, WebhookDelivery.ended_at.is_null())
         updating = Webhook.update(
             # Told twice, by a worker that was taken over and by the one that took over, it counts once.
@@ -201,13 +175,18 @@ def record_delivery(
             leased_until=now(lease_seconds),
             **(_pause(pause, pause) if pause > 0 else {}),
         )
-        held = updating.where(_held(webhook_id, holder)).execute()
+        held = target_of(next(iter(updating.where(_held(webhook_id, holder)).returning(Webhook).execute()), None))
         of_delivery = WebhookDelivery.select(WebhookDelivery.tracker_id).where(WebhookDelivery.id == delivery_id)
         Tracker.update(
             delivered=Tracker.delivered + Case(None, ((fn.EXISTS(is_open), 1),), 0), last_delivered_at=now()
         ).where(Tracker.id.in_(of_delivery)).execute()
         _end(delivery_id, DELIVERED)
-        return bool(held)
+        if held is None or pause > 0:
+            return Follows(is_held=held is not None)
+        waiting = next_waiting(webhook_id)
+        if waiting is None:
+            _release(webhook_id, holder)
+        return Follows(waiting is not None, held, waiting)
 
     return in_transaction_once(work)
 

@@ -16,7 +16,7 @@ from yarl import URL
 from killsync import http_session
 from killsync import settings as settings_module
 from killsync.broker.messages import send
-from killsync.killmails import queries
+from killsync.broker.running import running_message
 from killsync.killmails.filter_forms import BadFilter
 from killsync.killmails.killmail import Killmail
 from killsync.logging import get_logger
@@ -24,25 +24,27 @@ from killsync.observability import counters, metrics
 from killsync.process import OnePerProcess
 from killsync.sso.errors import VaultError
 from killsync.sso.vault import Vault
-from killsync.webhooks import deliveries, formats, policy, sender
-from killsync.webhooks.deliveries import Target, Waiting
+from killsync.webhooks import deliveries, formats, policy, recent, sender
 from killsync.webhooks.giving_up import disable_tracker, unusable
 from killsync.webhooks.outlook import is_loss, origin_of
 from killsync.webhooks.sender import Verdict
 from killsync.webhooks.slots import SLOTS, SLOW_SLOTS, Lane, Slots
 from killsync.webhooks.subscribers import filter_of
+from killsync.webhooks.waiting import Target, Waiting
 from models import utcnow
 from models.webhooks import DISCORD
 
 log = get_logger("notifications")
 
-#: A webhook is held this long without a sign of life, and one message works at most this long on it, seconds.
+#: A webhook is held this long without a sign of life, one message works at most this long on it, and then on others, seconds.
 LEASE_SECONDS = 60.0
 SLICE_SECONDS = 10.0
+TURN_SECONDS = 10.0
 #: A receiver that takes longer than this to answer goes to the lane of slow ones, seconds.
 SLOW_SECONDS = 2.0
-#: A message waits this long for the names in it, seconds.
+#: A message waits this long for the names in it, and looks for them first after the shorter time, seconds.
 NAMES_SECONDS = 20.0
+NAMES_PAUSE = 0.3
 #: A pause that is longer than this needs no message of its own: the sweep finds the webhook when it is due, seconds.
 LONGEST_DELAY = 30.0
 #: A webhook whose address cannot be decrypted is looked at again after this long, seconds.
@@ -88,32 +90,62 @@ def deliver(webhook_id: int) -> None:
             slots.release(lane)
             send_due(1, is_slow=lane.is_slow)
         return
-    is_slow = lane.is_slow
+    turn = Turn(lane)
     try:
-        is_slow = _deliver(webhook_id, lane)
+        turn.run(webhook_id)
     finally:
-        slots.release(lane)
-        # A webhook that changed its lane is due in the other one now.
-        for each in {lane.is_slow, is_slow}:
-            send_due(1, is_slow=each)
+        slots.release(turn.lane)
+        # What became due when its turn had passed, and webhooks that changed their lane.
+        for is_slow in turn.lanes:
+            send_due(1, is_slow=is_slow)
 
 
-def _deliver(webhook_id: int, lane: Lane) -> bool:
-    """Deliver to one webhook; whether its receiver is slow by now."""
-    message = dramatiq.middleware.CurrentMessage.get_current_message()
-    message_id = str(message.message_id) if message else uuid.uuid4().hex
-    holder = f"{message_id}:{uuid.uuid4().hex}"
-    target = deliveries.lease(webhook_id, holder, message_id, LEASE_SECONDS)
-    if target is None:
-        return lane.is_slow
-    delivery = Delivery(target, holder, lane)
-    try:
-        # Another slot, here or in another process, takes the next one: so all slots are busy while much is due.
-        send_due(1, is_slow=lane.is_slow)
-        delivery.run()
-    finally:
-        deliveries.release(webhook_id, holder)
-    return delivery.is_slow
+class Turn:
+    """One slot's work for a while: a webhook, then others that are due. So much that is due costs few messages.
+
+    Attributes:
+        lane: what the slot is held for now.
+        lanes: those in which something may be due afterwards: slow ones, others.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.lanes = {lane.is_slow}
+        self._message = running_message()
+        self._holder = f"{self._message.id}:{uuid.uuid4().hex}"
+
+    def run(self, webhook_id: int) -> None:
+        """Deliver to one webhook, then to others of its lane that are due, for TURN_SECONDS."""
+        if self._message.redelivered:
+            deliveries.let_go(self._message.id)
+        ends = time.monotonic() + TURN_SECONDS
+        target = deliveries.lease(webhook_id, self._holder, self._message.id, LEASE_SECONDS)
+        if target is not None:
+            # Another slot, here or in another process, takes the next one: so all slots are busy while much is due.
+            send_due(1, is_slow=self.lane.is_slow)
+        while target is not None:
+            delivery = Delivery(target, self._holder, self.lane)
+            try:
+                delivery.run()
+            finally:
+                self.lanes.add(delivery.is_slow)
+                delivery.give_back()
+            target = self._next() if time.monotonic() < ends else None
+
+    def _next(self) -> Target | None:
+        """The next webhook that is due; the slot is held for it from now on."""
+        slots, lane = delivery_slots(), self.lane
+        full = slots.full_accounts(lane)
+        target = deliveries.take_due(self._holder, LEASE_SECONDS, is_slow=lane.is_slow, but=full)
+        if target is None:
+            return None
+        new = Lane(target.account_id, lane.is_slow)
+        if not slots.exchange(lane, new):
+            # Another thread has taken the last slot of that account meanwhile.
+            deliveries.release(target.webhook_id, self._holder)
+            return None
+        self.lane = new
+        return target
 
 
 def _schedule(webhook_id: int, seconds: float) -> None:
@@ -134,33 +166,43 @@ class Delivery:
         self.holder = holder
         self.lane = lane
         self.is_slow = lane.is_slow
+        self.is_held = True
         self.settings = settings_module.current()
         self.log = log.bind(webhook_id=target.webhook_id, kind=target.kind)
 
     def run(self) -> None:
         """Deliver until nothing waits, a pause is due, or the slice of time is used up: then it is due again."""
         ends = time.monotonic() + SLICE_SECONDS
-        target: Target | None = self.target
-        while target is not None:
-            self.target = target
-            waiting = deliveries.next_waiting(target.webhook_id)
-            if waiting is None or not self._one(waiting):
-                return
+        waiting = deliveries.next_waiting(self.target.webhook_id)
+        while waiting is not None:
+            waiting = self._one(waiting)
             if time.monotonic() > ends or (self.is_slow and not self.lane.is_slow):
                 return
-            # As it is now: paused, changed, or told to wait while the last message was under way.
-            target = deliveries.renew(target.webhook_id, self.holder, LEASE_SECONDS)
 
-    def _one(self, waiting: Waiting) -> bool:
-        """One delivery; whether the next may follow at once."""
-        found = queries.killmails([waiting.killmail_id], items=False)
-        if not found:
+    def give_back(self) -> None:
+        """Give the webhook back, unless that is done: due again as soon as something waits."""
+        if self.is_held:
+            deliveries.release(self.target.webhook_id, self.holder)
+
+    def _renewed(self) -> Waiting | None:
+        """What follows at once, for the webhook as it is now: paused, changed, or told to wait meanwhile."""
+        target = deliveries.renew(self.target.webhook_id, self.holder, LEASE_SECONDS)
+        if target is None:
+            return None
+        self.target = target
+        return deliveries.next_waiting(target.webhook_id)
+
+    def _one(self, waiting: Waiting) -> Waiting | None:
+        """One delivery; the next one that may follow at once."""
+        killmail = recent.current().get(waiting.killmail_id)
+        if killmail is None:
             deliveries.skip(waiting.delivery_id, deliveries.GONE)
-            return True
-        killmail = found[0]
-        if formats.names_missing(killmail) and (utcnow() - waiting.entered_at).total_seconds() < NAMES_SECONDS:
-            self._defer(1.0)
-            return False
+            return self._renewed()
+        age = (utcnow() - waiting.entered_at).total_seconds()
+        if formats.names_missing(killmail) and age < NAMES_SECONDS:
+            # Most names come within a second; those that do not are asked about less and less.
+            self._defer(min(max(NAMES_PAUSE, age / 2), 1.0))
+            return None
         vault = Vault(self.settings.secret_keys)
         try:
             url = vault.decrypt(self.target.url)
@@ -168,13 +210,13 @@ class Delivery:
         except VaultError as error:
             self._defer(UNREADABLE_PAUSE)
             self.log.warning("webhook not readable", reason=str(error))
-            return False
+            return None
         try:
             message = self._message(killmail, waiting, secret)
         except BadFilter as error:
             # What waits for the tracker is kept for when its owner has mended it; others of the webhook go on.
             disable_tracker(waiting.tracker_id, unusable(error))
-            return True
+            return self._renewed()
         except Exception:
             # This killmail alone: it must not keep those behind it waiting for ever.
             self.log.exception("killmail not written as a message", killmail_id=waiting.killmail_id)
@@ -203,8 +245,8 @@ class Delivery:
             origin=origin_of(chosen, killmail),
         )
 
-    def _handle(self, verdict: Verdict, waiting: Waiting) -> bool:
-        """Record what the receiver's answer means; whether the next delivery may follow at once."""
+    def _handle(self, verdict: Verdict, waiting: Waiting) -> Waiting | None:
+        """Record what the receiver's answer means; the next delivery that may follow at once."""
         log = self.log.bind(killmail_id=waiting.killmail_id)
         if verdict.kind == "taken":
             log.info("webhook delivered")
@@ -216,27 +258,30 @@ class Delivery:
         if verdict.everywhere:
             deliveries.defer_kind(self.target.kind, pause)
         self._defer(pause, asked=pause)
-        return False
+        return None
 
-    def _delivered(self, waiting: Waiting, pause: float) -> bool:
-        is_held = deliveries.record_delivery(
+    def _delivered(self, waiting: Waiting, pause: float) -> Waiting | None:
+        follows = deliveries.record_delivery(
             self.target.webhook_id, waiting.delivery_id, self.holder, pause, LEASE_SECONDS, is_slow=self.is_slow
         )
-        if is_held and pause > 0:
+        self.is_held = follows.is_held
+        self.target = follows.target or self.target
+        if follows.is_held and pause > 0:
             self._defer(pause, asked=pause)
-        return is_held and not pause
+        return follows.waiting
 
     def _defer(self, seconds: float, *, asked: float = 0.0) -> None:
         if deliveries.defer(self.target.webhook_id, self.holder, seconds, asked=asked):
             _schedule(self.target.webhook_id, seconds)
 
-    def _failed(self, verdict: Verdict, waiting: Waiting) -> bool:
+    def _failed(self, verdict: Verdict, waiting: Waiting) -> Waiting | None:
         judge = partial(policy.consequence_of, verdict)
         found = deliveries.record_failure(
             self.target, waiting.delivery_id, self.holder, verdict.reason, judge, is_slow=self.is_slow
         )
         if found is None or found.disable is not None:
-            return False
+            return None
         if not found.skip:
             _schedule(self.target.webhook_id, found.pause)
-        return found.skip
+            return None
+        return self._renewed()

@@ -70,7 +70,8 @@ def read_filter(form: Form, own: Own) -> KillmailFilter:
 def _in_words(reason: str) -> str:
     """A reason with the labels of the form in the place of the words of an address."""
     words = sorted(TITLES, key=len, reverse=True)
-    pattern = "|".join(rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in words)
+    # "from 0 to 9" is no clause.
+    pattern = "|".join(rf"(?<![\w-]){re.escape(word)}(?![\w-]| \d)" for word in words)
     head, colon, tail = reason.partition(":")
     return re.sub(pattern, lambda found: f"“{TITLES[found[0]]}”", head) + colon + tail + "."
 

@@ -64,12 +64,20 @@ class Announcer:
             if now < self._rest_at:
                 return
             self._rest_at = now + COLLECT_MS / 1000
-        _send_announce(COLLECT_MS)
+        # Dramatiq looks at what is delayed once a second, and that would be most of the way from the save to the request.
+        # What a process that ends takes with it, the sweep finds.
+        rest = threading.Timer(COLLECT_MS / 1000, self._send_rest)
+        rest.daemon = True
+        rest.start()
+
+    def _send_rest(self) -> None:
+        if _announcer() is self:
+            _send_announce()
 
 
-def _send_announce(delay_ms: int | None = None) -> None:
+def _send_announce() -> None:
     try:
-        send("announce", delay_ms=delay_ms)
+        send("announce")
     except dramatiq.errors.BrokerConnectionError:
         log.warning("webhooks are notified late: the broker does not answer")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
 from yarl import URL
@@ -17,6 +17,7 @@ from yarl import URL
 from killsync.access.decision import Need
 from killsync.accounts.viewer import Viewer
 from killsync.killmails.filter import KillmailFilter
+from killsync.killmails.filter_forms import to_address
 from killsync.killmails.filter_words import sentence
 from killsync.killmails.labels import WORDS
 from killsync.logging import get_logger
@@ -28,6 +29,7 @@ from killsync.web.security import SETTINGS, check_rate, same_origin
 from killsync.webhooks import deliveries, formats, queries, reader, sender, trackers
 from killsync.webhooks.fields import GROUPS, TITLES
 from killsync.webhooks.form import MOST_NAME, Form, names_in, new_form, read_filter, read_voice
+from killsync.webhooks.preview import Preview, preview
 from killsync.webhooks.subscribers import own_of_account
 from killsync.webhooks.voice import Voice
 from models.threads import in_db, read_db
@@ -84,12 +86,19 @@ async def edit(request: web.Request) -> web.StreamResponse:
 
 @private
 async def add(request: web.Request) -> web.StreamResponse:
-    """POST /webhooks: a webhook, and its first tracker."""
+    """POST /webhooks: a webhook, and its first tracker; with `do=preview` only say what that would tell."""
     viewer = await owner_of(request)
     form = Form(await forms.read(request))
     settings = request.app[SETTINGS]
     vault = Vault(settings.secret_keys)
     chosen, voice = await in_db(_read_tracker, form, viewer.account_id)
+    if form.get("do") == "preview":
+        _drop_bad_address(form, settings.webhook_allow_private)
+        # It is not the name's turn yet.
+        form.problems.pop("name", None)
+        said, found = await read_db(_look, chosen)
+        query = urlencode(to_address(chosen))
+        return await _list(request, viewer, None, form, said_of_form=said, preview=found, chosen_query=query)
     kind, url = form.get("kind"), ""
     if kind not in KINDS:
         form.problems["kind"] = "Choose Discord, Slack or JSON."
@@ -113,6 +122,10 @@ async def add(request: web.Request) -> web.StreamResponse:
     log.info("webhook added", webhook_id=made, kind=kind, account_id=viewer.account_id)
     return await _list(request, viewer, Notice("The webhook was added. Send a test to see that it arrives.", secret=secret),
                        status=201)  # fmt: skip
+
+
+def _look(chosen: KillmailFilter) -> tuple[str, Preview]:
+    return sentence(chosen, names_in([chosen])), preview(chosen)
 
 
 def _read_tracker(form: Form, account_id: int) -> tuple[KillmailFilter, Voice]:
@@ -234,14 +247,14 @@ def gone() -> web.HTTPNotFound:
 
 
 async def _list(request: web.Request, viewer: Viewer, notice: Notice | None = None, form: Form | None = None,
-                status: int = 200) -> web.Response:  # fmt: skip
+                status: int = 200, **more: Any) -> web.Response:  # fmt: skip
     listed = await read_db(queries.of_account, viewer.account_id)
     of_account = await read_db(trackers.of_account, viewer.account_id)
     names = await read_db(names_in, [row.filter for row in of_account])
     said = {row.id: sentence(row.filter, names) for row in of_account}
     form = form or new_form()
     return _render(request, "webhooks.html", viewer, status=status, listed=listed, trackers=of_account, said=said,
-                   form=form, notice=notice)  # fmt: skip
+                   form=form, notice=notice, **more)  # fmt: skip
 
 
 def _render(request: web.Request, template: str, viewer: Viewer, *, status: int = 200, **context: Any) -> web.Response:
@@ -252,6 +265,7 @@ def _render(request: web.Request, template: str, viewer: Viewer, *, status: int 
         "titles": TITLES,
         "labels": WORDS,
         "notice": None,
+        "preview": None,
     }
     return render.rendered(request, template, {**common, **context}, status)
 

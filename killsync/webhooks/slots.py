@@ -35,22 +35,44 @@ class Slots:
         """Take a slot, when there is one for this lane and account; *blocking* is never done."""
         assert not blocking
         with self._lock:
-            is_account_full = lane.account_id is not None and self._of_account[lane.account_id] >= ACCOUNT_SLOTS
-            is_lane_full = lane.is_slow and self._slow >= SLOW_SLOTS
-            if self._taken >= SLOTS or is_account_full or is_lane_full:
-                return False
-            self._taken += 1
-            self._slow += lane.is_slow
-            self._of_account[lane.account_id] += 1
-            return True
+            return self._take(lane)
+
+    def exchange(self, lane: Lane, new: Lane) -> bool:
+        """Take a slot for *new* in place of the one held for *lane*; false, and nothing is changed, when there is none."""
+        with self._lock:
+            self._give_back(lane)
+            if self._take(new):
+                return True
+            self._take(lane)
+            return False
+
+    def full_accounts(self, but: Lane) -> list[int]:
+        """The accounts that would have all of their slots if the one of *but* were given back."""
+        with self._lock:
+            taken = Counter(self._of_account)
+            taken[but.account_id] -= 1
+            return [account for account, slots in taken.items() if account is not None and slots >= ACCOUNT_SLOTS]
 
     def release(self, lane: Lane = Lane()) -> None:
         """Give a slot back."""
         with self._lock:
-            if self._taken <= 0:
-                raise ValueError("no slot is taken")
-            self._taken -= 1
-            self._slow -= lane.is_slow
-            self._of_account[lane.account_id] -= 1
-            if self._of_account[lane.account_id] <= 0:
-                del self._of_account[lane.account_id]
+            self._give_back(lane)
+
+    def _take(self, lane: Lane) -> bool:
+        is_account_full = lane.account_id is not None and self._of_account[lane.account_id] >= ACCOUNT_SLOTS
+        is_lane_full = lane.is_slow and self._slow >= SLOW_SLOTS
+        if self._taken >= SLOTS or is_account_full or is_lane_full:
+            return False
+        self._taken += 1
+        self._slow += lane.is_slow
+        self._of_account[lane.account_id] += 1
+        return True
+
+    def _give_back(self, lane: Lane) -> None:
+        if self._taken <= 0:
+            raise ValueError("no slot is taken")
+        self._taken -= 1
+        self._slow -= lane.is_slow
+        self._of_account[lane.account_id] -= 1
+        if self._of_account[lane.account_id] <= 0:
+            del self._of_account[lane.account_id]

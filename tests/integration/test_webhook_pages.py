@@ -284,6 +284,30 @@ async def test_a_tracker_is_previewed_saved_copied_paused_and_deleted(place: Any
     assert (await post(owner, f"/trackers/{copy}/delete"))[0] == 303 and tracker_ids() == [tracker_ids()[0], made]
 
 
+async def test_the_first_tracker_of_a_webhook_is_previewed_before_anything_is_saved(place: Any) -> None:
+    _, owner, _ = place
+    typed = form("https://discord.com/api/webhooks/1/pasted", name="", mine="", systems="30000142", age="")
+    status, page = await post(owner, "/webhooks", {**typed, "do": "preview"})
+    assert status == 200 and stored("id") == []
+    assert "In the last 7 days this would have told you of" in page and 'id="sentence"' in page
+    assert 'value="https://discord.com/api/webhooks/1/pasted"' in page and "Give it a name" not in page
+    status, page = await post(owner, "/webhooks", {**typed, "systems": "Jitaaaa", "do": "preview"})
+    assert status == 200 and "nothing called “Jitaaaa” is known" in page and 'value="Jitaaaa"' in page
+
+
+async def test_the_bounds_of_a_number_are_said_in_plain_words(place: Any) -> None:
+    _, owner, _ = place
+    wrong = {"value-from": "5 billion", "attackers-to": "99999999999999999999", "light-years": "-1", "near": "30000142"}
+    status, page = await post(owner, "/webhooks", form("https://discord.com/api/webhooks/1/t", **wrong))
+    assert status == 400 and stored("id") == []
+    assert "“Worth at least, ISK” is a number of ISK from 0 to " in page
+    assert "“Light years, at most” is a number from 0 to " in page
+    assert "One place, or a time: Not" not in page, "no field of that name was filled in"
+    later = {"from": "2026-02-02", "to": "2026-01-01"}
+    status, page = await post(owner, "/webhooks", form("https://discord.com/api/webhooks/1/t", **later))
+    assert status == 400 and "Not before”" in page and "Not after”" in page
+
+
 async def test_the_filter_of_a_list_becomes_a_tracker(place: Any) -> None:
     _, owner, _ = place
     await post(owner, "/webhooks", form("http://127.0.0.1:9/hook"))

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from killsync.broker.running import RunningMessage
 from killsync.killmails.filter import KillmailFilter
 from killsync.sso.vault import Vault
-from killsync.webhooks import deliveries, delivery, matching, queries, trackers
+from killsync.webhooks import deliveries, delivery, matching, queries, reader, trackers
+from killsync.webhooks.slots import ACCOUNT_SLOTS, Lane
 from models import connection
 from models.db import in_transaction
 from models.fields import moment
@@ -221,9 +223,74 @@ def test_a_broker_that_is_away_costs_a_delay_and_no_message(told: Told, monkeypa
         raise dramatiq.errors.ConnectionClosed("gone")
 
     monkeypatch.setattr(delivery, "send", away)
+    monkeypatch.setattr(delivery, "TURN_SECONDS", 0.0)
     with connection():
         matching.announce()
         delivery.deliver(numbers[0])
         monkeypatch.setattr(delivery, "send", send)
         assert sorted(deliveries.claim_due(5, 60.0)) == numbers[1:], "they are due, not left alone for a minute"
     assert len(told.receiver.taken()) == 2
+
+
+def test_one_message_goes_on_with_whatever_is_due(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [told.webhook() for _ in range(5)]
+    other = told.another_account()
+    numbers += [other.webhook() for _ in range(5)]
+    told.save(*told.kills[:2])
+    messages: list[int] = []
+    monkeypatch.setattr(delivery, "send", lambda _actor, number, **_delay: messages.append(number))
+    with connection():
+        while reader.read_log(matching.choose) is reader.Reading.MORE:
+            pass
+        delivery.deliver(numbers[0])
+        assert len(told.receiver.taken()) == 18, "but for the webhook that another slot was to take"
+        assert messages == [numbers[5]], "accounts take turns"
+        assert rows("SELECT count(*) FROM webhook WHERE leased_by IS NOT NULL") == [(0,)]
+    slots = delivery.delivery_slots()
+    assert [slots.acquire(Lane(told.account)) for _ in range(ACCOUNT_SLOTS)] == [True] * ACCOUNT_SLOTS
+    assert slots.acquire(Lane(other.account)), "no slot was lost on the way"
+
+
+def test_a_turn_that_fails_gives_back_the_slot_of_the_webhook_it_was_at(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = told.webhook()
+    other = told.another_account()
+    other.webhook()
+    told.save(told.kills[0])
+    record = deliveries.record_delivery
+
+    def failing(webhook_id: int, *arguments: Any, **values: Any) -> Any:
+        if webhook_id != first:
+            raise RuntimeError("on purpose")
+        return record(webhook_id, *arguments, **values)
+
+    monkeypatch.setattr(delivery, "send", lambda *_message, **_delay: None)
+    monkeypatch.setattr(delivery, "send_due", lambda *_limit, **_lane: None)
+    monkeypatch.setattr(deliveries, "record_delivery", failing)
+    with connection():
+        while reader.read_log(matching.choose) is reader.Reading.MORE:
+            pass
+        with pytest.raises(RuntimeError):
+            delivery.deliver(first)
+        assert rows("SELECT count(*) FROM webhook WHERE leased_by IS NOT NULL") == [(0,)]
+    slots = delivery.delivery_slots()
+    assert [slots.acquire(Lane(number)) for number in (other.account, other.account, told.account)] == [True] * 3
+
+
+def test_what_a_worker_held_that_died_is_due_when_its_message_comes_again(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [told.webhook() for _ in range(3)]
+    told.save(told.kills[0])
+    messages: list[int] = []
+    monkeypatch.setattr(delivery, "send", lambda _actor, number, **_delay: messages.append(number))
+    monkeypatch.setattr(delivery, "running_message", lambda: RunningMessage("a-message", redelivered=True))
+    with connection():
+        while reader.read_log(matching.choose) is reader.Reading.MORE:
+            pass
+        assert deliveries.lease(numbers[1], "a-message:of the dead", "a-message", 60.0) is not None
+        assert deliveries.lease(numbers[2], "another:alive", "another", 60.0) is not None
+        delivery.deliver(numbers[0])
+        assert rows("SELECT id FROM webhook WHERE leased_by IS NOT NULL") == [(numbers[2],)]
+    assert messages == [numbers[1]], "another slot was to take it"

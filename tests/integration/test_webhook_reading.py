@@ -19,6 +19,7 @@ from killsync.webhooks.fields import FIELDS
 from killsync.webhooks.form import Form, read_filter, read_voice
 from models import connection
 from models.sql import rows, run, sql_now
+from tests.support.deployment import wait_until
 from tests.support.webhook_account import ANY, PLAIN, Told
 
 
@@ -82,13 +83,15 @@ def test_who_finds_another_reading_leaves_and_comes_again(
     told.webhook()
     told.save(told.kills[0])
     slow_writer.cursor().execute("SELECT * FROM log_reader FOR UPDATE")
-    monkeypatch.setattr(matching, "send", lambda actor, delay_ms=None: sent.append((actor, delay_ms)))
+    monkeypatch.setattr(matching, "send", lambda actor: sent.append((actor, time.monotonic())))
     began = time.monotonic()
     with connection():
         for _ in range(30):
             matching.announce()
     assert time.monotonic() - began < 5, "nobody stands and waits"
-    assert ("announce", matching.COLLECT_MS) in sent and len(sent) < 20
+    wait_until(lambda: sent, "the next look is sent", 10)
+    assert sent[0][0] == "announce" and len(sent) < 20
+    assert sent[0][1] - began >= matching.COLLECT_MS / 1000, "not at once"
     slow_writer.rollback()
     told.work()
     assert told.told_ids() == told.kills[:1]

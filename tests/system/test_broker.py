@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pika
 import pytest
 
-from killsync.broker.rabbitmq import Rabbit
+from killsync.broker.rabbitmq import CLOSE_SECONDS, Rabbit
 from tests.support.deployment import wait_until
 from tests.support.player import Player
-from tests.support.resources import rabbitmqctl
+from tests.support.resources import rabbitmq_vhost, rabbitmqctl
 
 
 async def test_queues_are_durable_and_messages_are_on_disk(deployment: Any) -> None:
@@ -60,3 +63,65 @@ def test_a_send_is_confirmed_or_fails(deployment: Any) -> None:
     finally:
         broker.close()
         dramatiq.set_broker(before)
+
+
+def test_a_connection_is_closed_when_the_thread_that_consumes_has_left_it() -> None:
+    """A worker that is told to stop gives up waiting for its consumers before they have noticed; pika bears one thread only."""
+    with rabbitmq_vhost() as url:
+        broker = Rabbit(url=url)
+        broker.declare_queue("a_queue", ensure=True)
+        for _ in range(3):
+            consumer = broker.consume("a_queue", prefetch=1, timeout=500)
+            began, outcomes = threading.Event(), []
+            consumer.iterator = _announced(consumer.iterator, began)
+
+            def consume(consumer: Any = consumer, outcomes: list[Any] = outcomes) -> None:
+                try:
+                    outcomes.append(next(consumer))
+                except Exception as error:
+                    outcomes.append(error)
+
+            consuming = threading.Thread(target=consume, daemon=True)
+            consuming.start()
+            assert began.wait(10)
+            closing = threading.Thread(target=consumer.close, daemon=True)
+            closing.start()
+            closing.join(10)
+            assert not closing.is_alive(), "closing ends"
+            consuming.join(10)
+            assert outcomes == [None], "the thread was not disturbed: nothing came"
+            assert consumer.connection.is_closed
+            assert next(consumer, "nothing more") == "nothing more"
+        broker.close()
+
+
+def test_a_broker_is_closed_although_threads_are_still_at_work() -> None:
+    class Opening:
+        """A connection of a thread that opens another one meanwhile."""
+
+        def close(self) -> None:
+            broker.connections.add(Opening())
+
+    class Stuck:
+        """A connection that never closes."""
+
+        def close(self) -> None:
+            threading.Event().wait()
+
+    with rabbitmq_vhost() as url:
+        broker = Rabbit(url=url)
+        broker.declare_queue("a_queue", ensure=True)
+        connection = broker.connection
+        broker.connections.add(Opening())
+        broker.close()
+        assert connection.is_closed
+        broker.connections.add(Stuck())
+        began = time.monotonic()
+        broker.close()
+        assert time.monotonic() - began < 2 * CLOSE_SECONDS
+
+
+def _announced(iterator: Iterator[Any], began: threading.Event) -> Iterator[Any]:
+    """The same, and *began* is set when somebody waits for the first."""
+    began.set()
+    yield from iterator

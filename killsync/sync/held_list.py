@@ -22,17 +22,24 @@ T = TypeVar("T")
 LEASE_SECONDS = 150.0
 #: A lease that was renewed this long ago is renewed before the next call of the same page, seconds.
 RENEW_SECONDS = 20.0
-#: The option of a message that waits: the mark that the list has of it.
-_WAITS = "list_waits"
+#: The option of a message: the mark by which the list knows it, be it that it waits or that its worker had the list last.
+_MARK = "list_waits"
 
 
 def lease_list(user_id: int, kind: str, subject_id: int, message: RunningMessage) -> LeaseAttempt:
-    """Take the list for the sync that *message* asked for, to be read by the token of *user_id*."""
-    return lists.lease(user_id, kind, subject_id, _copy(message), LEASE_SECONDS)
+    """Take the list for the sync that *message* asked for, to be read by the token of *user_id*.
+
+    The message carries the holder's mark from then on: when it is sent back because the database went away, with the list not
+    given back, it goes on with it.
+    """
+    attempt = lists.lease(user_id, kind, subject_id, _copy(message), LEASE_SECONDS)
+    if attempt.leased is not None:
+        message.options[_MARK] = attempt.leased.holder
+    return attempt
 
 
 def _copy(message: RunningMessage) -> Copy:
-    return Copy(message.id, message.options.get(_WAITS), message.redelivered)
+    return Copy(message.id, message.options.get(_MARK), message.redelivered)
 
 
 def retry_delay(held_seconds: float, tries: int) -> float:
@@ -96,7 +103,7 @@ class HeldList:
             lists.wait(self.leased, mark)
 
         self.change(then_wait)
-        message.options[_WAITS] = mark
+        message.options[_MARK] = mark
 
     def keep(self) -> None:
         """Renew the lease between the calls of a page that takes several, if it was not a moment ago.

@@ -74,12 +74,13 @@ class Copy:
 
     Attributes:
         message_id: the same of each.
-        waits: the mark with which it was sent back to wait; None for one that never was.
+        known_by: the mark with which it was sent back, to wait or since its worker's database went away; None for one that
+            never was.
         redelivered: the broker delivers it again.
     """
 
     message_id: str
-    waits: str | None = None
+    known_by: str | None = None
     redelivered: bool = False
 
     def mark(self) -> str:
@@ -91,14 +92,15 @@ def lease(user_id: int, kind: str, subject_id: int, asked: Copy, seconds: float)
     """Take the list for *seconds*, to be read by the token of *user_id*.
 
     Of all copies of a message one goes on with the list. One that is delivered again takes it over at once, since the worker
-    that had it most likely died; any other leaves it alone where the list knows of a later copy, at work or waiting. The list
-    of a user who is gone is leased to nobody.
+    that had it most likely died; any other leaves it alone where the list knows of a later copy, at work or waiting, and goes
+    on with it where the list knows this one. The list of a user who is gone is leased to nobody.
     """
     is_this_list = (MailList.kind == kind) & (MailList.subject_id == subject_id)
     prefix = f"{asked.message_id}:"
     is_of_message = fn.COALESCE(fn.substr(MailList.leased_by, 1, len(prefix)) == prefix, False)
     is_free = MailList.leased_until.is_null() | (MailList.leased_until <= now())
-    may_take = is_free | is_of_message if asked.redelivered else is_free & (~is_of_message | _is(asked.waits))
+    is_known = MailList.leased_by == asked.known_by if asked.known_by is not None else Value(False)
+    may_take = is_free | is_of_message if asked.redelivered else is_free & ~is_of_message | is_known
     columns = (MailList.id, MailList.next_page, MailList.walked_at, Alias(now(), "database_now"))
 
     def work() -> LeaseAttempt:
@@ -119,10 +121,6 @@ def lease(user_id: int, kind: str, subject_id: int, asked: Copy, seconds: float)
         return LeaseAttempt(None, max(1.0, left), is_overtaken=(row.leased_by or "").startswith(prefix))
 
     return in_transaction_once(work)
-
-
-def _is(waits: str | None) -> Any:
-    return MailList.leased_by == waits if waits is not None else Value(False)
 
 
 def wait(leased: LeasedList, mark: str) -> None:

@@ -79,7 +79,7 @@ class Trouble:
 
 TROUBLES = st.one_of(
     st.none(),
-    st.builds(Trouble, st.integers(1, 70), st.sampled_from(["killed", "killed after", "database"])),
+    st.builds(Trouble, st.integers(1, 70), st.sampled_from(["killed", "killed after", "database", "database away"])),
 )
 #: What happens while a page is on its way to a worker.
 MEANWHILE = st.sampled_from(
@@ -113,7 +113,7 @@ class World:
         self.meanwhile: tuple[int, Callable[[], None]] | None = None
         self._trouble: Trouble | None = None
         self._steps = 0
-        self._is_dead = False
+        self._is_dead = self._is_away = False
         #: Pages that ESI was asked for.
         self.asked = 0
         #: The monotonic clock of the dispatcher.
@@ -127,6 +127,8 @@ class World:
         """One step of whoever works now."""
         if self._is_dead:
             raise Killed
+        if self._is_away:
+            raise peewee.OperationalError("the database does not answer")
         trouble = self._trouble
         if trouble is None:
             return work()
@@ -136,7 +138,9 @@ class World:
         if trouble.kind == "killed after":
             work()
         take_back()
-        if trouble.kind == "database":
+        if trouble.kind.startswith("database"):
+            # For a moment, or until whoever works now has ended.
+            self._is_away = trouble.kind == "database away"
             raise peewee.OperationalError("the connection broke")
         self._is_dead = True
         raise Killed
@@ -175,8 +179,8 @@ class World:
 
     def work(self, work: Callable[[], None], trouble: Trouble | None) -> bool:
         """A process does *work*; False when it was killed."""
-        before = self._trouble, self._steps, self._is_dead
-        self._trouble, self._steps, self._is_dead = trouble, 0, False
+        before = self._trouble, self._steps, self._is_dead, self._is_away
+        self._trouble, self._steps, self._is_dead, self._is_away = trouble, 0, False, False
         try:
             with connection():
                 work()
@@ -188,7 +192,7 @@ class World:
                 held.close()
             return False
         finally:
-            self._trouble, self._steps, self._is_dead = before
+            self._trouble, self._steps, self._is_dead, self._is_away = before
         return True
 
     def deliver(self, sent: Sent, trouble: Trouble | None = None, *, ack_lost: bool = False) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import peewee
@@ -376,6 +377,33 @@ def test_a_message_that_waited_is_taken_over_when_its_worker_dies(esi: Esi, monk
     esi.meanwhile = lambda _page: None
     assert not deliver(monkeypatch, user, RunningMessage(first.id, dict(first.options), redelivered=True))
     assert listed() == {1, 2}
+
+
+def test_a_message_whose_database_went_away_while_it_had_the_list_goes_on_with_it(
+    esi: Esi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = pilot()
+    message = RunningMessage("a message")
+    execute, is_away = database.obj.execute_sql, [False]
+
+    def answer(*given: Any, **more: Any) -> Any:
+        if is_away[0]:
+            raise peewee.OperationalError("the connection broke")
+        return execute(*given, **more)
+
+    def goes_away(_page: int) -> None:
+        is_away[0] = True
+
+    monkeypatch.setattr(database.obj, "execute_sql", answer)
+    monkeypatch.setattr("models.db.time", SimpleNamespace(sleep=lambda _seconds: None))
+    esi.meanwhile = goes_away
+    with pytest.raises(peewee.OperationalError):
+        deliver(monkeypatch, user, message)
+    is_away[0], esi.meanwhile = False, lambda _page: None
+    assert MailList.get().leased_until is not None, "the list could not be given back"
+    # As Dramatiq sends it back: with what it counted, and not marked as delivered again.
+    assert not deliver(monkeypatch, user, RunningMessage(message.id, {**message.options, "retries": 1}))
+    assert listed() == {1, 2} and SyncRun.get().walked == 1
 
 
 # Runs that nobody goes on with.

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from bench.activity import SHAPES
+from bench.polling_ours import Ours
 from bench.polling_plot import Curve, plot
-from bench.polling_rules import AllKnowing, Fixed, Ours, Zkillboard
+from bench.polling_rules import AllKnowing, Fixed, Zkillboard
 from bench.polling_world import Outcome, simulate
 from killsync.settings import Settings, project_root
 

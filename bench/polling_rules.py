@@ -1,82 +1,17 @@
-"""The rules that are compared: a fixed interval, zKillboard's, and ours, which calls `killsync.sync.schedule` itself."""
+"""The rules that are compared: a fixed interval, zKillboard's, and one that knows everything."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.activity import DAY, HOUR, SPAN, TAIL, Floats, Ints
+from bench.polling_ours import covered
 from bench.polling_world import World
-from killsync.sync import schedule
-
-
-def limits(busy_gap: float) -> schedule.PollLimits:
-    """The limits that Killsync has by default."""
-    return schedule.PollLimits(floor=300.0, ceiling=6 * HOUR, busy_gap=busy_gap)
-
 
 #: zKillboard's idea of a fresh killmail, and of how long those on it are active, seconds.
 ACTIVITY = 9600.0
-
-
-def covered(world: World, lists: Ints) -> NDArray[np.bool_]:
-    """Whose killmails arrive by their corporation's list."""
-    found: NDArray[np.bool_] = np.concatenate((world.feed >= 0, np.zeros(world.number - world.characters, bool)))[lists]
-    return found
-
-
-@dataclass
-class Ours:
-    """Killsync's rule. What a character's list is expected to bring is kept as one decayed count a span."""
-
-    busy_gap: float
-    margin: float = 300.0
-    activity: Floats = field(init=False)
-    decayed_at: Floats = field(init=False)
-
-    def begin(self, world: World) -> Floats:
-        act = world.activity
-        past = np.flatnonzero(act.times < 0)
-        index, who = world.parties(past)
-        age, shared = -act.times[past][index], world.sizes[past][index]
-        self.activity = np.array(
-            [
-                np.bincount(who, schedule.decayed(age, span, schedule.weight(shared)), world.number)
-                for span in schedule.SPANS
-            ]
-        )
-        self.decayed_at = np.zeros(world.number)
-        self.phase = schedule.phase_of(np.arange(world.number))
-        nothing = np.zeros(world.number)
-        return schedule.interval(
-            schedule.expected_rate(self.activity, -world.last_kill), nothing, limits(self.busy_gap)
-        )
-
-    def after(self, world: World, who: Ints, now: Floats) -> Floats:
-        since = now - self.decayed_at[who]
-        self.decayed_at[who] = now
-        activity = np.array(
-            [schedule.decayed(since, span, self.activity[number, who]) for number, span in enumerate(schedule.SPANS)]
-        )
-        self.activity[:, who] = activity
-        expected = schedule.expected_rate(activity, now - world.last_kill[who])
-        left = np.maximum(0.0, world.token_until[who] - self.margin - now)
-        seconds = schedule.interval(expected, left, limits(self.busy_gap))
-        return np.where(covered(world, who), 6 * HOUR, seconds) * world.rng.uniform(1.0, 1.05, len(who))
-
-    def heard(self, world: World, mails: Ints, now: Floats) -> None:
-        index, people = world.parties(mails)
-        happened, known, shared = world.activity.times[mails][index], now[index], world.sizes[mails][index]
-        for number, span in enumerate(schedule.SPANS):
-            added = schedule.decayed(self.decayed_at[people] - happened, span, schedule.weight(shared))
-            np.add.at(self.activity[number], people, added)
-        age = known - happened
-        fresh = (age <= schedule.FRESH) & ~covered(world, people)
-        people, known = people[fresh], known[fresh]
-        due = known + schedule.early_poll_delay(age[fresh], shared[fresh], self.phase[people], limits(self.busy_gap))
-        np.minimum.at(world.due, people, np.maximum(due, world.polled[people] + 300.0))
 
 
 @dataclass

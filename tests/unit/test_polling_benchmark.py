@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from bench.activity import DAY, HOUR, PAST, SHAPES, Activity
-from bench.polling import _meet
-from bench.polling_rules import Fixed, Ours, Zkillboard
+from bench.polling_ours import Ours
+from bench.polling_rules import Fixed, Zkillboard
 from bench.polling_world import World, simulate
 
-CHARACTERS = 12_000
+CHARACTERS = 4_000
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,7 @@ def test_zkillboards_rule_is_activity_first_then_the_age_of_the_last_kill(gangs:
     ).all()
 
 
-def test_small_gangs_less_than_half_the_staleness_at_the_same_requests(gangs: Activity) -> None:
-    rival = simulate(gangs, Zkillboard())
-    _, ours = _meet(lambda gap: simulate(gangs, Ours(gap)), 8_000.0, lambda found: found.cost / rival.cost, 0.5)
-    assert ours.cost == pytest.approx(rival.cost, rel=0.05)
-    assert ours.mean < rival.mean / 2
+def test_less_waiting_for_fewer_requests_even_in_a_small_world(gangs: Activity) -> None:
+    """Learned from the past, judged by the time after it."""
+    rival, ours = simulate(gangs, Zkillboard()), simulate(gangs, Ours(20_000.0))
+    assert ours.cost < 0.9 * rival.cost and ours.mean < 0.8 * rival.mean

@@ -1,4 +1,4 @@
-"""`esi_enrichment_queue`: names and tickers for ids, what CCP publishes of them, and where members belong."""
+"""`esi_enrichment_queue`: names and tickers for ids, what CCP publishes of them, where members belong, when people fight."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from killsync.broker.queues import ENRICHMENT
 from killsync.names import lookup, tickers
 from killsync.prices import fetch
 from killsync.static_data import schedule
+from killsync.sync import poll_table
 
 
 @dramatiq.actor(queue_name=ENRICHMENT, max_retries=0)
@@ -41,3 +42,9 @@ def check_members(**_newer: Any) -> None:
 def update_static_data(**_newer: Any) -> None:
     """Look for a new build of CCP's static data, and load it."""
     schedule.look()
+
+
+@dramatiq.actor(queue_name=ENRICHMENT, max_retries=0)
+def learn_polls(**_newer: Any) -> None:
+    """Learn from the board's history when people fight, if it is time to."""
+    poll_table.make()

@@ -14,6 +14,8 @@ WARM_UP = 6 * HOUR
 STEP = 30.0
 #: Life of an access token.
 TOKEN_LIFE = 1200.0
+#: The part of corporations that have a Director among the users who lets their list be read; assumed.
+DIRECTED = 0.1
 
 
 class Rule(Protocol):
@@ -23,15 +25,15 @@ class Rule(Protocol):
     margin: float
 
     def begin(self, world: World) -> Floats:
-        """Every character's interval at the start."""
+        """Every list's interval at the start."""
         ...
 
     def after(self, world: World, who: Ints, now: Floats) -> Floats:
-        """When characters that were just polled are polled next, seconds from *now*."""
+        """When lists that were just polled are polled next, seconds from *now*."""
         ...
 
     def heard(self, world: World, mails: Ints, now: Floats) -> None:
-        """Killmails became known at *now*; a rule may hurry characters that are on them (`world.due`)."""
+        """Killmails became known at *now*; a rule may hurry the lists of those who are on them (`world.due`)."""
         ...
 
 
@@ -39,14 +41,18 @@ class Rule(Protocol):
 class World:
     """The state of a simulation.
 
+    Lists are numbered: those of the characters as the characters are, then those of corporations that a Director reads.
+
     Attributes:
-        due, polled, token_until: of each character, seconds.
-        last_kill: newest killmail of each character that is known, seconds.
+        due, polled, token_until: of each list, seconds.
+        last_kill: newest killmail that is known of each list's owner, on whomever's list, seconds.
         known: when each killmail became known; infinite while it is not.
     """
 
     activity: Activity
     rng: np.random.Generator
+    #: Part of the corporations of more than one whose list a Director reads.
+    directed: float = DIRECTED
     due: Floats = field(init=False)
     polled: Floats = field(init=False)
     token_until: Floats = field(init=False)
@@ -55,20 +61,45 @@ class World:
 
     def __post_init__(self) -> None:
         act = self.activity
-        self.number = len(act.quiet_since)
+        self.characters = len(act.corporation)
         self.sizes = np.diff(act.starts)
-        mail = np.repeat(np.arange(len(act.times)), self.sizes)
-        order = np.argsort(act.members, kind="stable")
-        #: Each character's killmails, oldest first, as one flat array with an end marker for each.
+        size = np.bincount(act.corporation)
+        read = (np.random.default_rng(11).random(len(size)) < self.directed) & (size > 1)
+        #: The list of each character's corporation, -1 where nobody reads it.
+        self.feed = np.where(read, self.characters + np.cumsum(read) - 1, -1)[act.corporation]
+        self.number = self.characters + int(read.sum())
+        #: Each list's killmails, oldest first, as one flat array with an end marker for each.
+        self.named = owner, mail = self._named()
+        order = np.lexsort((mail, owner))
         self.list_mail = mail[order]
-        ends = np.cumsum(np.bincount(act.members, minlength=self.number))
-        self.list_end = ends
-        begins = np.concatenate(([0], ends[:-1]))
-        history = np.bincount(act.members[act.times[mail] < 0], minlength=self.number)
-        self.position = begins + history
+        self.list_end = np.cumsum(np.bincount(owner, minlength=self.number))
+        begins = np.concatenate(([0], self.list_end[:-1]))
+        self.position = begins + np.bincount(owner[act.times[mail] < 0], minlength=self.number)
         self.known = np.where(act.times < 0, act.times, np.inf)
-        self.last_kill = act.quiet_since.copy()
-        np.maximum.at(self.last_kill, act.members[act.times[mail] < 0], act.times[mail][act.times[mail] < 0])
+        self.last_kill = np.full(self.number, -np.inf)
+        self.last_kill[: self.characters] = act.quiet_since
+        past = np.flatnonzero(act.times < 0)
+        index, lists = self.parties(past)
+        np.maximum.at(self.last_kill, lists, act.times[past][index])
+
+    def _named(self) -> tuple[Ints, Ints]:
+        """(list, killmail): whose lists name what. The victim's and the final blow's, and their corporations'."""
+        act = self.activity
+        owner, mail = [], []
+        for who in (act.blow, act.victim):
+            for lists in (who, np.where(who >= 0, self.feed[who], -1)):
+                there = np.flatnonzero(lists >= 0)
+                owner.append(lists[there])
+                mail.append(there)
+        pairs = np.unique(np.concatenate(owner) * len(act.times) + np.concatenate(mail))
+        return pairs // len(act.times), pairs % len(act.times)
+
+    def parties(self, mails: Ints) -> tuple[Ints, Ints]:
+        """(index into *mails*, list) of everybody who is on them, and of their corporations whose lists are read."""
+        index, people = self.people(mails)
+        feed = self.feed[people]
+        pairs = np.unique(index[feed >= 0] * self.number + feed[feed >= 0])
+        return np.concatenate((index, pairs // self.number)), np.concatenate((people, pairs % self.number))
 
     def people(self, mails: Ints) -> tuple[Ints, Ints]:
         """(index into *mails*, character) of everybody who is on them."""
@@ -99,9 +130,9 @@ class Outcome:
         return self.requests + self.refreshes
 
 
-def simulate(activity: Activity, rule: Rule, seed: int = 7) -> Outcome:
+def simulate(activity: Activity, rule: Rule, seed: int = 7, directed: float = DIRECTED) -> Outcome:
     """Poll through the whole span; count from the end of the warm-up."""
-    world = World(activity, np.random.default_rng(seed))
+    world = World(activity, np.random.default_rng(seed), directed)
     interval = rule.begin(world)
     world.polled = -world.rng.random(world.number) * interval
     world.token_until = world.polled + TOKEN_LIFE
@@ -146,8 +177,8 @@ def _listen(world: World, rule: Rule, who: Ints, now: Floats) -> None:
     np.minimum.at(world.known, mails, moments)
     mails = np.unique(mails)
     if len(mails):
-        index, people = world.people(mails)
-        np.maximum.at(world.last_kill, people, times[mails][index])
+        index, lists = world.parties(mails)
+        np.maximum.at(world.last_kill, lists, times[mails][index])
         rule.heard(world, mails, world.known[mails])
 
 
@@ -155,11 +186,11 @@ def _outcome(world: World, requests: int, refreshes: int) -> Outcome:
     times = world.activity.times
     counted = np.flatnonzero(times > WARM_UP)
     unknown = counted[np.isinf(world.known[counted])]
-    if len(unknown):  # to be found by whoever of its people is polled next
-        index, people = world.people(unknown)
-        soonest = np.full(len(unknown), np.inf)
-        np.minimum.at(soonest, index, np.maximum(world.due[people], times[unknown][index]))
-        world.known[unknown] = soonest
+    if len(unknown):  # to be found by whichever of its lists is polled next
+        soonest = np.full(len(times), np.inf)
+        owner, mail = world.named
+        np.minimum.at(soonest, mail, np.maximum(world.due[owner], times[mail]))
+        world.known[unknown] = soonest[unknown]
     staleness = world.known[counted] - times[counted]
     hours = (SPAN - WARM_UP) / HOUR
     median, p95 = np.quantile(staleness, (0.5, 0.95))

@@ -31,7 +31,7 @@ from models.static_data import (
     StaticDataBuild,
     StaticDataChange,
 )
-from models.sync import CorporationFeed, Lease, ListPage, MailList, Membership, SyncRun
+from models.sync import CorporationFeed, Lease, ListPage, MailList, Membership, PollTable, SyncRun
 from models.users import Account, LoginAttempt, User, WebSession
 from models.webhooks import Tracker, Webhook, WebhookDelivery
 
@@ -40,7 +40,7 @@ TABLES = (
     Account, User, WebSession, LoginAttempt,
     KillmailRef, UserKillmail, CorporationKillmail, Killmail, Victim, Attacker, KillmailItem, KillmailBody, Involvement,
     KillmailCounter, KillmailLog, LogReader,
-    *NAMED, SyncRun, MailList, Membership, CorporationFeed, ListPage, EsiBucket, EsiUsage,
+    *NAMED, SyncRun, MailList, Membership, CorporationFeed, PollTable, ListPage, EsiBucket, EsiUsage,
     Health, Lease, Webhook, Tracker, WebhookDelivery, Tally,
     ItemCategory, ItemGroup, MarketGroup, MetaGroup, Region, Constellation, Stargate, StaticDataBuild, StaticDataChange,
     ItemPrice, PriceDay,
@@ -82,6 +82,7 @@ __all__ = [
     "MarketGroup",
     "Membership",
     "MetaGroup",
+    "PollTable",
     "PriceDay",
     "Region",
     "SolarSystem",

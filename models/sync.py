@@ -87,6 +87,19 @@ class CorporationFeed(BaseModel):
         table_name = "corporation_feed"
 
 
+class PollTable(BaseModel):
+    """What the board's own history tells of when people fight: JSON, made anew by `killsync.sync.poll_table`."""
+
+    name = TextField(primary_key=True)
+    content = TextField()
+    #: Killmails of users' lists that were counted for it.
+    killmails = BigIntegerField()
+    made_at = UtcDateTimeField(default=now)
+
+    class Meta:
+        table_name = "poll_table"
+
+
 class ListPage(BaseModel):
     """What ESI said of one page: its ETag and when it may be asked for again."""
 

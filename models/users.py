@@ -5,7 +5,7 @@ Tokens in these tables are Fernet ciphertext; nothing here can read them.
 
 from __future__ import annotations
 
-from peewee import BigAutoField, BigIntegerField, IntegerField, SmallIntegerField, TextField
+from peewee import BigAutoField, BigIntegerField, DoubleField, IntegerField, SmallIntegerField, TextField
 
 from models.fields import BaseModel, UtcDateTimeField, utcnow
 
@@ -46,6 +46,9 @@ class User(BaseModel):
     #: How often in a row the SSO refused the refresh token, and before when it is not asked for it again.
     refusals = IntegerField(default=0)
     doubted_until = UtcDateTimeField(null=True)
+    #: Their rhythm as of the last poll (`killsync.sync.hazard.Rhythm`): seconds, and killmails of the week before the newest.
+    typical_gap = DoubleField(null=True)
+    recent_killmails = DoubleField(null=True)
     logged_in_at = UtcDateTimeField(default=utcnow)
     #: Since when it belongs to its account; empty: since `created_at`.
     joined_at = UtcDateTimeField(null=True)

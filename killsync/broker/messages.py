@@ -25,6 +25,7 @@ QUEUE_OF = {
     "enrich_names": ENRICHMENT,
     "fetch_ticker": ENRICHMENT,
     "fetch_prices": ENRICHMENT,
+    "learn_polls": ENRICHMENT,
     "check_members": ENRICHMENT,
     "update_static_data": ENRICHMENT,
     "announce": NOTIFICATIONS,

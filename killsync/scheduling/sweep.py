@@ -19,7 +19,7 @@ from killsync.observability.queries import roll_up_usage
 from killsync.prices import fetch as prices
 from killsync.prices import revaluation
 from killsync.static_data import schedule as static_data
-from killsync.sync import progress, runs
+from killsync.sync import poll_table, progress, runs
 from killsync.webhooks import deliveries, matching
 from models import in_transaction
 from models.expressions import lift_time_limit
@@ -38,7 +38,8 @@ MEMBERS_SECONDS = 60.0
 
 def sweep() -> None:
     """Send due killmails again, ask for wanted names, end runs that only lack their end, have stored killmails classified
-    and valued, notify webhooks, drop what is old, look for new prices and static data.
+    and valued, notify webhooks, drop what is old, look for new prices and static data, learn when people
+    fight.
     """
     sent = dispatch()
     batching.schedule_history()
@@ -56,6 +57,7 @@ def sweep() -> None:
     if admission.is_wanted() and leases.acquire("members", uuid.uuid4().hex, MEMBERS_SECONDS):
         send("check_members")
     static_data.send_due()
+    poll_table.send_due()
     if sent:
         log.info("killmails sent", killmails=sent)
 

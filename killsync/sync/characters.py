@@ -14,7 +14,7 @@ from killsync.esi import errors
 from killsync.killmails import ledger
 from killsync.logging import bind_context, get_logger
 from killsync.sso.refresh import usable_until
-from killsync.sync import corporation_polls, corporations, runs, schedule, user_polls
+from killsync.sync import corporation_polls, corporations, history, poll_table, runs, schedule, user_polls
 from killsync.sync.held_list import lease_list, retry_when_free
 from killsync.sync.list_owner import ListOwner, ListRead
 from killsync.sync.list_sync import (
@@ -23,7 +23,6 @@ from killsync.sync.list_sync import (
     sync_list,
 )
 from killsync.sync.lists import LeaseAttempt
-from killsync.sync.schedule import RecentKillmail
 from models import connection, utcnow
 from models.exactly_once import in_transaction_once
 from models.killmails import CHARACTER
@@ -118,21 +117,21 @@ def _owner(user: User, run_id: int) -> ListOwner:
 
 def _schedule_next(user: User, read: ListRead) -> None:
     """Schedule the next poll of a character's list that was just read."""
-    now = utcnow()
-    stored = [
-        RecentKillmail((now - killmail.killmail_time).total_seconds(), 1 + killmail.others)
-        for killmail in user_polls.recent_killmails(CHARACTER, user.character_id, user.id)
-    ]
+    now, table = utcnow(), poll_table.current().read()
+    ages = [(now - moment).total_seconds() for moment in history.newest(CHARACTER, user.character_id)]
     # What this poll brought is not stored yet; it happened since the last one.
     since = (now - user.last_killmail_sync_at).total_seconds() if user.last_killmail_sync_at else 0.0
-    news = [RecentKillmail(since / 2)] * min(read.news, user_polls.MOST_RECENT)
+    ages += [since / 2] * min(read.news, history.MOST_RECENT)
+    corporation = dict(history.corporations([user.id])).get(user.id) if table.hours else None
+    known = schedule.known_by(ages, table.hours.get(corporation or 0, ""))
     due = schedule.next_poll(
         now,
         limits=schedule.limits_of(settings_module.current()).for_priority(user.priority),
-        recent=[*stored, *news],
+        table=table,
+        known=known,
         logged_in_at=user.logged_in_at,
         token_until=usable_until(user.id),
         expires_at=read.page_one_expires,
         covered=corporation_polls.is_covered(user.id),
     )
-    user_polls.record_sync(user.id, due)
+    user_polls.record_sync(user.id, due, known.rhythm)

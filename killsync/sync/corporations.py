@@ -18,7 +18,7 @@ from killsync.esi import errors
 from killsync.killmails import ledger
 from killsync.logging import get_logger
 from killsync.sso.refresh import usable_until
-from killsync.sync import affiliations, corporation_polls, directors, run_queries, runs, schedule, user_polls
+from killsync.sync import affiliations, corporation_polls, directors, history, poll_table, run_queries, runs, schedule
 from killsync.sync.held_list import lease_list, retry_when_free
 from killsync.sync.list_owner import ListOwner, ListRead
 from killsync.sync.list_sync import (
@@ -28,7 +28,6 @@ from killsync.sync.list_sync import (
     sync_list,
 )
 from killsync.sync.lists import LeaseAttempt
-from killsync.sync.schedule import RecentKillmail
 from models import connection, utcnow
 from models.exactly_once import in_transaction_once
 from models.killmails import CORPORATION
@@ -160,14 +159,14 @@ def _schedule_next(corporation_id: int, user: User, read: ListRead) -> None:
     """Schedule the next poll of a corporation's list that was just read, by the Director whose turn is next."""
     now = utcnow()
     reader = directors.end_turn(corporation_id, user.id, was_read=True)
-    stored = [
-        RecentKillmail((now - killmail.killmail_time).total_seconds())
-        for killmail in user_polls.recent_killmails(CORPORATION, corporation_id)
-    ]
+    table = poll_table.current().read()
+    ages = [(now - moment).total_seconds() for moment in history.newest(CORPORATION, corporation_id)]
+    ages += [0.0] * min(read.news, history.MOST_RECENT)
     due = schedule.next_poll(
         now,
         limits=schedule.limits_of(settings_module.current()).for_priority(user.priority),
-        recent=[*stored, *[RecentKillmail(0.0)] * min(read.news, user_polls.MOST_RECENT)],
+        table=table,
+        known=schedule.known_by(ages, table.hours.get(corporation_id, "")),
         logged_in_at=user.logged_in_at,
         token_until=usable_until(reader),
         expires_at=read.page_one_expires,

@@ -1,6 +1,6 @@
 """Killmails that were just saved are evidence about everybody on them: those of them who are ours are polled sooner.
 
-Their own lists may name more that nobody else's does. Advice only: nothing is lost when it is.
+Their own lists name what they had the final blow of or lost, which nobody else's does. Advice only: nothing is lost when it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from killsync import settings as settings_module
 from killsync.killmails.mapping import parse_time
-from killsync.sync import schedule, user_polls
+from killsync.sync import poll_table, schedule, user_polls
 from models import utcnow
 
 
@@ -26,11 +26,14 @@ def seen(bodies: Iterable[Mapping[str, Any]]) -> int:
     named = sorted({character for _, characters in fresh for character in characters})
     ours = {user.character_id: user for user in user_polls.users_on(named)} if named else {}
     limits = schedule.limits_of(settings_module.current())
+    if not ours:
+        return 0
+    table = poll_table.current().read()
     sooner: dict[int, datetime] = {}
     for age, characters in fresh:
         users = [ours[character] for character in characters if character in ours]
         for user in users:
-            delay = schedule.early_poll_delay(age, len(users), schedule.phase_of(user.user_id), limits)
+            delay = schedule.early_poll_delay(age, user.rhythm, schedule.phase_of(user.user_id), table, limits)
             due = now + timedelta(seconds=delay)
             if user.polled_at is not None:
                 due = max(due, user.polled_at + timedelta(seconds=limits.floor))

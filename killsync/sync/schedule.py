@@ -1,14 +1,9 @@
 """When to ask for a killmail list next. Pure: takes what is known, gives a moment.
 
-A list that is expected to bring `rate` killmails a second, asked every T seconds, leaves each of them waiting T / 2 on
-average. Among all ways to spend the same requests on many lists, the one that keeps the sum of those waits smallest asks
-each list at an interval in step with 1 / sqrt(rate): a list four times as busy is asked twice as often. What a list will
-bring is guessed from what it brought: killmails of the last hour, day, week and two months, in equal parts, since people
-fight in bursts. A killmail that several of our users share counts for each of them in part, because whoever is asked first
-finds it for all.
-
-`weight`, `decayed`, `expected_rate` and `interval` use operators alone, so that they take floats as well as arrays of them: the
-benchmark of `make bench-polling` runs these very functions over 100,000 characters at once.
+A poll is worth a request when what it is expected to bring has waited enough: `hazard` says how likely a list is to bring
+a killmail at each moment to come, here are the limits, the price of a request, and what a token at hand and a login change.
+A killmail is on the lists of its victim and its final blow alone, so whoever else is on it has to be asked themselves: being
+seen there says that they are fighting, not that their list was read.
 """
 
 from __future__ import annotations
@@ -17,19 +12,15 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import e
+from math import exp
 from typing import Any
 
 from killsync.settings import Settings
+from killsync.sync.hazard import SPANS, Hazard, Rhythm, rhythm_of
 
 HOUR = 3600.0
 DAY = 24 * HOUR
 
-#: The time spans whose killmails count for what comes next, seconds; each counts for an equal part.
-SPANS = (HOUR, DAY, 7 * DAY, 60 * DAY)
-#: Beside what it brought, a list is expected to bring one killmail in as long as it has been quiet, and this, seconds: the
-#: longer nothing happens, the less will.
-LEAST_QUIET = 30 * DAY
 #: A list names killmails of this long, seconds.
 LISTED = 90 * DAY
 #: A login counts like this many killmails of its moment: whoever logs in looks at the page, and plays.
@@ -63,76 +54,78 @@ def limits_of(settings: Settings) -> PollLimits:
     return PollLimits(floor, max(floor, float(settings.sync_ceiling_seconds)), float(settings.sync_busy_gap_seconds))
 
 
-@dataclass(frozen=True)
-class RecentKillmail:
-    """A killmail that a list holds: how old it is, seconds, and how many of our users' lists hold it."""
-
-    age: float
-    shared_by: int = 1
+def prices(limits: PollLimits) -> tuple[float, float]:
+    """The prices of a poll with and without a token at hand, in seconds that killmails wait."""
+    price = limits.floor**2 / (2 * limits.busy_gap)
+    return price, 2 * price
 
 
-def weight(shared_by: Any) -> Any:
-    """What a killmail on *shared_by* of our users' lists counts for each of them."""
-    return 1 / shared_by
-
-
-def decayed(age: Any, span: float, weighing: Any = 1.0) -> Any:
-    """What a killmail *age* seconds ago adds to the activity over *span*: it decays by a factor of e in each span."""
-    return weighing * e ** (-age / span)
-
-
-def expected_rate(activity: Any, quiet: Any) -> Any:
-    """Killmails a second that are expected, from the activity over each of `SPANS` and the age of the newest, seconds."""
-    return 1 / (LEAST_QUIET + quiet) + sum(number / span for number, span in zip(activity, SPANS, strict=True)) / len(
-        SPANS
-    )
-
-
-def interval(expected: Any, token_left: Any, limits: PollLimits) -> Any:
-    """Seconds to the next poll.
-
-    Args:
-        expected: killmails a second.
-        token_left: seconds for which the access token at hand is still good; 0 for none. A poll after that costs a refresh
-            as well, two requests instead of one, and what costs twice is asked for 1.41 times as seldom; where the life of
-            the token ends not much too early, the poll is made just before.
-        limits: of the list.
-    """
-    cheap = limits.floor / (expected * limits.busy_gap) ** 0.5
-    dear = 2**0.5 * cheap
-    # The cost of a poll at the token's end, in waiting and requests, is below that of one at `dear` from here on.
+def chosen(cheap: Any, dear: Any, token_left: Any) -> Any:
+    """Of the seconds after which a poll is worth one request and two, those that the life of the token suggests."""
     fits = token_left >= cheap
     early = (token_left >= (2**0.5 - 1) * cheap) * (1 - fits)
-    chosen = fits * cheap + early * token_left + (1 - fits) * (1 - early) * dear
-    return _least(_most(chosen, limits.floor), max(limits.ceiling, limits.floor))
+    return fits * cheap + early * token_left + (1 - fits) * (1 - early) * dear
 
 
-def _least(one: Any, other: Any) -> Any:
-    return (one + other - abs(one - other)) / 2
+def wait(
+    age: float, rhythm: Rhythm, table: Hazard, limits: PollLimits, *, token_left: float = 0.0, moment: float = 0.0,
+    habit: str = "", extra: float = 0.0,
+) -> float:  # fmt: skip
+    """Seconds from a poll to the next one.
+
+    Args:
+        age: seconds since the list's owner was last seen on a killmail.
+        rhythm: theirs.
+        table: what is expected of whom.
+        limits: of the list.
+        token_left: seconds for which the access token at hand is still good; 0 for none. A poll after that costs a refresh
+            as well, two requests instead of one; where the life of the token ends not much too early, the poll is made
+            just before.
+        moment, habit, extra: as of `Hazard.waits`.
+    """
+    most = max(limits.ceiling, limits.floor)
+    cheap, dear = table.waits(age, rhythm, prices(limits), most, moment=moment, habit=habit, extra=extra)
+    return min(max(float(chosen(cheap, dear, token_left)), limits.floor), most)
 
 
-def _most(one: Any, other: Any) -> Any:
-    return (one + other + abs(one - other)) / 2
+def login_rate(age: float) -> float:
+    """Killmails a second that are expected beside all else of who logged in *age* seconds ago."""
+    return sum(LOGIN_WEIGHT * exp(-age / span) / span for span in SPANS) / len(SPANS)
 
 
-def estimated_rate(recent: Iterable[RecentKillmail], *, login_age: float | None = None) -> float:
-    """Killmails a second that a list is expected to bring, after what it brought lately and the age of the last login."""
-    activity = [0.0] * len(SPANS)
-    weighed = [(killmail.age, weight(max(1, killmail.shared_by))) for killmail in recent]
-    quiet = min((age for age, _ in weighed), default=LISTED + (login_age or 0.0))
-    if login_age is not None:
-        weighed.append((login_age, LOGIN_WEIGHT))
-    for age, weighing in weighed:
-        for number, span in enumerate(SPANS):
-            activity[number] += decayed(max(0.0, age), span, weighing)
-    return float(expected_rate(activity, max(0.0, quiet)))
+#: Of who was never seen.
+NO_RHYTHM = Rhythm()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a list's owner.
+
+    Attributes:
+        rhythm: as of the last killmail they were seen on.
+        age: seconds since that one; of who was not seen, since before what lists name.
+        habit: their corporation's.
+    """
+
+    rhythm: Rhythm = NO_RHYTHM
+    age: float = LISTED
+    habit: str = ""
+
+
+def known_by(ages: Iterable[float], habit: str = "") -> Known:
+    """What killmails of these ages, seconds, tell of who was seen on them, the oldest first."""
+    seen = [max(0.0, age) for age in ages]
+    if not seen:
+        return Known(habit=habit)
+    return Known(rhythm_of(-age for age in seen), seen[-1], habit)
 
 
 def next_poll(
     now: datetime,
     *,
     limits: PollLimits,
-    recent: Iterable[RecentKillmail] = (),
+    table: Hazard,
+    known: Known,
     logged_in_at: datetime | None = None,
     token_until: datetime | None = None,
     expires_at: datetime | None = None,
@@ -144,7 +137,8 @@ def next_poll(
     Args:
         now: the moment.
         limits: those of the user's priority.
-        recent: the newest killmails the list holds.
+        table: what is expected of whom.
+        known: of the list's owner.
         logged_in_at: the character's last login.
         token_until: until when the access token at hand is used.
         expires_at: ESI's `Expires` of page 1, which is never undercut: asking earlier is answered from the same cache and
@@ -152,25 +146,34 @@ def next_poll(
         covered: the character's killmails arrive by its corporation's list, so its own is looked at as seldom as can be.
         jitter: for tests.
     """
-    login_age = (now - logged_in_at).total_seconds() if logged_in_at else None
-    left = max(0.0, (token_until - now).total_seconds()) if token_until else 0.0
-    seconds = limits.ceiling if covered else interval(estimated_rate(recent, login_age=login_age), left, limits)
+    login_age = max(0.0, (now - logged_in_at).total_seconds()) if logged_in_at else None
+    age = known.age
+    if login_age is not None and known.rhythm.recent == 0:
+        # As long as somebody has been here, nothing has come.
+        age += login_age
+    if covered:
+        seconds = max(limits.ceiling, limits.floor)
+    else:
+        seconds = wait(
+            age, known.rhythm, table, limits,
+            token_left=max(0.0, (token_until - now).total_seconds()) if token_until else 0.0,
+            moment=now.timestamp(), habit=known.habit, extra=login_rate(login_age) if login_age is not None else 0.0,
+        )  # fmt: skip
     # Later, never sooner, each differently: what was polled together does not stay together.
     seconds *= 1 + (jitter or random).uniform(0.0, 0.05)
     due = now + timedelta(seconds=max(seconds, limits.floor))
     return max(due, expires_at + timedelta(seconds=1)) if expires_at else due
 
 
-def early_poll_delay(age: Any, shared_by: Any, phase: Any, limits: PollLimits) -> Any:
+def early_poll_delay(age: float, rhythm: Rhythm, phase: float, table: Hazard, limits: PollLimits) -> float:
     """Seconds from now within which a user who is on a killmail of *age* is polled, if not scheduled sooner anyway.
 
-    Several of our users on one killmail are spread, by their *phase* between 0 and 1, over an interval that grows with
-    their number: all of their lists name the same, so one poll now and then brings most of what a fight does.
+    Several of our users on one killmail are spread by their *phase*, between 0 and 1: each of them has to be asked, but not
+    all in the same second.
     """
-    weighing = weight(shared_by)
-    return phase * interval(expected_rate([decayed(age, span, weighing) for span in SPANS], age), 0.0 * age, limits)
+    return phase * wait(age, rhythm, table, limits)
 
 
-def phase_of(number: int) -> float:
+def phase_of(number: Any) -> Any:
     """A fixed place of a user between 0 and 1, evenly spread over consecutive ids."""
     return number * 0.6180339887498949 % 1.0

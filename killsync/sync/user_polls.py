@@ -13,15 +13,12 @@ from typing import Any
 
 from peewee import JOIN, Case, Expression, Select, fn
 
+from killsync.sync.hazard import GAP_OF_ONE, Rhythm
 from models.db import in_transaction
 from models.exactly_once import in_transaction_once
 from models.expressions import at, locked, now
-from models.killmails import Involvement, UserKillmail
 from models.sync import CorporationFeed, Membership
 from models.users import ACTIVE, User
-
-#: Newest killmails of a list that are looked at to guess what it will bring.
-MOST_RECENT = 100
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,6 @@ class DueUsers:
 
 
 @dataclass(frozen=True)
-class StoredKillmail:
-    """A killmail that a list holds, and how many users' lists other than the one asked about name it."""
-
-    killmail_time: datetime
-    others: int
-
-
-@dataclass(frozen=True)
 class UserOnKillmail:
     """A user of ours who is on a killmail.
 
@@ -57,6 +46,7 @@ class UserOnKillmail:
         character_id: who they are on it.
         polled_at: when their list was last read.
         next_sync_at: when it is read next.
+        rhythm: how they use to fight, as of the last poll.
         is_free: no message is under way for them, and no corporation's list brings their killmails.
     """
 
@@ -64,6 +54,7 @@ class UserOnKillmail:
     character_id: int
     polled_at: datetime | None
     next_sync_at: datetime | None
+    rhythm: Rhythm
     is_free: bool
 
 
@@ -133,9 +124,11 @@ def count_due(late_seconds: float, most: int = 1_000_000_000) -> DueUsers:
     return DueUsers(due, min(due, count(-late_seconds)))
 
 
-def record_sync(user_id: int, next_sync_at: datetime) -> None:
-    """A user's list was read; schedule the next poll."""
-    read = User.update(last_killmail_sync_at=now(), next_sync_at=at(next_sync_at), claimed_until=None, updated_at=now())
+def record_sync(user_id: int, next_sync_at: datetime, rhythm: Rhythm | None = None) -> None:
+    """A user's list was read; schedule the next poll, and note how they use to fight."""
+    noted = {} if rhythm is None else {"typical_gap": rhythm.gap, "recent_killmails": rhythm.recent}
+    moment = at(next_sync_at)
+    read = User.update(last_killmail_sync_at=now(), next_sync_at=moment, claimed_until=None, updated_at=now(), **noted)
     in_transaction(read.where((User.id == user_id) & (User.status == ACTIVE)).execute)
 
 
@@ -163,21 +156,6 @@ def is_claimed(user_id: int) -> bool:
     return bool(User.select(User.id).where((User.id == user_id) & User.claimed_until.is_null(False)).exists())
 
 
-def recent_killmails(kind: int, entity_id: int, user_id: int = 0) -> list[StoredKillmail]:
-    """The newest killmails of a character or corporation, and how many users' lists other than *user_id*'s name each."""
-    others = UserKillmail.select(fn.COUNT(UserKillmail.user_id)).where(
-        (UserKillmail.killmail_id == Involvement.killmail_id) & (UserKillmail.user_id != user_id)
-    )
-    newest: Iterable[Any] = (
-        Involvement.select(Involvement.killmail_time, others.alias("others"))
-        .where((Involvement.kind == kind) & (Involvement.entity_id == entity_id))
-        .order_by(Involvement.killmail_time.desc())
-        .limit(MOST_RECENT)
-        .namedtuples()
-    )
-    return [StoredKillmail(row.killmail_time, row.others) for row in newest]
-
-
 def users_on(character_ids: Sequence[int]) -> list[UserOnKillmail]:
     """Our active users among the characters of killmails. One look-up in the index of character ids."""
     is_read = (CorporationFeed.corporation_id == Membership.corporation_id) & (CorporationFeed.works_until > now())
@@ -187,6 +165,8 @@ def users_on(character_ids: Sequence[int]) -> list[UserOnKillmail]:
             User.character_id,
             User.last_killmail_sync_at,
             User.next_sync_at,
+            User.typical_gap,
+            User.recent_killmails,
             (_is_unclaimed() & _is_not_doubted() & CorporationFeed.corporation_id.is_null()).alias("is_free"),
         )
         .join(Membership, JOIN.LEFT_OUTER, on=(Membership.user_id == User.id))
@@ -195,7 +175,14 @@ def users_on(character_ids: Sequence[int]) -> list[UserOnKillmail]:
         .namedtuples()
     )
     return [
-        UserOnKillmail(row.id, row.character_id, row.last_killmail_sync_at, row.next_sync_at, bool(row.is_free))
+        UserOnKillmail(
+            row.id,
+            row.character_id,
+            row.last_killmail_sync_at,
+            row.next_sync_at,
+            Rhythm(row.typical_gap or GAP_OF_ONE, row.recent_killmails or 1.0),
+            bool(row.is_free),
+        )
         for row in found
     ]
 

@@ -17,7 +17,7 @@ from killsync.killmails.classification import SecurityBand
 from killsync.killmails.cursors import cursor_of
 from killsync.killmails.filter import KillmailFilter, Near, Parties
 from killsync.settings import Settings
-from killsync.sync import run_queries, user_polls
+from killsync.sync import history, run_queries, user_polls
 from models import connect, connection, schema
 from models.db import database
 from models.killmails import ATTACKER_SIDE, CHARACTER, VICTIM_SIDE
@@ -183,7 +183,8 @@ def test_due_users_are_found_by_their_index(seen: Seen) -> None:
 
 def test_evidence_and_planning_look_at_few_rows(seen: Seen) -> None:
     assert len(user_polls.users_on([2_100_000_000 + number for number in range(1, 60)])) == 59
-    assert len(user_polls.recent_killmails(CHARACTER, 2_100_000_003, 3)) == user_polls.MOST_RECENT
+    assert len(history.newest(CHARACTER, 2_100_000_003)) == history.MOST_RECENT
+    list(history.corporations([3]))
     due = datetime(2026, 8, 18, tzinfo=UTC)
     user_polls.move_forward([(number, due) for number in range(1, 60)])
     assert seen.scanned_whole() <= {"user_killmail"}, "which is empty here"

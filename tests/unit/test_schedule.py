@@ -6,26 +6,20 @@ import random
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from killsync.scheduling.enqueue import LEAST_OVERDUE, OVERDUE_SECONDS, SPREAD_SECONDS, share
+from killsync.sync.hazard import DAY, EDGES, HOUR, RECENT_EDGES, Hazard, by_law
 from killsync.sync.schedule import (
-    DAY,
-    HOUR,
-    LEAST_QUIET,
-    SPANS,
+    NO_RHYTHM,
     PollLimits,
-    RecentKillmail,
-    decayed,
     early_poll_delay,
-    estimated_rate,
-    expected_rate,
-    interval,
+    known_by,
     next_poll,
     phase_of,
+    wait,
 )
 
 NOW = datetime(2026, 8, 18, 12, 0, tzinfo=UTC)
@@ -34,22 +28,34 @@ rates = st.floats(1e-8, 1.0)
 tokens = st.floats(0.0, 1200.0)
 
 
+LAW = by_law()
+
+
+def evenly(rate: float) -> Hazard:
+    """A table that expects the same of everybody at any age."""
+    return Hazard([[[rate] * len(RECENT_EDGES)] * len(EDGES)] * len(EDGES))
+
+
+def interval(rate: float, token_left: float, limits: PollLimits = LIMITS) -> float:
+    return wait(DAY, NO_RHYTHM, evenly(rate), limits, token_left=token_left)
+
+
 @given(rates, tokens)
 def test_an_interval_keeps_its_limits(expected: float, token_left: float) -> None:
-    assert LIMITS.floor <= interval(expected, token_left, LIMITS) <= LIMITS.ceiling
+    assert LIMITS.floor <= interval(expected, token_left) <= LIMITS.ceiling
 
 
 @given(rates, rates)
 def test_who_is_expected_to_fight_more_is_never_asked_less(one: float, other: float) -> None:
     low, high = sorted((one, other))
-    assert interval(high, 0.0, LIMITS) <= interval(low, 0.0, LIMITS) * (1 + 1e-9)
+    assert interval(high, 0.0) <= interval(low, 0.0) * (1 + 1e-9)
 
 
 def test_four_times_as_busy_is_twice_as_often() -> None:
-    assert interval(4e-6, 0.0, LIMITS) * 2 == pytest.approx(interval(1e-6, 0.0, LIMITS))
+    assert interval(4e-6, 0.0) * 2 == pytest.approx(interval(1e-6, 0.0))
     busy = 1 / LIMITS.busy_gap
-    assert interval(busy, 1200.0, LIMITS) == LIMITS.floor
-    assert interval(busy / 4, 1200.0, LIMITS) == pytest.approx(2 * LIMITS.floor)
+    assert interval(busy, 1200.0) == LIMITS.floor
+    assert interval(busy / 4, 1200.0) == pytest.approx(2 * LIMITS.floor)
 
 
 @given(rates, tokens)
@@ -62,43 +68,34 @@ def test_the_life_of_a_token_is_used_where_that_is_the_cheapest(expected: float,
         requests = 1 if seconds <= token_left * (1 + 1e-6) else 2  # as good as the same, in floats
         return expected * seconds / 2 + price * requests / seconds
 
-    chosen = float(interval(expected, token_left, endless))
+    chosen = interval(expected, token_left, endless)
     best = min(burden(chosen * factor / 200) for factor in range(40, 1000))
     assert burden(chosen) <= best * (1 + 1e-6)
 
 
-@given(st.lists(st.tuples(st.floats(0.0, 90 * DAY), st.integers(1, 500)), max_size=30), st.floats(0.0, 1200.0))
-def test_one_character_and_an_array_of_them_are_treated_alike(seen: list[tuple[float, int]], left: float) -> None:
-    alone = interval(estimated_rate([RecentKillmail(*each) for each in seen]), left, LIMITS)
-    activity = np.array(
-        [[sum(decayed(age, span, 1 / shared) for age, shared in seen)] * 3 for span in SPANS], dtype=float
-    )
-    quiet = np.full(3, min((age for age, _ in seen), default=90 * DAY))
-    together = interval(expected_rate(activity, quiet), np.full(3, left), LIMITS)
-    assert together == pytest.approx([float(alone)] * 3)
-
-
 def poll(**known: object) -> float:
-    known = {"limits": LIMITS, "token_until": NOW + timedelta(minutes=15), "jitter": random.Random(1), **known}
+    seen = known_by(known.pop("seen", ()))  # type: ignore[arg-type]
+    known = {
+        "limits": LIMITS, "table": LAW, "known": seen, "token_until": NOW + timedelta(minutes=15),
+        "jitter": random.Random(1), **known,
+    }  # fmt: skip
     return (next_poll(NOW, **known) - NOW).total_seconds()  # type: ignore[arg-type]
 
 
 def test_the_longer_a_list_is_quiet_the_less_it_is_expected_to_bring() -> None:
-    silence = [estimated_rate([RecentKillmail(age)]) for age in (0.0, HOUR, DAY, 7 * DAY, 60 * DAY, 300 * DAY)]
-    assert silence == sorted(silence, reverse=True)
-    assert silence[-1] < 1 / (LEAST_QUIET + 200 * DAY)
+    silence = [poll(seen=[age], limits=PollLimits(1.0, 1e9, 1.0), token_until=None)
+               for age in (0.0, HOUR, DAY, 7 * DAY, 60 * DAY, 300 * DAY)]  # fmt: skip
+    assert silence == sorted(silence)
 
 
 def test_what_is_known_of_a_character_decides() -> None:
     year = 365 * DAY
     assert poll(logged_in_at=NOW - timedelta(seconds=year)) >= LIMITS.ceiling, "quiet for a year: the ceiling"
     assert 3 * HOUR < poll() < LIMITS.ceiling, "nothing on a list of three months: hours"
-    assert poll(recent=[RecentKillmail(60.0)] * 2) < 1.1 * LIMITS.floor, "a fight of this minute: the floor"
+    assert poll(seen=[60.0] * 2) < 1.1 * LIMITS.floor, "a fight of this minute: the floor"
     assert poll(logged_in_at=NOW - timedelta(minutes=50)) < 1.1 * LIMITS.floor, "just logged in: the floor"
-    assert 600 < poll(recent=[RecentKillmail(5 * HOUR)]) < 3 * HOUR, "a fight of this morning: in between"
-    shared, alone = poll(recent=[RecentKillmail(60.0, 40)] * 3), poll(recent=[RecentKillmail(60.0)] * 3)
-    assert shared > 2 * alone, "what others' lists name too need not be asked of each"
-    assert poll(recent=[RecentKillmail(60.0)], covered=True) >= LIMITS.ceiling, "the corporation's list brings it"
+    assert 600 < poll(seen=[5 * HOUR]) < 3 * HOUR, "a fight of this morning: in between"
+    assert poll(seen=[60.0], covered=True) >= LIMITS.ceiling, "the corporation's list brings it"
 
 
 def test_a_priority_user_waits_a_quarter_of_the_ceiling_at_most() -> None:
@@ -111,7 +108,8 @@ def test_esis_cache_and_the_floor_are_never_undercut(cache: float, is_busy: bool
     due = next_poll(
         NOW,
         limits=LIMITS,
-        recent=[RecentKillmail(1.0)] * 50 * is_busy,
+        table=LAW,
+        known=known_by([1.0] * 50 * is_busy),
         expires_at=NOW + timedelta(seconds=cache),
         logged_in_at=None,
     )
@@ -119,12 +117,11 @@ def test_esis_cache_and_the_floor_are_never_undercut(cache: float, is_busy: bool
 
 
 def test_a_fight_of_many_spreads_their_polls() -> None:
-    alone = max(early_poll_delay(60.0, 1, phase_of(number), LIMITS) for number in range(100))
-    assert alone <= 2 * LIMITS.floor
-    moments = sorted(float(early_poll_delay(60.0, 100, phase_of(number), LIMITS)) for number in range(100))
+    pilot = known_by([3 * DAY, 2 * DAY, DAY]).rhythm
+    moments = sorted(early_poll_delay(60.0, pilot, phase_of(number), LAW, LIMITS) for number in range(100))
     gaps = [later - sooner for sooner, later in pairwise(moments)]
-    assert moments[-1] > 3 * LIMITS.floor and max(gaps) < LIMITS.floor, (
-        "some of them soon and again and again, not all at once"
+    assert LIMITS.floor / 2 < moments[-1] <= 2 * LIMITS.floor and max(gaps) < LIMITS.floor / 10, (
+        "all of them soon, since no list but their own names what is theirs, but not all at once"
     )
 
 

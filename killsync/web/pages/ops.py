@@ -5,6 +5,7 @@ Everything comes from the tables that all processes share, so it tells of every 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -12,9 +13,11 @@ from aiohttp import web
 from killsync.access import audit, keys
 from killsync.access.decision import Need
 from killsync.observability import counters
+from killsync.sync import poll_table
 from killsync.web import overview, render, sessions
 from killsync.web.guard import needs
-from killsync.web.pages.ops_charts import HOURS, charts, span
+from killsync.web.pages.ops_charts import HOURS, Chart, charts, span
+from killsync.web.pages.poll_curve import curve
 from killsync.web.security import check_rate, client_ip
 from models import utcnow
 from models.threads import in_db
@@ -35,7 +38,7 @@ async def ops(request: web.Request) -> web.Response:
     hours = int(text) if text in map(str, HOURS) else HOURS[0]
     data = await request.app[overview.OVERVIEW].read(KEEP_SECONDS)
     now = utcnow()
-    drawn = await in_db(lambda: charts(counters.slices(*span(now, hours)), now, hours))
+    drawn = await in_db(lambda: _charts(now, hours))
     shown: dict[str, Any] = {
         "data": data, "viewer": viewer, "now": now, "hours": hours, "ranges": HOURS, "charts": drawn,
         **await in_db(_access, viewer, client_ip(request)),
@@ -43,6 +46,11 @@ async def ops(request: web.Request) -> web.Response:
     response = render.rendered(request, "ops.html", shown)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _charts(now: datetime, hours: int) -> list[Chart]:
+    drawn = charts(counters.slices(*span(now, hours)), now, hours)
+    return [*drawn, curve(poll_table.current().read(), poll_table.made())]
 
 
 def _access(viewer: sessions.Viewer, address: str) -> dict[str, Any]:

@@ -1,0 +1,193 @@
+"""Killsync's rule over many lists at once: its table is learned, and read, by `killsync.sync` itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.activity import DAY, HOUR, PAST, Activity, Floats, Ints
+from bench.polling_world import World
+from killsync.sync import hazard, schedule
+from killsync.sync.hazard import Hazard
+from killsync.sync.hazard_learning import Learner
+from killsync.sync.schedule import PollLimits
+
+#: Habits are judged by the last days before moment 0 and are those of the time before.
+JUDGED = 20 * DAY
+EDGES, RECENT_EDGES = np.array(hazard.EDGES), np.array(hazard.RECENT_EDGES)
+
+
+def limits(busy_gap: float) -> PollLimits:
+    """The limits that Killsync has by default."""
+    return PollLimits(floor=300.0, ceiling=6 * HOUR, busy_gap=busy_gap)
+
+
+def covered(world: World, lists: Ints) -> NDArray[np.bool_]:
+    """Whose killmails arrive by their corporation's list."""
+    found: NDArray[np.bool_] = np.concatenate((world.feed >= 0, np.zeros(world.number - world.characters, bool)))[lists]
+    return found
+
+
+@lru_cache(maxsize=4)
+def _learned(activity: _ById) -> Hazard:
+    return learned(activity.activity)
+
+
+@dataclass(frozen=True)
+class _ById:
+    """An activity as a key: itself and nothing that looks like it."""
+
+    activity: Activity
+
+    def __hash__(self) -> int:
+        return id(self.activity)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.activity is self.activity
+
+
+def learned(activity: Activity) -> Hazard:
+    """The table that the history before moment 0 gives."""
+    mail = activity.mail_of_member
+    times = activity.times[mail]
+    past = np.flatnonzero(times < 0)
+    order = past[np.lexsort((times[past], activity.members[past]))]
+    who, moment = activity.members[order], times[order].tolist()
+    own = ((activity.blow[mail] == activity.members) | (activity.victim[mail] == activity.members))[order].tolist()
+    ends = np.searchsorted(who, np.arange(len(activity.corporation) + 1)).tolist()
+    before, corporation = _habits(activity, -JUDGED), activity.corporation.tolist()
+    learner = Learner(0.0, -JUDGED)
+    for number, (begin, end) in enumerate(pairwise(ends)):
+        if end > begin:
+            learner.add(zip(moment[begin:end], own[begin:end], strict=True), before.get(corporation[number], ""))
+    return learner.hazard(_habits(activity, 0.0))
+
+
+def _habits(activity: Activity, until: float) -> dict[int, str]:
+    """Each corporation's habit, of its killmails before *until*."""
+    mail = activity.mail_of_member
+    times, corporation = activity.times[mail], activity.corporation[activity.members]
+    hours = ((times[times < until] + PAST) // HOUR).astype(int)
+    seen = np.unique(corporation[times < until] * 1_000_000 + hours)
+    days = np.zeros((int(corporation.max()) + 1, 24))
+    np.add.at(days, (seen // 1_000_000, seen % 1_000_000 % 24), 1)
+    return {int(number): hazard.habit_of(days[number].tolist()) for number in np.unique(seen // 1_000_000)}
+
+
+class Arrays:
+    """`Hazard.waits` for arrays of lists; a test holds the two together."""
+
+    def __init__(self, table: Hazard, corporations: int) -> None:
+        self.rates = np.array(table.rates)
+        self.habits = np.array([*table.habits, 1.0])
+        nothing = [len(table.habits)] * 24
+        self.hours = np.array([[int(each) for each in table.hours.get(n, "")] or nothing for n in range(corporations)])
+
+    def waits(
+        self, age: Floats, gap: Floats, recent: Floats, prices: tuple[float, float], most: float, moment: Floats,
+        corporation: Ints,
+    ) -> tuple[Floats, Floats]:  # fmt: skip
+        """Seconds after *moment* at which a poll is worth each of two prices."""
+        age = np.minimum(age, 4e7)  # in the last bin anyway
+        g, r = _bins(gap, EDGES), _bins(recent, RECENT_EDGES)
+        found = np.full((2, len(age)), most)
+        active, since, reached = np.arange(len(age)), np.zeros(len(age)), np.zeros(len(age))
+        while len(active):
+            old, begin = age[active], since[active]
+            at = old + begin + 1e-6
+            bin_ = _bins(at, EDGES)
+            rate = self.rates[bin_, g[active], r[active]]
+            until = np.append(EDGES[1:], np.inf)[bin_] - old
+            is_late = at >= hazard.HABIT_AFTER
+            hour = np.floor((moment[active] + begin + 1e-6) / HOUR)
+            habit = self.habits[self.hours[corporation[active], (hour % 24).astype(int)]]
+            rate = np.where(is_late, rate * habit, rate)
+            ends = np.where(is_late, (hour + 1) * HOUR - moment[active], hazard.HABIT_AFTER - old)
+            until = np.maximum(np.minimum(np.minimum(until, ends), most), begin + 1e-3)
+            after = reached[active] + rate * (until**2 - begin**2) / 2
+            for number, price in enumerate(prices):
+                here = (reached[active] < price) & (after >= price)
+                root = np.sqrt(begin**2 + 2 * np.maximum(0.0, price - reached[active]) / rate)
+                found[number, active[here]] = np.minimum(root[here], most)
+            reached[active], since[active] = after, until
+            active = active[(after < prices[-1]) & (until < most)]
+        return found[0], found[1]
+
+
+def _bins(values: Floats, edges: Floats) -> Ints:
+    return np.maximum(np.searchsorted(edges, values, side="right") - 1, 0)
+
+
+@dataclass
+class Ours:
+    """Killsync's rule; what is known of each list's owner is kept as the rhythm and the moment they were last seen."""
+
+    busy_gap: float
+    margin: float = 300.0
+    habits: bool = True
+    table: Hazard | None = None
+    gap: Floats = field(init=False)
+    recent: Floats = field(init=False)
+
+    def begin(self, world: World) -> Floats:
+        act = world.activity
+        table = self.table or _learned(_ById(act))
+        self.arrays = Arrays(table if self.habits else Hazard(table.rates), int(act.corporation.max()) + 1)
+        self.gap, self.recent = np.full(world.number, hazard.GAP_OF_NONE), np.zeros(world.number)
+        self.seen_at = np.full(world.number, -np.inf)
+        self.corporation = np.zeros(world.number, dtype=np.int64)
+        self.corporation[: world.characters] = act.corporation
+        self.corporation[world.feed[world.feed >= 0]] = act.corporation[world.feed >= 0]
+        past = np.flatnonzero(act.times < 0)
+        index, lists = world.parties(past)
+        self._see(lists, act.times[past][index])
+        everybody = np.arange(world.number)
+        return self._interval(world, everybody, np.zeros(world.number), np.zeros(world.number))
+
+    def _see(self, lists: Ints, moments: Floats) -> None:
+        """The rhythms go on, killmail by killmail."""
+        order = np.lexsort((moments, lists))
+        lists, moments = lists[order], moments[order]
+        rank = np.arange(len(lists)) - np.searchsorted(lists, lists)
+        by_rank = np.argsort(rank, kind="stable")
+        for chosen in np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]) if len(rank) else ():
+            who, moment = lists[chosen], moments[chosen]
+            gap = moment - self.seen_at[who]
+            is_first = np.isinf(gap)
+            typical = np.exp(
+                hazard.KEEP * np.log(self.gap[who])
+                + (1 - hazard.KEEP) * np.log(np.where(is_first, 1.0, np.maximum(gap, hazard.LEAST_GAP)))
+            )
+            self.gap[who] = np.where(is_first, hazard.GAP_OF_ONE, typical)
+            self.recent[who] = 1.0 + self.recent[who] * np.exp(-np.maximum(gap, 0.0) / hazard.WEEK)
+            self.seen_at[who] = np.maximum(self.seen_at[who], moment)
+
+    def _interval(self, world: World, who: Ints, now: Floats, left: Floats) -> Floats:
+        allowed = limits(self.busy_gap)
+        age = np.maximum(0.0, now - np.maximum(self.seen_at[who], world.last_kill[who]))
+        cheap, dear = self.arrays.waits(
+            age, self.gap[who], self.recent[who], schedule.prices(allowed), allowed.ceiling, now, self.corporation[who]
+        )
+        seconds = schedule.chosen(cheap, dear, left)
+        seconds = np.where(covered(world, who), allowed.ceiling, np.clip(seconds, allowed.floor, allowed.ceiling))
+        return seconds
+
+    def after(self, world: World, who: Ints, now: Floats) -> Floats:
+        left = np.maximum(0.0, world.token_until[who] - self.margin - now)
+        return self._interval(world, who, now, left) * world.rng.uniform(1.0, 1.05, len(who))
+
+    def heard(self, world: World, mails: Ints, now: Floats) -> None:
+        index, lists = world.parties(mails)
+        happened, known = world.activity.times[mails][index], now[index]
+        self._see(lists, happened)
+        fresh = (known - happened <= schedule.FRESH) & ~covered(world, lists)
+        lists, order = np.unique(lists[fresh], return_inverse=True)
+        moment = np.zeros(len(lists))
+        np.maximum.at(moment, order, known[fresh])
+        phase = schedule.phase_of(lists)
+        due = moment + phase * self._interval(world, lists, moment, np.zeros(len(lists)))
+        np.minimum.at(world.due, lists, np.maximum(due, world.polled[lists] + 300.0))

@@ -1,0 +1,165 @@
+"""The table of what is expected of whom, as the board's own history has it: made anew each night, stored, read by all workers.
+
+Until there is one, and where history says little, the law of a board without history holds (`hazard.law`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+
+import msgspec
+from peewee import EXCLUDED
+
+from killsync import leases
+from killsync.broker.messages import send
+from killsync.logging import get_logger
+from killsync.process import OnePerProcess
+from killsync.sync import history, schedule
+from killsync.sync.hazard import DAY, Hazard, by_law, habit_of
+from killsync.sync.hazard_learning import Learner
+from models.db import connection, in_transaction
+from models.expressions import now
+from models.fields import utcnow
+from models.sync import PollTable
+
+log = get_logger("polls")
+
+#: So often a table is made, seconds. A little under a day, so that it does not wander through it.
+MAKE_SECONDS = DAY - 600.0
+#: A making that takes longer than this has died with its worker, seconds; also the pause after one that failed.
+MAKING_SECONDS = 900.0
+#: So many users are enough to learn from; of more, every second, third, ... is taken.
+MOST_USERS = 25_000
+#: Users and corporations that are asked about in one statement.
+BATCH = 100
+#: Habits are judged by the last days, and are those of the days before, seconds.
+JUDGED_SECONDS = 20 * DAY
+#: A process looks for a newer table so often, seconds.
+LOOK_SECONDS = 300.0
+_NAME = _LEASE = "poll-table"
+
+
+class Content(msgspec.Struct):
+    """The table as it is stored."""
+
+    rates: list[list[list[float]]]
+    habits: list[float]
+    hours: dict[int, str]
+
+
+class Kept:
+    """The table as this process last read it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._law = by_law()
+        self._table, self._made_at = self._law, ""
+        self._looked_at = float("-inf")
+
+    def read(self) -> Hazard:
+        """The table, at most `LOOK_SECONDS` older than the stored one."""
+        with self._lock:
+            if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+                self._look()
+            return self._table
+
+    def forget(self) -> None:
+        """Look at the next reading, whenever the last one was."""
+        with self._lock:
+            self._looked_at = float("-inf")
+
+    def _look(self) -> None:
+        made_at = PollTable.select(PollTable.made_at).where(PollTable.name == _NAME).scalar()
+        if made_at is None:
+            self._table, self._made_at = self._law, ""
+        elif str(made_at) != self._made_at:
+            content = PollTable.select(PollTable.content).where(PollTable.name == _NAME).scalar()
+            self._table, self._made_at = _table(content) or self._law, str(made_at)
+        self._looked_at = time.monotonic()
+
+
+def _table(content: str) -> Hazard | None:
+    try:
+        found = msgspec.json.decode(content, type=Content)
+        return Hazard(found.rates, found.habits, found.hours)
+    except msgspec.DecodeError:
+        # Of another version: a night brings one of this.
+        return None
+
+
+current = OnePerProcess(Kept)
+
+
+def made() -> tuple[datetime, int] | None:
+    """When the stored table was made, and of how many killmails; none if there is none."""
+    found = PollTable.select(PollTable.made_at, PollTable.killmails).where(PollTable.name == _NAME).first()
+    return None if found is None else (found.made_at, found.killmails)
+
+
+def send_due() -> None:
+    """Have a worker make a table if it is time to."""
+    if not leases.is_held(_LEASE):
+        send("learn_polls")
+
+
+def make() -> int:
+    """Make the table if it is time to, and store it; killmails that were counted.
+
+    It takes seconds, of any number of users, and a few megabytes.
+    """
+    holder = uuid.uuid4().hex
+    with connection():
+        if not leases.acquire(_LEASE, holder, MAKING_SECONDS):
+            return 0
+        began = time.monotonic()
+        learner, hours = _learn(utcnow().timestamp())
+        table, counted = learner.hazard(hours), learner.events()
+        content = msgspec.json.encode(Content(_short(table.rates), [*table.habits], dict(hours))).decode()
+        entered = PollTable.insert(name=_NAME, content=content, killmails=counted, made_at=now()).on_conflict(
+            conflict_target=[PollTable.name],
+            update={
+                PollTable.content: EXCLUDED.content,
+                PollTable.killmails: EXCLUDED.killmails,
+                PollTable.made_at: EXCLUDED.made_at,
+            },
+        )
+        in_transaction(entered.execute)
+        leases.acquire(_LEASE, holder, MAKE_SECONDS)
+    current().forget()
+    log.info("polls learned", killmails=counted, corporations=len(hours), seconds=round(time.monotonic() - began, 1))
+    return counted
+
+
+def _learn(until: float) -> tuple[Learner, Mapping[int, str]]:
+    since, judged_from = until - schedule.LISTED, until - JUDGED_SECONDS
+    users = history.user_ids()
+    corporations = {
+        user_id: corporation for some in _batches(users) for user_id, corporation in history.corporations(some)
+    }
+    before: dict[int, str] = {}
+    hours: dict[int, str] = {}
+    for some in _batches(sorted(set(corporations.values()))):
+        for corporation, days, days_before in history.days_by_hour(some, since, judged_from):
+            before[corporation], hours[corporation] = habit_of(days_before), habit_of(days)
+    learner = Learner(until, judged_from)
+    for some in _batches(users[:: 1 + (len(users) - 1) // MOST_USERS]):
+        for user_id, seen in groupby(history.sightings(some, since), key=lambda sighting: sighting.user_id):
+            learner.add(
+                ((sighting.moment, sighting.is_own) for sighting in seen),
+                before.get(corporations.get(user_id, 0), ""),
+            )
+    return learner, hours
+
+
+def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[begin : begin + BATCH] for begin in range(0, len(ids)))
+
+
+def _short(rates: Iterable[Iterable[Iterable[float]]]) -> list[list[list[float]]]:
+    """Four digits are more than is known."""
+    return [[[float(f"{rate:.4g}") for rate in row] for row in plane] for plane in rates]

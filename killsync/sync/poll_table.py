@@ -5,6 +5,7 @@ Until there is one, and where history says little, the law of a board without hi
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -147,7 +148,7 @@ def _learn(until: float) -> tuple[Learner, Mapping[int, str]]:
         for corporation, days, days_before in history.days_by_hour(some, since, judged_from):
             before[corporation], hours[corporation] = habit_of(days_before), habit_of(days)
     learner = Learner(until, judged_from)
-    for some in _batches(users[:: 1 + (len(users) - 1) // MOST_USERS]):
+    for some in _batches(users[:: max(1, math.ceil(len(users) / MOST_USERS))]):
         for user_id, seen in groupby(history.sightings(some, since), key=lambda sighting: sighting.user_id):
             learner.add(
                 ((sighting.moment, sighting.is_own) for sighting in seen),

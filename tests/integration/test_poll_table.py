@@ -129,3 +129,10 @@ async def test_the_dashboard_shows_the_curve(settings: Any, against: Any, simula
             page = await answer.text()
         assert f"learned from {counted} killmails" in page and "killmails a day" in page
     dramatiq.get_broker().flush_all()
+
+
+def test_a_board_without_anybody_learns_nothing_and_goes_by_the_law(settings: Any) -> None:
+    assert poll_table.make() == 0
+    with connection():
+        made = poll_table.made()
+    assert made is not None and made[1] == 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from yarl import URL
@@ -17,7 +17,6 @@ from yarl import URL
 from killsync.access.decision import Need
 from killsync.accounts.viewer import Viewer
 from killsync.killmails.filter import KillmailFilter
-from killsync.killmails.filter_forms import to_address
 from killsync.killmails.filter_words import sentence
 from killsync.killmails.labels import WORDS
 from killsync.logging import get_logger
@@ -25,11 +24,11 @@ from killsync.sso.errors import VaultError
 from killsync.sso.vault import Vault
 from killsync.web import forms, render, sessions
 from killsync.web.guard import needs
+from killsync.web.pages import previews
 from killsync.web.security import SETTINGS, check_rate, same_origin
 from killsync.webhooks import deliveries, formats, queries, reader, sender, trackers
 from killsync.webhooks.fields import GROUPS, TITLES
 from killsync.webhooks.form import MOST_NAME, Form, names_in, new_form, read_filter, read_voice
-from killsync.webhooks.preview import Preview, preview
 from killsync.webhooks.subscribers import own_of_account
 from killsync.webhooks.voice import Voice
 from models.threads import in_db, read_db
@@ -96,9 +95,9 @@ async def add(request: web.Request) -> web.StreamResponse:
         _drop_bad_address(form, settings.webhook_allow_private)
         # It is not the name's turn yet.
         form.problems.pop("name", None)
-        said, found = await read_db(_look, chosen)
-        query = urlencode(to_address(chosen))
-        return await _list(request, viewer, None, form, said_of_form=said, preview=found, chosen_query=query)
+        found = await previews.outlook(request, viewer, lambda: chosen)
+        shown: dict[str, Any] = {"said_of_form": found.said, "preview": found.preview, "chosen_query": found.query}
+        return await _list(request, viewer, None, form, **shown)
     kind, url = form.get("kind"), ""
     if kind not in KINDS:
         form.problems["kind"] = "Choose Discord, Slack or JSON."
@@ -122,10 +121,6 @@ async def add(request: web.Request) -> web.StreamResponse:
     log.info("webhook added", webhook_id=made, kind=kind, account_id=viewer.account_id)
     return await _list(request, viewer, Notice("The webhook was added. Send a test to see that it arrives.", secret=secret),
                        status=201)  # fmt: skip
-
-
-def _look(chosen: KillmailFilter) -> tuple[str, Preview]:
-    return sentence(chosen, names_in([chosen])), preview(chosen)
 
 
 def _read_tracker(form: Form, account_id: int) -> tuple[KillmailFilter, Voice]:
@@ -272,6 +267,7 @@ def _render(request: web.Request, template: str, viewer: Viewer, *, status: int 
 
 def setup(app: web.Application) -> None:
     """Add the routes."""
+    previews.setup(app)
     app.router.add_get("/webhooks", needs(Need.PERSON, show, why=WHY))
     app.router.add_post("/webhooks", needs(Need.PERSON, add))
     app.router.add_get(r"/webhooks/{id:\d+}", needs(Need.PERSON, edit, why=WHY))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import aiohttp
 import pytest
 
 from killsync.sso.vault import Vault
+from killsync.web.pages import previews
 from models import connection
 from models.names import NAME_KEYS
 from models.sql import rows
@@ -293,6 +296,28 @@ async def test_the_first_tracker_of_a_webhook_is_previewed_before_anything_is_sa
     assert 'value="https://discord.com/api/webhooks/1/pasted"' in page and "Give it a name" not in page
     status, page = await post(owner, "/webhooks", {**typed, "systems": "Jitaaaa", "do": "preview"})
     assert status == 200 and "nothing called “Jitaaaa” is known" in page and 'value="Jitaaaa"' in page
+
+
+async def test_previews_of_an_account_are_made_one_at_a_time_on_whatever_page(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, owner, _ = place
+    preview, at_work, most = previews.preview, 0, 0
+
+    def slowly(chosen: Any) -> Any:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        time.sleep(0.1)
+        at_work -= 1
+        return preview(chosen)
+
+    monkeypatch.setattr(previews, "preview", slowly)
+    typed = form("https://discord.com/api/webhooks/1/t", do="preview", systems="30000142")
+    paths = ["/webhooks", "/trackers/preview", "/webhooks", "/trackers"]
+    answers = await asyncio.gather(*(post(owner, path, typed) for path in paths))
+    assert [status for status, _ in answers] == [200] * 4
+    assert most == 1
 
 
 async def test_the_bounds_of_a_number_are_said_in_plain_words(place: Any) -> None:

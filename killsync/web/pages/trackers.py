@@ -8,27 +8,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import web
 
 from killsync.access.decision import Need
-from killsync.killmails.filter import KillmailFilter, Own
-from killsync.killmails.filter_forms import from_address, to_address
-from killsync.killmails.filter_words import sentence
+from killsync.killmails.filter import KillmailFilter
+from killsync.killmails.filter_forms import from_address
 from killsync.killmails.killmail import KillmailSummary
 from killsync.killmails.labels import WORDS
 from killsync.killmails.summaries import summaries
 from killsync.logging import get_logger
 from killsync.web import filter_address, forms, render
 from killsync.web.guard import needs
+from killsync.web.pages.previews import Outlook, outlook
 from killsync.web.sessions import Viewer
-from killsync.web.turns import Turns
 from killsync.webhooks import queries, reader, trackers
 from killsync.webhooks.fields import DEFAULT_AGE, GROUPS, TITLES
 from killsync.webhooks.form import Form, form_of, names_in, read_filter, read_voice, typed
 from killsync.webhooks.pages import KIND_NAMES, WHY, Notice, gone, owner_of, private, wrong
-from killsync.webhooks.preview import Missed, Preview, nearly, preview
+from killsync.webhooks.preview import Missed, nearly
 from killsync.webhooks.subscribers import own_of_account
 from killsync.webhooks.voice import Voice
 from models.threads import in_db, read_db
@@ -37,9 +35,6 @@ log = get_logger("webhooks")
 
 #: What a tracker wanted lately that is shown.
 LATELY = 20
-#: Previews that are made at a time: each holds a thread of the database's.
-MOST_PREVIEWS = 3
-_PREVIEWS = web.AppKey("previews", Turns)
 
 
 @private
@@ -143,30 +138,9 @@ async def try_out(request: web.Request) -> web.StreamResponse:
     viewer = await owner_of(request)
     form = Form(await forms.read(request))
     own = await read_db(own_of_account, viewer.account_id)
-    chosen, said, found = await _preview(request, viewer, form, own, None)
-    return render.rendered(request, "_preview.html", {"form": form, "said": said, "preview": found, "viewer": viewer,
-                                                      "chosen_query": _query(chosen)}, 200)  # fmt: skip
-
-
-async def _preview(
-    request: web.Request, viewer: Viewer, form: Form, own: Own, chosen: KillmailFilter | None
-) -> tuple[KillmailFilter, str, Preview]:
-    """What would have been told, which looks at every killmail of a week: one at a time for an account.
-
-    Raises:
-        Busy: too many wait already.
-    """
-    async with request.app[_PREVIEWS].turn(f"account {viewer.account_id}"):
-        return await read_db(_look, form, own, chosen)
-
-
-def _look(form: Form, own: Own, chosen: KillmailFilter | None) -> tuple[KillmailFilter, str, Preview]:
-    chosen = chosen or read_filter(form, own)
-    return chosen, sentence(chosen, names_in([chosen])), preview(chosen)
-
-
-def _query(chosen: KillmailFilter) -> str:
-    return urlencode(to_address(chosen))
+    found = await outlook(request, viewer, lambda: read_filter(form, own))
+    return render.rendered(request, "_preview.html", {"form": form, "said": found.said, "preview": found.preview,
+                                                      "viewer": viewer, "chosen_query": found.query}, 200)  # fmt: skip
 
 
 async def _form(
@@ -174,9 +148,9 @@ async def _form(
     chosen: KillmailFilter | None = None, shows_preview: bool = True, status: int = 200,
 ) -> web.Response:  # fmt: skip
     own = await read_db(own_of_account, viewer.account_id)
-    said, found = "", None
+    found: Outlook | None = None
     if shows_preview:
-        chosen, said, found = await _preview(request, viewer, form, own, chosen)
+        found = await outlook(request, viewer, lambda: chosen or read_filter(form, own))
     lately: list[tuple[trackers.Sent, KillmailSummary | None]] = []
     missed: list[Missed] = []
     if row is not None:
@@ -187,8 +161,9 @@ async def _form(
     listed = await read_db(queries.of_account, viewer.account_id)
     context: dict[str, Any] = {
         "viewer": viewer, "row": row, "form": form, "webhooks": listed, "kinds": KIND_NAMES, "groups": GROUPS,
-        "titles": TITLES, "labels": WORDS, "notice": notice, "said": said, "preview": found, "lately": lately,
-        "missed": missed, "chosen_query": _query(chosen) if chosen else "",
+        "titles": TITLES, "labels": WORDS, "notice": notice, "said": found.said if found else "",
+        "preview": found.preview if found else None, "chosen_query": found.query if found else "",
+        "lately": lately, "missed": missed,
     }  # fmt: skip
     return render.rendered(request, "tracker.html", context, status)
 
@@ -210,7 +185,6 @@ async def _mine(request: web.Request, viewer: Viewer) -> trackers.Row:
 
 def setup(app: web.Application) -> None:
     """Add the routes."""
-    app[_PREVIEWS] = Turns(1, MOST_PREVIEWS)
     app.router.add_get("/trackers/new", needs(Need.PERSON, new, why=WHY))
     app.router.add_post("/trackers/preview", needs(Need.PERSON, try_out))
     app.router.add_post("/trackers", needs(Need.PERSON, add))

@@ -9,12 +9,12 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import groupby
 
 import msgspec
-from peewee import EXCLUDED
+from peewee import chunked
 
 from killsync import leases
 from killsync.broker.messages import send
@@ -122,12 +122,7 @@ def make() -> int:
         table, counted = learner.hazard(hours), learner.events()
         content = msgspec.json.encode(Content(_short(table.rates), [*table.habits], dict(hours))).decode()
         entered = PollTable.insert(name=_NAME, content=content, killmails=counted, made_at=now()).on_conflict(
-            conflict_target=[PollTable.name],
-            update={
-                PollTable.content: EXCLUDED.content,
-                PollTable.killmails: EXCLUDED.killmails,
-                PollTable.made_at: EXCLUDED.made_at,
-            },
+            conflict_target=[PollTable.name], preserve=(PollTable.content, PollTable.killmails, PollTable.made_at)
         )
         in_transaction(entered.execute)
         leases.acquire(_LEASE, holder, MAKE_SECONDS)
@@ -140,25 +135,21 @@ def _learn(until: float) -> tuple[Learner, Mapping[int, str]]:
     since, judged_from = until - schedule.LISTED, until - JUDGED_SECONDS
     users = history.user_ids()
     corporations = {
-        user_id: corporation for some in _batches(users) for user_id, corporation in history.corporations(some)
+        user_id: corporation for some in chunked(users, BATCH) for user_id, corporation in history.corporations(some)
     }
     before: dict[int, str] = {}
     hours: dict[int, str] = {}
-    for some in _batches(sorted(set(corporations.values()))):
+    for some in chunked(sorted(set(corporations.values())), BATCH):
         for corporation, days, days_before in history.days_by_hour(some, since, judged_from):
             before[corporation], hours[corporation] = habit_of(days_before), habit_of(days)
     learner = Learner(until, judged_from)
-    for some in _batches(users[:: max(1, math.ceil(len(users) / MOST_USERS))]):
+    for some in chunked(users[:: max(1, math.ceil(len(users) / MOST_USERS))], BATCH):
         for user_id, seen in groupby(history.sightings(some, since), key=lambda sighting: sighting.user_id):
             learner.add(
                 ((sighting.moment, sighting.is_own) for sighting in seen),
                 before.get(corporations.get(user_id, 0), ""),
             )
     return learner, hours
-
-
-def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (ids[begin : begin + BATCH] for begin in range(0, len(ids)))
 
 
 def _short(rates: Iterable[Iterable[Iterable[float]]]) -> list[list[list[float]]]:

@@ -116,6 +116,21 @@ def test_a_night_makes_a_table_that_plans_polls(settings: Any, monkeypatch: pyte
     assert poll_table.make() == 0, "once a night"
 
 
+@pytest.mark.parametrize("batch", [1, 7, 100])
+def test_everybodys_history_counts_once_however_many_are_read_together(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(poll_table, "BATCH", batch)
+    now = utcnow().timestamp()
+    with connection():
+        seen = list(history.sightings(fill(), now - 90 * 86_400))
+        # Between which killmails of theirs the first one lies, nobody knows.
+        first = {each.user_id: each for each in reversed(seen)}
+        counted = sum(each.is_own for each in seen) - sum(each.is_own for each in first.values())
+        learner, _ = poll_table._learn(now)
+        assert learner.events() == counted
+
+
 async def test_the_dashboard_shows_the_curve(settings: Any, against: Any, simulated: Any) -> None:
     handle = simulated(kills=(2,), characters=12)
     admin_id = handle.simulator.universe.demo_characters[0].character_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import psycopg2
@@ -20,6 +21,11 @@ ITEMS = 4
 def _skewed(count: int, start: int, seed: str) -> str:
     """SQL for an id of *count* ones, the low ones far more often; the same for the same killmail and *seed*."""
     return f"({start} + floor({count} * power(((hashint8(g * 7919 + {seed}) & 65535) / 65536.0)::float8, 3))::bigint)"
+
+
+def one_of_many(rng: random.Random, count: int, start: int) -> int:
+    """The same in Python: one id of *count*."""
+    return start + int(count * rng.random() ** 3)
 
 
 def killmails(database: Any, first: int, last: int) -> None:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +170,7 @@ def _body(rng: random.Random, number: int, day: int, place: int) -> dict[str, An
     """A killmail as in an archive of EVE Ref."""
     types = list(catalog.TYPES)
 
-    def one(count: int, start: int) -> int:
-        return start + int(count * rng.random() ** 3)
+    one = partial(generate.one_of_many, rng)
 
     def party() -> dict[str, Any]:
         return {

@@ -9,6 +9,7 @@ import asyncio
 import random
 import statistics
 import time
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -62,9 +63,7 @@ def _saves(size: int) -> float:
 
 def _body(rng: random.Random, killmail_id: int) -> dict[str, Any]:
     """A killmail of now among the generated pilots, with as many attackers and items as the generated ones."""
-
-    def one(count: int, start: int) -> int:
-        return start + int(count * rng.random() ** 3)
+    one = partial(generate.one_of_many, rng)
 
     def party() -> dict[str, Any]:
         return {

@@ -29,7 +29,8 @@ FIRST_BYTES, MOST_TIMES = 256 * 2**20, 250
 MOST_MEMBERS = 1_000_000
 #: What is looked for in folders.
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".tar", ".tbz2", ".tgz", ".zip", ".bz2", ".gz")
-_LINES = (".jsonl", ".ndjson")
+#: What JSON Lines are called.
+LINES = (".jsonl", ".ndjson")
 _PACKED = (".bz2", ".gz")
 _FIRST_OF_BZIP2, _FIRST_OF_GZIP, _FIRST_OF_ZIP = b"BZh", b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 #: What Python's readers of packed files raise for bytes that are none.
@@ -155,7 +156,7 @@ def _documents(name: str, file: IO[bytes]) -> Iterator[Found]:
 def _of_member(name: str, text: bytes | None, problem: str | None) -> Iterator[Found]:
     if text is None:
         yield Found(name, b"", problem)
-    elif name.lower().endswith(_LINES):
+    elif name.lower().endswith(LINES):
         yield from _of_text(name, _Bounded(io.BytesIO(text), lambda: len(text)))
     elif documents.is_list(text):
         yield from _of_list(name, text)
@@ -170,7 +171,7 @@ def _of_text(name: str, stream: _Bounded) -> Iterator[Found]:
     plain = name.lower()
     for end in _PACKED:
         plain = plain.removesuffix(end)
-    if plain.endswith(_LINES):
+    if plain.endswith(LINES):
         yield from _of_lines(name, stream)
         return
     text = stream.read(MOST_DOCUMENT + 1)

@@ -14,9 +14,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Literal, Protocol, cast
 
+from killsync.bulk.sources import LINES
+
 #: The ends of names, and what they stand for, for people.
 FORMATS = ".jsonl, .jsonl.gz, .jsonl.bz2, .tar.bz2, .tar.gz or .zip"
-_LINES = (".jsonl", ".ndjson")
 _TARS: dict[str, Literal["w:bz2", "w:gz"]] = {".tar.bz2": "w:bz2", ".tbz2": "w:bz2", ".tar.gz": "w:gz", ".tgz": "w:gz"}
 #: How hard bytes are pressed: what is harder takes several times as long for a few per cent.
 _LEVEL = 6
@@ -36,7 +37,7 @@ def is_known(name: str) -> bool:
 
 
 def _all_lines() -> tuple[str, ...]:
-    return tuple(f"{end}{packed}" for end in _LINES for packed in ("", ".gz", ".bz2"))
+    return tuple(f"{end}{packed}" for end in LINES for packed in ("", ".gz", ".bz2"))
 
 
 def writing(name: str, file: IO[bytes]) -> AbstractContextManager[Writer]:

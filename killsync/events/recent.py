@@ -113,17 +113,23 @@ async def _load(sequence: int, context: Context) -> list[Numbered]:
 def _read(sequence: int) -> list[Numbered]:
     entries = store.after(sequence, BATCH)
     # Numbers have no gaps: one that is missing here is no longer in the log.
-    entries = [entry for place, entry in enumerate(entries, sequence + 1) if entry.sequence == place]
-    counted: Any = Stored.select(Stored.killmail_id, Stored.attacker_count)
-    rows = counted.where(one_of(Stored.killmail_id, [entry.killmail_id for entry in entries])).namedtuples()
-    attackers = {row.killmail_id: row.attacker_count for row in rows}
-    sums = itertools.accumulate(attackers[entry.killmail_id] for entry in entries)
-    entries = [
-        entry
-        for at, (entry, so_far) in enumerate(zip(entries, sums, strict=True))
-        if not at or so_far <= BATCH_ATTACKERS
-    ]
+    entries = _bounded([entry for place, entry in enumerate(entries, sequence + 1) if entry.sequence == place])
     killmails = {
         killmail.killmail_id: killmail for killmail in queries.killmails([entry.killmail_id for entry in entries])
     }
     return [(entry.sequence, killmails[entry.killmail_id]) for entry in entries]
+
+
+def _bounded(entries: list[store.Entry]) -> list[store.Entry]:
+    """The first of them, as far as they have no more than BATCH_ATTACKERS together; the first one in any case."""
+    if len(entries) < 2:
+        return entries
+    counted: Any = Stored.select(Stored.killmail_id, Stored.attacker_count)
+    rows = counted.where(one_of(Stored.killmail_id, [entry.killmail_id for entry in entries])).namedtuples()
+    attackers = {row.killmail_id: row.attacker_count for row in rows}
+    sums = itertools.accumulate(attackers[entry.killmail_id] for entry in entries)
+    return [
+        entry
+        for at, (entry, so_far) in enumerate(zip(entries, sums, strict=True))
+        if not at or so_far <= BATCH_ATTACKERS
+    ]

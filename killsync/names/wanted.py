@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from peewee import Case, Node, Value
 
@@ -14,6 +14,8 @@ from models.fields import utcnow
 from models.killmails import Attacker, Killmail, Victim
 from models.names import NAMED, Alliance, Character, Corporation, ItemType, SolarSystem
 from models.static_data import Constellation, ItemCategory, ItemGroup, Region
+
+T = TypeVar("T")
 
 #: An id that ESI refuses to name is asked for again after so many seconds: the first time, the second, and from then on.
 #: A character is not named for an hour after it is born, and now and then one is refused for no reason.
@@ -237,8 +239,8 @@ def is_unnamed() -> bool:
     return any(model.select().where(_is_unnamed(model, ASKED_SECONDS + 60.0)).exists() for model in NAMED)
 
 
-def _parts(ids: list[int]) -> Iterator[list[int]]:
-    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+def _parts(given: list[T]) -> Iterator[list[T]]:
+    return (given[start : start + _BATCH] for start in range(0, len(given), _BATCH))
 
 
 def find_ids(table: str, texts: Iterable[str]) -> dict[str, int]:
@@ -249,7 +251,7 @@ def find_ids(table: str, texts: Iterable[str]) -> dict[str, int]:
     model = _MODELS[table]
     key = model._meta.primary_key
     by_name: dict[str, int] = {}
-    for part in (names[start : start + _BATCH] for start in range(0, len(names), _BATCH)):
+    for part in _parts(names):
         # As the index of names has them: to look at every name of a table for each text took a form nine seconds.
         called = model.select(key.alias("number"), model.name).where(
             folded(model.name).in_([text.lower() for text in part])

@@ -102,7 +102,7 @@ class _ListSync:
         self._client = shared(self._settings)
         self._token = ""
         self.found = 0
-        self._news = 0
+        self._is_first_walk = leased.walked_at is None
         #: Ids that were news to the list and that this sync has read: a page that only repeats them is no end of the news.
         self._news_read: set[int] = set()
         self._page_one_expires: datetime | None = None
@@ -135,7 +135,8 @@ class _ListSync:
         return Outcome.COMPLETED
 
     def _complete(self) -> None:
-        self._owner.schedule_next(ListRead(self._news, self._page_one_expires))
+        news = 0 if self._is_first_walk else len(self._news_read)
+        self._owner.schedule_next(ListRead(news, self._page_one_expires))
         runs.mark_pages_read(self._run_id)
 
     def _read(self, walk: Walk, page: int) -> Walk:
@@ -169,10 +170,9 @@ class _ListSync:
             TakenOver: another worker has the list; nothing was remembered.
         """
         leased = self._held.leased
-        is_first_walk = leased.walked_at is None
 
         def remember() -> tuple[ledger.Recorded, Walk, datetime | None]:
-            recorded = self._record(answer, is_first_walk) if answer is not None else ledger.Recorded()
+            recorded = self._record(answer) if answer is not None else ledger.Recorded()
             after = copy(walk)
             if answer is None or answer.not_modified:
                 after.advance(new_ids=0, items=0, last_page=state.pages, cached=answer is None)
@@ -197,18 +197,16 @@ class _ListSync:
             self.found += len(dict(answer.refs))
             self._log.info("page read", page=page, killmails=len(answer.refs), new=recorded.new_to_ledger)
         self._news_read |= recorded.new_to_list
-        if not is_first_walk:
-            self._news += len(recorded.new_to_list)
         if recorded.new_to_ledger:
             dispatch()
         return after
 
-    def _record(self, answer: ListAnswer, is_first_walk: bool) -> ledger.Recorded:
+    def _record(self, answer: ListAnswer) -> ledger.Recorded:
         """Enter the ids of a page, and count them and what they cost."""
         if answer.not_modified:
             self._count(answer.cost)
             return ledger.Recorded()
-        fetch_priority = ledger.fetch_priority_of(backlog=is_first_walk, priority=self._user.priority)
+        fetch_priority = ledger.fetch_priority_of(backlog=self._is_first_walk, priority=self._user.priority)
         recorded = self._owner.record(answer.refs, fetch_priority)
         found = len(dict(answer.refs))
         skipped = found - recorded.new_to_ledger

@@ -16,10 +16,7 @@ from math import exp
 from typing import Any
 
 from killsync.settings import Settings
-from killsync.sync.hazard import SPANS, Hazard, Rhythm, rhythm_of
-
-HOUR = 3600.0
-DAY = 24 * HOUR
+from killsync.sync.hazard import DAY, SPANS, Hazard, Rhythm, rhythm_of
 
 #: A list names killmails of this long, seconds.
 LISTED = 90 * DAY

@@ -7,7 +7,7 @@ import contextlib
 
 from aiohttp import web
 
-from killsync.web import render, sessions
+from killsync.web import files, render, sessions
 from killsync.web.render import wants_page
 from killsync.web.security import Handler, failure
 
@@ -18,7 +18,7 @@ PAGE_SECONDS = 10.0
 VIEWER_SECONDS = 1.0
 #: What has limits of its own, or goes on for long on purpose.
 _UNLIMITED = (
-    "/auth/", "/graphql", "/healthz", "/readyz", "/metrics", "/static/", "/lib/", "/events", "/api/", "/ephemeral/",
+    "/auth/", "/graphql", "/healthz", "/readyz", "/metrics", "/events", "/api/", "/ephemeral/", *files.PREFIXES,
 )  # fmt: skip
 SLOW = "The database takes longer than a page may. Nothing is lost: load this page again in a moment."
 

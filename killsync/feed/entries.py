@@ -43,11 +43,6 @@ class Packed:
     gzipped: bytes
     etag: str
 
-    @property
-    def event(self) -> bytes:
-        """The same as a server-sent event."""
-        return b"id: %d\ndata: %b\n\n" % (self.sequence, self.body)
-
 
 class NotThere(LookupError):
     """Nothing has this number yet."""

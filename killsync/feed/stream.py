@@ -12,7 +12,8 @@ from aiohttp import web
 from killsync.access.decision import Need
 from killsync.events.hub import HUB, NotInLog
 from killsync.events.recent import Numbered
-from killsync.feed.entries import Entries, Gone
+from killsync.feed.entries import Entries, Gone, Packed
+from killsync.feed.outlet import Held, Outlet
 from killsync.feed.public import CORS, problem
 from killsync.killmails.killmail import Killmail
 from killsync.logging import get_logger
@@ -31,8 +32,6 @@ MOST_STREAMS, MOST_OF_ONE = 5_000, 150
 BEAT_SECONDS = 15.0
 #: How often it is seen that a client closed its connection, seconds.
 LOOK_SECONDS = 5.0
-#: How long a client may take to read before it is cut off, seconds.
-SEND_SECONDS = 20.0
 #: Who reads a stream is looked up anew this often: a session ends, a key is revoked, a member leaves, seconds.
 KNOWN_SECONDS = 2.0
 #: What a client waits before it comes back, milliseconds. It is said with the first event, and a comment has no empty line
@@ -43,6 +42,7 @@ HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-
 
 ENTRIES = web.AppKey("feed_entries", Entries)
 _OPEN = web.AppKey("open_streams", dict["asyncio.Task[None]", str])
+_HELD = web.AppKey("held_by_streams", Held)
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -69,12 +69,13 @@ async def events(request: web.Request) -> web.StreamResponse:
     except NotInLog as error:
         return problem(410, str(error))
     response = web.StreamResponse(headers={**HEADERS, **CORS})
-    await response.prepare(request)
-    if request.method == "HEAD":
+    writer = await response.prepare(request)
+    if request.method == "HEAD" or writer is None or request.transport is None:
         return response
+    outlet = Outlet(response, writer, request.transport, request.app[_HELD])
     # A task of its own, so that a process that stops can end it.
     need = Need.OWN if chosen.is_mine else Need.READ
-    task = asyncio.create_task(_follow(request, response, begin, wants, need))
+    task = asyncio.create_task(_follow(request, outlet, begin, wants, need))
     streams[task] = address
     try:
         await asyncio.wait([task])
@@ -87,29 +88,29 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 
 async def _follow(
-    request: web.Request, response: web.StreamResponse, begin: int, wants: Callable[[Killmail], bool] | None, need: Need
+    request: web.Request, outlet: Outlet, begin: int, wants: Callable[[Killmail], bool] | None, need: Need
 ) -> None:
     entries = request.app[ENTRIES]
-    await _send(request, response, BEAT)
+    await outlet.say(BEAT)
     first = RETRY
     try:
         async with contextlib.aclosing(request.app[HUB].batches(begin)) as batches:
             waiting: asyncio.Future[list[Numbered]] | None = None
             sent_at = time.monotonic()
             try:
-                while request.transport is not None and not request.transport.is_closing():
+                while outlet.is_open:
                     waiting = waiting or asyncio.ensure_future(anext(batches))
                     done, _ = await asyncio.wait([waiting], timeout=LOOK_SECONDS)
                     if done:
                         batch, waiting = waiting.result(), None
                         if await guard.ending_of(request, need, KNOWN_SECONDS):
                             return
-                        async for event in _events(batch, entries, wants):
-                            await _send(request, response, first + event)
+                        async for entry in _entries(batch, entries, wants):
+                            await outlet.tell(entry, first)
                             first = b""
                             sent_at = time.monotonic()
                     if time.monotonic() - sent_at >= BEAT_SECONDS:
-                        await _send(request, response, BEAT)
+                        await outlet.say(BEAT)
                         sent_at = time.monotonic()
             finally:
                 if waiting is not None:
@@ -121,16 +122,16 @@ async def _follow(
         log.info("a stream was left behind by the log")
 
 
-async def _events(
+async def _entries(
     batch: list[Numbered], entries: Entries, wants: Callable[[Killmail], bool] | None
-) -> AsyncGenerator[bytes, None]:
+) -> AsyncGenerator[Packed, None]:
     # Not the killmails: a client that reads slowly would hold them.
     numbers = [sequence for sequence, killmail in batch if wants is None or wants(killmail)]
     batch.clear()
     for sequence in numbers:
         while True:
             try:
-                yield (await entries.get(sequence)).event
+                yield await entries.get(sequence)
                 break
             except Exception as error:
                 if not (isinstance(error, Busy) or is_away(error)):
@@ -138,19 +139,10 @@ async def _events(
                 await asyncio.sleep(0.5)
 
 
-async def _send(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
-    try:
-        await asyncio.wait_for(response.write(data), SEND_SECONDS)
-    except TimeoutError:
-        log.info("slow client cut off")
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError("the client does not read") from None
-
-
 def setup(app: web.Application) -> None:
     """Keep the open streams, and end them when the process stops."""
     app[_OPEN] = {}
+    app[_HELD] = Held()
     app.on_shutdown.append(_end_all)
 
 

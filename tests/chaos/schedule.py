@@ -80,7 +80,7 @@ def play(seed: int, steps: Sequence[Step], postgres: Postgres | None = None, rab
         handle = simulator.run_in_thread(simulator.SimulatorConfig(**WORLD))
         stack.callback(handle.stop)
         settings = {
-            **SETTINGS, "WEBHOOK_ALLOW_PRIVATE": "true",
+            **SETTINGS,
             "DATABASE_URL": stack.enter_context(database_of("postgres", folder, postgres)),
             "BROKER_URL": stack.enter_context(vhost_of(rabbit)),
         }  # fmt: skip

@@ -179,7 +179,7 @@ def add_parts(new: list[KillmailRows]) -> None:
         ("victim", VictimRow._fields, [each.victim for each in new]),
         ("attacker", AttackerRow._fields, [row for each in new for row in each.attackers]),
         ("killmail_item", KillmailItemRow._fields, items),
-        ("involvement", InvolvementRow._fields, sorted(row for each in new for row in each.involvement)),
+        ("involved", InvolvementRow._fields, [row for each in new for row in each.involvement]),
     ):
         add_rows(table, columns, values, without_texts=True)
     add_rows("killmail_body", KillmailBodyRow._fields, [(each.killmail_id, each.body) for each in new if each.body])

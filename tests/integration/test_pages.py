@@ -194,8 +194,8 @@ def named(settings: Any) -> None:
         run("INSERT INTO corporation (corporation_id, name, ticker) VALUES (70, 'Korr Industries', 'KORR')")
         run("INSERT INTO item_type (type_id, name) VALUES (3, 'Korr Blaster'), (4, 'Korr Frigate')")
         run(
-            "INSERT INTO involvement (kind, entity_id, killmail_time, killmail_id, sides) "
-            "VALUES (4, 4, '2026-08-18 00:00:00.000000+00:00', 1, 1)"
+            "INSERT INTO involved (ship_type_id, killmail_time, killmail_id, sides) "
+            "VALUES (4, '2026-08-18 00:00:00.000000+00:00', 1, 1)"
         )
 
 

@@ -125,7 +125,7 @@ def known_by(ages: Iterable[float], habit: str = "") -> Known:
     seen = [max(0.0, age) for age in ages]
     if not seen:
         return Known(habit=habit)
-    return Known(rhythm_of(-age for age in seen), seen[-1], habit)
+    return Known(rhythm_of([-age for age in seen]), seen[-1], habit)
 
 
 def next_poll(

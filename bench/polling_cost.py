@@ -62,8 +62,8 @@ def _fill(database_url: str) -> None:
         "victim (killmail_id, ship_type_id, damage_taken) SELECT id, 587, 1 FROM fought",
         "attacker (killmail_id, character_id, corporation_id, damage_done, final_blow) "
         f"SELECT id, {pilot}, {corporation}, 1, true FROM fought",
-        f"involvement (kind, entity_id, killmail_time, killmail_id, sides) SELECT 1, {pilot}, moment, id, 2 FROM fought "
-        f"UNION ALL SELECT 2, {corporation}, moment, id, 2 FROM fought",
+        "involved (character_id, corporation_id, killmail_time, killmail_id, sides) "
+        f"SELECT {pilot}, {corporation}, moment, id, 2 FROM fought",
         "user_killmail (user_id, killmail_id) SELECT who, id FROM fought",
     ):
         cursor.execute(f"INSERT INTO {filled}")

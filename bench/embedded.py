@@ -62,6 +62,7 @@ def _key() -> str:
 
 def main() -> None:
     """Be the embedded process: log the pilots in, sync them all, print the figures."""
+    import actors  # noqa: F401 - makes the broker, before the web server sends anything
     from bench.place import peak_rss
     from killsync import settings as settings_module
     from killsync.cli.embedded import log_in

@@ -6,12 +6,14 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from peewee import Alias
 
-from models.db import in_transaction
+from models.db import in_statement, in_transaction
 from models.expressions import now
 from models.fields import LONG_AGO, from_any
+from models.prepared import Prepared
 from models.sync import Lease
 
 
@@ -19,17 +21,31 @@ def acquire(name: str, holder: str, seconds: float) -> bool:
     """Take or renew a lease; False while another holder has it."""
 
     def work() -> bool:
-        Lease.insert(name=name, holder="", until=LONG_AGO).on_conflict_ignore().execute()
-        is_free = (Lease.until <= now()) | (Lease.holder == holder)
-        taken = Lease.update(holder=holder, until=now(seconds)).where((Lease.name == name) & is_free)
-        return bool(taken.execute())
+        _MAKE.run(name)
+        return bool(_TAKE.run(name, holder, seconds))
 
     return in_transaction(work)
 
 
+def _taking(name: Any, holder: Any, seconds: Any) -> Any:
+    is_free = (Lease.until <= now()) | (Lease.holder == holder)
+    return Lease.update(holder=holder, until=now(seconds)).where((Lease.name == name) & is_free)
+
+
+_MAKE = Prepared(
+    lambda name: Lease.insert(name=name, holder="", until=LONG_AGO).on_conflict_ignore(), lists=0, values=1
+)
+_TAKE = Prepared(_taking, lists=0, values=3)
+
+
 def release(name: str, holder: str) -> None:
     """Give a lease back."""
-    in_transaction(Lease.delete().where((Lease.name == name) & (Lease.holder == holder)).execute)
+    in_statement(lambda: _RELEASE.run(name, holder))
+
+
+_RELEASE = Prepared(
+    lambda name, holder: Lease.delete().where((Lease.name == name) & (Lease.holder == holder)), lists=0, values=2
+)
 
 
 def expire(name: str) -> None:

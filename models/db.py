@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -187,7 +187,24 @@ def transaction() -> Iterator[None]:
             yield
 
 
-def in_transaction(work: Callable[[], T], attempts: int = 6) -> T:
+@contextmanager
+def _statement() -> Iterator[None]:
+    """A write transaction of one statement: PostgreSQL begins and ends it by itself, in a third of the round trips."""
+    if isinstance(database.obj, _SqliteDatabase):
+        with transaction():
+            yield
+    else:
+        yield
+
+
+def in_statement(work: Callable[[], T]) -> T:
+    """Run *work*, which is one statement, as `in_transaction` does."""
+    return in_transaction(work, within=_statement)
+
+
+def in_transaction(
+    work: Callable[[], T], attempts: int = 6, within: Callable[[], AbstractContextManager[None]] = transaction
+) -> T:
     """Run *work* in a write transaction and try again what may succeed then: deadlocks, lock time-outs, a lost connection.
 
     *work* may run more than once, and after a connection that broke at the commit it may find its own work done: it has
@@ -196,7 +213,7 @@ def in_transaction(work: Callable[[], T], attempts: int = 6) -> T:
     is_outermost = not database.obj.in_transaction()
     for attempt in range(attempts):
         try:
-            with transaction():
+            with within():
                 return work()
         except (peewee.PeeweeException, psycopg2.Error) as error:
             is_lost = is_away(error)

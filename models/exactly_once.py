@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from peewee import Value, fn
+from peewee import Select, Value, fn
 
 from models.db import database, in_transaction
 from models.errors import DatabaseAway
 from models.expressions import either, evaluate
+from models.prepared import Prepared
 
 T = TypeVar("T")
 
@@ -59,7 +60,11 @@ def _number() -> int:
 
     https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT
     """
-    return int(evaluate(either(postgres=fn.txid_current(), sqlite=Value(0))))
+    ((number,),) = _NUMBER.rows()
+    return int(number)
+
+
+_NUMBER = Prepared(lambda: Select([], [either(postgres=fn.txid_current(), sqlite=Value(0))]), lists=0)
 
 
 def _was_committed(transaction: int) -> bool:

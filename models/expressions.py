@@ -22,15 +22,21 @@ def either(*, postgres: T, sqlite: T) -> T:
     return postgres if is_postgres() else sqlite
 
 
-def now(offset_seconds: float = 0.0) -> ColumnBase:
+def now(offset_seconds: float | Node = 0.0) -> ColumnBase:
     """The database's own clock, moved by an offset: hosts whose clocks differ still agree on what is due.
+
+    The offset may be a value of a prepared statement; without a value there is no moment.
 
     On PostgreSQL it is the moment the statement began: unlike `clock_timestamp()` that can be looked up in an index.
     """
     if is_postgres():
         moment: ColumnBase = fn.statement_timestamp()
         return moment + fn.make_interval(0, 0, 0, 0, 0, 0, offset_seconds) if offset_seconds else moment
-    moved: ColumnBase = fn.strftime("%Y-%m-%d %H:%M:%f000+00:00", "now", f"{float(offset_seconds):+.3f} seconds")
+    if isinstance(offset_seconds, Node):
+        offset: Any = fn.round(offset_seconds, 3).concat(" seconds")
+    else:
+        offset = f"{float(offset_seconds):+.3f} seconds"
+    moved: ColumnBase = fn.strftime("%Y-%m-%d %H:%M:%f000+00:00", "now", offset)
     return moved
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from peewee import Field, Model
@@ -52,6 +53,13 @@ def utcnow() -> datetime:
 def to_text(moment: datetime) -> str:
     """*moment* as text of fixed width whose order is the order of time, for either database."""
     return moment.astimezone(UTC).isoformat(sep=" ", timespec="microseconds")
+
+
+@lru_cache(maxsize=16)
+def span_text(number: int, seconds: int) -> str:
+    """The start of the span *number* of *seconds*, counted from 1970, as `to_text` writes it: the minute and the hour of now
+    are asked for with each request to ESI."""
+    return to_text(datetime.fromtimestamp(number * seconds, UTC))
 
 
 #: A moment that every clock agrees has passed: for what is due at once, whatever this host's clock says.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from killsync import startup
 from killsync.cli.console import console
 from killsync.cli.tables import new_table
-from killsync.killmails import ledger as killmail_ledger
+from killsync.killmails import ledger_figures
 from models import connection
 
 
@@ -13,7 +13,7 @@ def ledger() -> None:
     """Show the ledger of killmails by state, and the one that has waited longest."""
     startup.start("database", wait=False)
     with connection():
-        counts, oldest = killmail_ledger.counts(), killmail_ledger.oldest_pending()
+        counts, oldest = ledger_figures.counts(), ledger_figures.oldest_pending()
     table = new_table("Ledger", "State", "Killmails")
     for state in ("pending", "fetched", "invalid"):
         table.add_row(state, str(counts.get(state, 0)))

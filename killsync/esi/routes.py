@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 QUARTER_HOUR = 900.0
 
@@ -45,6 +46,7 @@ def cost(status: int) -> int:
     return 0 if status == 429 else TOKENS.get(status // 100, 0)
 
 
+@lru_cache(maxsize=64)
 def parse_limit(text: str) -> tuple[int, float] | None:
     """`X-Ratelimit-Limit`, such as `3600/15m`, as (tokens, seconds); None when it is not understood."""
     match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,5})\s*([smhd])\s*", text)

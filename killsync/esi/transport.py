@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from killsync import http_session
 from killsync.causes import cause
@@ -43,7 +44,7 @@ async def send(
     try:
         async with http_session.session().request(
             method,
-            settings.esi_url + path,
+            URL(settings.esi_url + path, encoded=True),  # ids and hashes: there is nothing to encode
             params=query,
             headers=sent,
             data=data,
@@ -70,10 +71,12 @@ async def _read(response: aiohttp.ClientResponse, most: int, path: str) -> bytes
     Raises:
         Malformed: it is larger than *most* bytes; the rest is not read.
     """
-    chunks = bytearray()
-    async for chunk in response.content.iter_chunked(65_536):
-        chunks += chunk
-        if len(chunks) > most:
+    # Most answers have arrived whole by now, and are read at once.
+    parts, size = [], 0
+    while not response.content.at_eof():
+        parts.append(await response.content.readany())
+        size += len(parts[-1])
+        if size > most:
             response.close()
             raise errors.Malformed(path, f"the answer is larger than {most} bytes")
-    return bytes(chunks)
+    return b"".join(parts)

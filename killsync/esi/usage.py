@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from peewee import EXCLUDED
@@ -9,7 +10,7 @@ from peewee import EXCLUDED
 from killsync.observability import counters
 from models.esi import EsiUsage
 from models.exactly_once import in_transaction_once
-from models.fields import to_text, utcnow
+from models.fields import span_text
 
 
 def _write(values: list[tuple[Any, ...]]) -> None:
@@ -27,8 +28,7 @@ class Usage:
 
     def add(self, route: str, outcome: str, tokens: int) -> None:
         """Count one request."""
-        hour = to_text(utcnow().replace(minute=0, second=0, microsecond=0))
-        self._later.add((hour, route, outcome), 1, tokens)
+        self._later.add((span_text(int(time.time() // 3600), 3600), route, outcome), 1, tokens)
         counters.add(counters.REQUESTS, f"{route}|{outcome}")
         if tokens:
             counters.add(counters.TOKENS, route, tokens)

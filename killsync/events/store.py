@@ -14,10 +14,11 @@ from typing import NamedTuple
 from peewee import Select, fn
 
 from models.db import database, is_postgres
-from models.expressions import evaluate, now, one_of
+from models.expressions import now, one_of
 from models.fields import utcnow
 from models.killmail_log import KillmailCounter, KillmailLog, LogReader
 from models.killmails import Killmail
+from models.prepared import Prepared
 from models.sql import rows
 
 #: What followers LISTEN to; `killmail:<newest number>` or `sync:<run>:<user>,...`. It only wakes them.
@@ -79,7 +80,10 @@ def runs_changed(runs: Sequence[tuple[int, int]]) -> None:
         return
     for start in range(0, len(runs), RUNS_A_MESSAGE):
         named = ",".join(f"{run_id}:{user_id}" for run_id, user_id in runs[start : start + RUNS_A_MESSAGE])
-        evaluate(fn.pg_notify(CHANNEL, f"{SYNC}:{named}"))
+        _NOTIFY.rows(CHANNEL, f"{SYNC}:{named}")
+
+
+_NOTIFY = Prepared(lambda channel, text: Select([], [fn.pg_notify(channel, text)]), lists=0, values=2)
 
 
 def newest() -> int:

@@ -17,9 +17,11 @@ from killsync import settings as settings_module
 from killsync.broker.messages import send
 from killsync.broker.queues import PRIORITY
 from killsync.esi.client import shared
+from killsync.esi.rate_limit.rate_limit import Room
 from killsync.killmails import ledger
 from killsync.logging import get_logger
 from killsync.process import OnePerProcess
+from models.exactly_once import in_transaction_once
 
 log = get_logger("dispatch")
 
@@ -72,10 +74,7 @@ class Dispatcher:
         client = shared(settings_module.current())
         room = client.room()
         sent = ledger.count_sent()
-        # What is fresh does not wait for room among what a backlog has sent.
-        fresh = ledger.claim(min(IN_FLIGHT, max(0, room.fresh - sent)), backlog=False)
-        sent += len(fresh)
-        backlog = ledger.claim(max(0, min(IN_FLIGHT, room.backlog) - sent), backlog=True)
+        fresh, backlog = in_transaction_once(lambda: _claim(room, sent))
         _send([*_batches(fresh, FRESH_BATCH), *_batches(backlog, BATCH)], fresh=len(fresh))
         total = len(fresh) + len(backlog)
         if ledger.has_due():
@@ -116,6 +115,13 @@ def dispatch_again(scheduled_by: str | None = None) -> None:
         scheduled_by: who scheduled it; None in a message of an earlier version.
     """
     _dispatcher().dispatch_again(scheduled_by)
+
+
+def _claim(room: Room, sent: int) -> tuple[list[int], list[int]]:
+    """Fresh killmails and those of a backlog that may be sent now, while *sent* are with the workers."""
+    # What is fresh does not wait for room among what a backlog has sent.
+    fresh = ledger.claim(min(IN_FLIGHT, max(0, room.fresh - sent)), backlog=False)
+    return fresh, ledger.claim(max(0, min(IN_FLIGHT, room.backlog) - sent - len(fresh)), backlog=True)
 
 
 def _batches(killmail_ids: list[int], size: int) -> list[list[int]]:

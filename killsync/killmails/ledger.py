@@ -11,14 +11,15 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from peewee import EXCLUDED, fn
+from peewee import EXCLUDED, Select, fn
 
 from killsync.killmails.store import enter_new
-from models.db import in_transaction
+from models.db import in_statement, in_transaction
 from models.exactly_once import in_transaction_once
 from models.expressions import locked, now, one_of
-from models.fields import LONG_AGO
+from models.fields import LONG_AGO, from_any
 from models.killmails import FETCHED, INVALID, PENDING, KillmailRef
+from models.prepared import Ids, Prepared
 
 #: Fetch priorities, most urgent first: a killmail that just happened goes before history, a priority user's before another's.
 FRESH_PRIORITY, FRESH, BACKLOG_PRIORITY, BACKLOG = 0, 1, 2, 3
@@ -146,46 +147,67 @@ def claim(limit: int, *, backlog: bool) -> list[int]:
     if limit <= 0:
         return []
     most, least = (BACKLOG_PRIORITY, BACKLOG) if backlog else (FRESH_PRIORITY, FRESH)
-    due = (
-        KillmailRef.select(KillmailRef.killmail_id)
-        .where(_IS_PENDING, KillmailRef.fetch_priority.between(most, least), KillmailRef.due_at <= now())
-        .order_by(KillmailRef.fetch_priority, KillmailRef.killmail_id.desc())
-        .limit(limit)
-    )
-    claiming = (
-        KillmailRef.update(due_at=now(SENDING_SECONDS), sent_at=now())
-        .where(KillmailRef.killmail_id.in_(locked(due, skip=True)))
-        .returning(KillmailRef.fetch_priority, KillmailRef.killmail_id)
-    )
-    taken = in_transaction_once(lambda: list(claiming.namedtuples().execute()))
-    return [ref.killmail_id for ref in sorted(taken, key=lambda ref: (ref.fetch_priority, -ref.killmail_id))]
+    taken = in_transaction_once(lambda: _CLAIM.rows(most, least, limit))
+    return [killmail_id for _, killmail_id in sorted(taken, key=lambda ref: (ref[0], -ref[1]))]
+
+
+def _claiming(most: Any, least: Any, limit: Any) -> Any:
+    is_due = _IS_PENDING & KillmailRef.fetch_priority.between(most, least) & (KillmailRef.due_at <= now())
+    urgent_first = KillmailRef.fetch_priority, KillmailRef.killmail_id.desc()
+    due = KillmailRef.select(KillmailRef.killmail_id).where(is_due).order_by(*urgent_first).limit(limit)
+    claiming = KillmailRef.update(due_at=now(SENDING_SECONDS), sent_at=now())
+    chosen = KillmailRef.killmail_id.in_(locked(due, skip=True))
+    return claiming.where(chosen).returning(KillmailRef.fetch_priority, KillmailRef.killmail_id)
+
+
+_CLAIM = Prepared(_claiming, lists=0, values=3)
 
 
 def mark_sent(killmail_ids: Sequence[int]) -> None:
     """Claimed killmails are with the workers now, for CLAIM_SECONDS; what was answered meanwhile is left alone."""
     if killmail_ids:
-        _update_pending(killmail_ids, KillmailRef.sent_at.is_null(False), due_at=now(CLAIM_SECONDS))
+        in_statement(lambda: _MARK_SENT.run(killmail_ids))
+
+
+def _updating(chosen: Any, *conditions: Any, **values: Any) -> Any:
+    """Updates those of the *chosen* killmails that are pending."""
+    found = KillmailRef.select(KillmailRef.killmail_id).where(chosen, _IS_PENDING, *conditions)
+    ids = locked(found.order_by(KillmailRef.killmail_id))
+    return KillmailRef.update(**values).where(KillmailRef.killmail_id.in_(ids))
+
+
+_IS_SENT = KillmailRef.sent_at.is_null(False)
+_MARK_SENT = Prepared(lambda ids: _updating(ids.have(KillmailRef.killmail_id), _IS_SENT, due_at=now(CLAIM_SECONDS)))
 
 
 def _update_pending(killmail_ids: Sequence[int], *conditions: Any, **values: Any) -> None:
     """Update those of *killmail_ids* that are pending."""
-    chosen = (
-        KillmailRef.select(KillmailRef.killmail_id)
-        .where(one_of(KillmailRef.killmail_id, killmail_ids), _IS_PENDING, *conditions)
-        .order_by(KillmailRef.killmail_id)
-    )
-    in_transaction(KillmailRef.update(**values).where(KillmailRef.killmail_id.in_(locked(chosen))).execute)
+    in_transaction(_updating(one_of(KillmailRef.killmail_id, killmail_ids), *conditions, **values).execute)
 
 
 def count_sent() -> int:
     """How many killmails are with the workers now: sent, not yet answered, not overdue."""
-    sent = KillmailRef.select().where(_IS_PENDING, KillmailRef.sent_at.is_null(False), KillmailRef.due_at > now())
-    return int(sent.count())
+    ((number,),) = _COUNT_SENT.rows()
+    return int(number)
+
+
+_COUNT_SENT = Prepared(
+    lambda: KillmailRef.select(fn.COUNT(KillmailRef.killmail_id)).where(
+        _IS_PENDING, _IS_SENT, KillmailRef.due_at > now()
+    ),
+    lists=0,
+)
 
 
 def has_due() -> bool:
     """Whether any killmail waits to be sent."""
-    return bool(KillmailRef.select().where(_IS_PENDING, KillmailRef.due_at <= now()).exists())
+    ((found,),) = _HAS_DUE.rows()
+    return bool(found)
+
+
+_HAS_DUE = Prepared(
+    lambda: Select([], [fn.EXISTS(KillmailRef.select().where(_IS_PENDING, KillmailRef.due_at <= now()))]), lists=0
+)
 
 
 @dataclass(frozen=True)
@@ -194,16 +216,16 @@ class Pending:
 
     Attributes:
         killmail_hash: that ESI is asked with. A list may name another one meanwhile.
-        sent_at: when it was claimed to be sent. One that took too long is claimed again for another worker.
         attempts: how many unusable answers ESI has given for it so far.
+        sent_at: when it was claimed to be sent. One that took too long is claimed again for another worker.
     """
 
     killmail_id: int
     killmail_hash: str
     fetch_priority: int
     run_id: int | None
-    sent_at: datetime | None
     attempts: int
+    sent_at: datetime | None
 
 
 def pending(killmail_ids: Sequence[int], *, taken_over: bool = False) -> list[Pending]:
@@ -213,12 +235,18 @@ def pending(killmail_ids: Sequence[int], *, taken_over: bool = False) -> list[Pe
     alone: should the other still be at it, what it saves counts, and it puts nothing back.
     """
     if taken_over:
-        _update_pending(killmail_ids, KillmailRef.sent_at.is_null(False), sent_at=now(), due_at=now(CLAIM_SECONDS))
-    refs: Any = KillmailRef.select(*(getattr(KillmailRef, field.name) for field in fields(Pending))).where(
-        one_of(KillmailRef.killmail_id, killmail_ids), _IS_PENDING
-    )
-    found = {ref["killmail_id"]: Pending(**ref) for ref in refs.dicts()}
+        _update_pending(killmail_ids, _IS_SENT, sent_at=now(), due_at=now(CLAIM_SECONDS))
+    rows = ((*row[:-1], from_any(row[-1])) for row in _PENDING.rows(killmail_ids))
+    found = {row[0]: Pending(*row) for row in rows}
     return [found[number] for number in dict.fromkeys(killmail_ids) if number in found]
+
+
+def _pending_rows(ids: Ids) -> Any:
+    columns = [getattr(KillmailRef, field.name) for field in fields(Pending)]
+    return KillmailRef.select(*columns).where(ids.have(KillmailRef.killmail_id), _IS_PENDING)
+
+
+_PENDING = Prepared(_pending_rows)
 
 
 def release(refs: Sequence[Pending], seconds: float) -> None:
@@ -270,30 +298,3 @@ def record_refusal(ref: Pending, reason: str) -> bool:
         return False
 
     return in_transaction_once(work)
-
-
-def counts() -> dict[str, int]:
-    """Number of ledger rows by state."""
-    by_state: Any = KillmailRef.select(KillmailRef.state, fn.COUNT(KillmailRef.killmail_id).alias("number")).group_by(
-        KillmailRef.state
-    )
-    return {each.state: each.number for each in by_state.namedtuples()}
-
-
-@dataclass(frozen=True)
-class OldestPending:
-    """The killmail that has waited longest to be fetched."""
-
-    killmail_id: int
-    discovered_at: datetime
-    attempts: int
-    last_error: str | None
-
-
-def oldest_pending() -> OldestPending | None:
-    """The killmail that has waited longest; None when nothing waits."""
-    waiting: Any = KillmailRef.select(
-        KillmailRef.killmail_id, KillmailRef.discovered_at, KillmailRef.attempts, KillmailRef.last_error
-    ).where(_IS_PENDING)
-    oldest = waiting.order_by(KillmailRef.discovered_at).dicts().first()
-    return OldestPending(**oldest) if oldest else None

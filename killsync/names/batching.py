@@ -11,6 +11,7 @@ import threading
 import time
 
 import msgspec
+from peewee import Select, fn
 
 from killsync import service_health
 from killsync.broker.messages import send
@@ -19,6 +20,7 @@ from killsync.names import trouble, wanted
 from killsync.process import OnePerProcess
 from models.expressions import now
 from models.killmails import PENDING, KillmailRef
+from models.prepared import Prepared
 from models.sync import SyncRun
 
 #: ESI takes at most this many ids at a time (POST /universe/names, maxItems).
@@ -66,12 +68,20 @@ def take_turn(seconds: float = WAIT_SECONDS) -> bool:
 
 def is_history_under_way() -> bool:
     """Whether killmails that are not new are being fetched, or pages of a list read."""
+    ((found,),) = _IS_UNDER_WAY.rows()
+    return bool(found)
+
+
+def _under_way() -> Select:
     is_soon = KillmailRef.sent_at.is_null(False) | (KillmailRef.due_at <= now(SOON_SECONDS))
     coming = KillmailRef.select().where(
         (KillmailRef.state == PENDING) & (KillmailRef.fetch_priority >= BACKLOG_PRIORITY) & is_soon
     )
     read = SyncRun.select().where(SyncRun.finished_at.is_null() & (SyncRun.walked == 0))
-    return bool(coming.exists() or read.exists())
+    return Select([], [fn.EXISTS(coming) | fn.EXISTS(read)])
+
+
+_IS_UNDER_WAY = Prepared(_under_way, lists=0)
 
 
 class LookupSchedule:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
-from peewee import Case, Node, Value
+from peewee import Case, Node, Select, Value, fn
 
 from models.db import in_transaction
 from models.exactly_once import in_transaction_once
@@ -13,6 +14,7 @@ from models.expressions import folded, locked, now
 from models.fields import utcnow
 from models.killmails import Attacker, Killmail, Victim
 from models.names import NAMED, Alliance, Character, Corporation, ItemType, SolarSystem
+from models.prepared import Prepared
 from models.static_data import Constellation, ItemCategory, ItemGroup, Region
 
 T = TypeVar("T")
@@ -216,7 +218,14 @@ def any_id(model: Any) -> int | None:
 
 def is_wanted(*, without: Iterable[str] = ()) -> bool:
     """Whether any name is due to be asked for."""
-    return any(model.select().where(_is_unnamed(model)).exists() for model in _without(without))
+    return any(_FIRST_WANTED[model].first() for model in _without(without))
+
+
+def _first_wanted(model: Any) -> Any:
+    return model.select(model._meta.primary_key).where(_is_unnamed(model)).limit(1)
+
+
+_FIRST_WANTED = {model: Prepared(partial(_first_wanted, model), lists=0) for model in NAMED}
 
 
 def count_due(most: int) -> int:
@@ -224,9 +233,17 @@ def count_due(most: int) -> int:
     found = 0
     for model in NAMED:
         if found < most:
-            due = model.select(model._meta.primary_key).where(_is_unnamed(model)).limit(most - found)
-            found += due.count()
+            ((number,),) = _COUNT_DUE[model].rows(most - found)
+            found += number
     return found
+
+
+def _count_due(model: Any, most: Any) -> Select:
+    due = model.select(model._meta.primary_key).where(_is_unnamed(model)).limit(most)
+    return Select([due.alias("due")], [fn.COUNT(Value(1))])
+
+
+_COUNT_DUE = {model: Prepared(partial(_count_due, model), lists=0, values=1) for model in NAMED}
 
 
 def count_unnamed() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from models.db import connection, in_transaction
 from models.errors import DatabaseAway
 from models.exactly_once import in_transaction_once
 from models.expressions import epoch_of, now
-from models.fields import to_text, utcnow
+from models.fields import span_text, utcnow
 from models.killmail_log import KillmailLog
 from models.killmails import PENDING as IS_PENDING
 from models.killmails import KillmailRef
@@ -122,7 +123,7 @@ def this_minute() -> datetime:
 
 def add(name: str, detail: str, number: int = 1) -> None:
     """Count something that happened now. Costs no statement; `flush` or a few seconds bring it to the table."""
-    _buffer().add((to_text(this_minute()), name, detail), number)
+    _buffer().add((span_text(int(time.time() // 60), 60), name, detail), number)
 
 
 def flush() -> None:

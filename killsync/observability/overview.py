@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from killsync import settings as settings_module
 from killsync.broker.connection import BrokerAway
 from killsync.broker.figures import queue_stats
-from killsync.killmails import ledger
+from killsync.killmails import ledger_figures
 from killsync.observability import counters, diagnosis, queries
 from killsync.observability.counters import Figure
 from killsync.observability.figures import Overview, Rates
@@ -46,7 +46,7 @@ class KeptCounts:
             kept = self._counts
             if kept is not None and not exact and time.monotonic() - self._read_at < COUNTS_SECONDS:
                 return kept
-        found = Counts(queries.killmails(), ledger.counts())
+        found = Counts(queries.killmails(), ledger_figures.counts())
         with self._lock:
             self._counts, self._read_at = found, time.monotonic()
         return found

@@ -12,7 +12,7 @@ from killsync import settings as settings_module
 from killsync.esi import clock
 from killsync.esi.rate_limit.circuit_breaker import CircuitBreaker
 from killsync.esi.rate_limit.token_bucket import TokenBucket
-from killsync.killmails import ledger
+from killsync.killmails import ledger_figures
 from killsync.names import trouble, wanted
 from killsync.observability.counters import LATE_SECONDS
 from killsync.observability.figures import (
@@ -116,7 +116,7 @@ def killmails() -> int:
 
 def oldest_pending() -> OldestPending | None:
     """The killmail that has waited longest to be fetched."""
-    oldest = ledger.oldest_pending()
+    oldest = ledger_figures.oldest_pending()
     if oldest is None:
         return None
     return OldestPending(

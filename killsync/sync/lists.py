@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import Alias, Value, fn
+from peewee import Alias, Node, Value, fn
 
-from models.db import in_transaction
+from models.db import in_statement, in_transaction
 from models.exactly_once import in_transaction_once
-from models.expressions import at, locked, now
+from models.expressions import locked, now
 from models.fields import from_any, utcnow
+from models.prepared import Prepared
 from models.sync import ListPage, MailList
 from models.users import User
 
@@ -106,14 +107,14 @@ def lease(user_id: int, kind: str, subject_id: int, asked: Copy, seconds: float)
     def work() -> LeaseAttempt:
         if not _lock_user(user_id):
             return LeaseAttempt(None, 1.0)
-        MailList.insert(user_id=user_id, kind=kind, subject_id=subject_id, next_page=1).on_conflict_ignore().execute()
+        _ENTER.run(user_id, kind, subject_id)
         holder = asked.mark()
         taken = MailList.update(leased_by=holder, leased_until=now(seconds), user_id=user_id).where(
             is_this_list & may_take
         )
-        for row in taken.returning(*columns).namedtuples().execute():
-            walked_at = _here(row.walked_at, row.database_now)
-            return LeaseAttempt(LeasedList(row.id, kind, subject_id, holder, user_id, row.next_page, walked_at))
+        for row in taken.returning(*columns).dicts().execute():
+            walked_at = _here(row["walked_at"], row["database_now"])
+            return LeaseAttempt(LeasedList(row["id"], kind, subject_id, holder, user_id, row["next_page"], walked_at))
         held: Any = MailList.select(MailList.leased_by, MailList.leased_until, Alias(now(), "database_now"))
         row = held.where(is_this_list).namedtuples().get()
         database_now = from_any(row.database_now)
@@ -129,12 +130,27 @@ def wait(leased: LeasedList, mark: str) -> None:
     in_transaction(MailList.update(leased_by=mark, leased_until=None).where(held).execute)
 
 
+def _entering(user_id: Node, kind: Node, subject_id: Node) -> Any:
+    return MailList.insert(user_id=user_id, kind=kind, subject_id=subject_id, next_page=1).on_conflict_ignore()
+
+
+_ENTER = Prepared(_entering, lists=0, values=3)
+
+
 def _lock_user(user_id: int) -> bool:
     """Keep the user from being deleted until the transaction ends; False when that has happened already.
 
     Always before their lists are locked, in the order in which an account is deleted: of the two, one waits for the other.
     """
-    return locked(User.select(User.id).where(User.id == user_id)).first() is not None
+    return _LOCK_USER.first(user_id) is not None
+
+
+_LOCK_USER = Prepared(lambda user_id: locked(User.select(User.id).where(User.id == user_id)), lists=0, values=1)
+
+
+def _held(list_id: Node, holder: Node) -> Any:
+    """That somebody still has the lease of a list."""
+    return (MailList.id == list_id) & (MailList.leased_by == holder)
 
 
 def renew(leased: LeasedList, seconds: float) -> bool:
@@ -142,34 +158,59 @@ def renew(leased: LeasedList, seconds: float) -> bool:
 
     In a transaction both stay as they are until it ends.
     """
-    held = (MailList.id == leased.list_id) & (MailList.leased_by == leased.holder)
-    renewing = MailList.update(leased_until=now(seconds)).where(held)
-    return in_transaction(lambda: _lock_user(leased.user_id) and bool(renewing.execute()))
+
+    def work() -> bool:
+        return _lock_user(leased.user_id) and bool(_RENEW.run(leased.list_id, leased.holder, seconds))
+
+    return in_transaction(work)
+
+
+_RENEW = Prepared(
+    lambda list_id, holder, seconds: MailList.update(leased_until=now(seconds)).where(_held(list_id, holder)),
+    lists=0, values=3,
+)  # fmt: skip
 
 
 def release(leased: LeasedList) -> None:
     """Give the list back; one that another worker has taken over stays with that worker."""
-    held = (MailList.id == leased.list_id) & (MailList.leased_by == leased.holder)
-    in_transaction(MailList.update(leased_by=None, leased_until=None).where(held).execute)
+    in_statement(lambda: _RELEASE.run(leased.list_id, leased.holder))
+
+
+_RELEASE = Prepared(
+    lambda list_id, holder: MailList.update(leased_by=None, leased_until=None).where(_held(list_id, holder)),
+    lists=0, values=2,
+)  # fmt: skip
 
 
 def move_cursor(leased: LeasedList, next_page: int | None, *, ended: bool) -> None:
     """Remember where the pagination goes on, None for its end; *ended*: the list was read to its end just now."""
-    moved = MailList.update(next_page=next_page, **({"walked_at": now()} if ended else {}))
-    in_transaction(moved.where((MailList.id == leased.list_id) & (MailList.leased_by == leased.holder)).execute)
+    moving = _MOVE_TO_END if ended else _MOVE
+    in_transaction(lambda: moving.run(leased.list_id, leased.holder, next_page))
+
+
+def _moving(list_id: Node, holder: Node, next_page: Node, **end: Any) -> Any:
+    return MailList.update(next_page=next_page, **end).where(_held(list_id, holder))
+
+
+_MOVE = Prepared(_moving, lists=0, values=3)
+_MOVE_TO_END = Prepared(lambda *given: _moving(*given, walked_at=now()), lists=0, values=3)
 
 
 def page_state(list_id: int, page: int) -> PageState:
     """What ESI last said of the page."""
-    row = (
-        ListPage.select(ListPage, Alias(now(), "database_now"))
-        .where((ListPage.list_id == list_id) & (ListPage.page == page))
-        .namedtuples()
-        .first()
-    )
-    if row is None:
+    found = _PAGE.first(list_id, page)
+    if found is None:
         return PageState()
-    return PageState(row.etag, row.last_modified, _here(row.expires_at, row.database_now), row.pages)
+    etag, last_modified, expires_at, pages, database_now = found
+    return PageState(etag, last_modified, _here(from_any(expires_at), database_now), pages)
+
+
+def _page(list_id: Node, page: Node) -> Any:
+    columns = ListPage.etag, ListPage.last_modified, ListPage.expires_at, ListPage.pages, Alias(now(), "database_now")
+    return ListPage.select(*columns).where((ListPage.list_id == list_id) & (ListPage.page == page))
+
+
+_PAGE = Prepared(_page, lists=0, values=2)
 
 
 def _here(stored: datetime | None, database_now: datetime | str) -> datetime | None:
@@ -180,14 +221,19 @@ def _here(stored: datetime | None, database_now: datetime | str) -> datetime | N
 
 def store_page(list_id: int, page: int, state: PageState) -> None:
     """Remember what ESI said of the page, in the transaction that records the page's ids: never before them."""
-    values = {
-        "etag": state.etag,
-        "last_modified": state.last_modified,
-        "expires_at": at(state.expires_at) if state.expires_at else None,
-        "pages": state.pages,
-    }
-    stored = ListPage.insert(list_id=list_id, page=page, **values).on_conflict(
+    seconds = (state.expires_at - utcnow()).total_seconds() if state.expires_at else None
+    given = list_id, page, state.etag, state.last_modified, seconds, state.pages
+    in_transaction(lambda: _STORE_PAGE.run(*given))
+
+
+def _storing(list_id: Node, page: Node, etag: Node, last_modified: Node, seconds: Node, pages: Node) -> Any:
+    stored = ListPage.insert(
+        list_id=list_id, page=page, etag=etag, last_modified=last_modified, expires_at=now(seconds), pages=pages
+    )
+    return stored.on_conflict(
         conflict_target=(ListPage.list_id, ListPage.page),
         preserve=(ListPage.etag, ListPage.last_modified, ListPage.expires_at, ListPage.pages),
     )
-    in_transaction(stored.execute)
+
+
+_STORE_PAGE = Prepared(_storing, lists=0, values=6)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from peewee import Expression, Select, fn
+from peewee import Expression, Node, Select, fn
 
 from killsync.events.store import runs_changed
 from models.db import in_transaction
 from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
 from models.killmails import FETCHED, INVALID, PENDING, KillmailRef
+from models.prepared import Ids, Prepared
 from models.sync import CHARACTER_LIST, CORPORATION_LIST, FAILED, QUEUED, SUCCEEDED, CorporationFeed, SyncRun
 from models.users import ACTIVE, User
 
@@ -49,20 +50,27 @@ def open_run(user_id: int, kind: str = CHARACTER_LIST) -> int:
     Raises:
         UserGone: there is no such user.
     """
-    unfinished = SyncRun.select(SyncRun.id).where((SyncRun.user_id == user_id) & (SyncRun.kind == kind) & _UNFINISHED)
 
     def work() -> int:
         # Of two who open a run of one user the second waits here, and finds the run of the first.
-        if locked(User.select(User.id).where(User.id == user_id)).first() is None:
+        if _LOCK_USER.first(user_id) is None:
             raise UserGone(f"there is no user {user_id}")
-        found = unfinished.order_by(SyncRun.id.desc()).limit(1).scalar()
-        if found is not None:
-            return int(found)
+        for (unfinished,) in _NEWEST_UNFINISHED.rows(user_id, kind):
+            return int(unfinished)
         made = int(SyncRun.insert(user_id=user_id, kind=kind, status=QUEUED).execute())
         runs_changed([(made, user_id)])
         return made
 
     return in_transaction(work)
+
+
+def _newest_unfinished(user_id: Node, kind: Node) -> Any:
+    unfinished = SyncRun.select(SyncRun.id).where((SyncRun.user_id == user_id) & (SyncRun.kind == kind) & _UNFINISHED)
+    return unfinished.order_by(SyncRun.id.desc()).limit(1)
+
+
+_LOCK_USER = Prepared(lambda user_id: locked(User.select(User.id).where(User.id == user_id)), lists=0, values=1)
+_NEWEST_UNFINISHED = Prepared(_newest_unfinished, lists=0, values=2)
 
 
 def is_open(run_id: int) -> bool:
@@ -72,50 +80,82 @@ def is_open(run_id: int) -> bool:
 
 def add_to_run(run_id: int, **amounts: int) -> None:
     """Add to a run's counters: pages, found, skipped, esi_requests, esi_tokens."""
-    changes = {name: getattr(SyncRun, name) + amount for name, amount in amounts.items() if amount}
-    if changes:
-        in_transaction_once(SyncRun.update(**changes).where(SyncRun.id == run_id).execute)
+    if any(amounts.values()):
+        in_transaction_once(lambda: _ADD.run(run_id, *(amounts.get(name, 0) for name in _COUNTERS)))
+
+
+_COUNTERS = "pages", "found", "skipped", "esi_requests", "esi_tokens"
+
+
+def _adding(run_id: Node, *amounts: Node) -> Any:
+    added = {name: getattr(SyncRun, name) + amount for name, amount in zip(_COUNTERS, amounts, strict=True)}
+    return SyncRun.update(**added).where(SyncRun.id == run_id)
+
+
+_ADD = Prepared(_adding, lists=0, values=1 + len(_COUNTERS))
 
 
 def _lock(run_ids: Sequence[int]) -> None:
     """Lock runs in order of id, so that two workers never wait for each other."""
     if len(run_ids) > 1:
-        list(locked(SyncRun.select(SyncRun.id).where(SyncRun.id.in_(run_ids)).order_by(SyncRun.id)).tuples())
+        _LOCK.rows(run_ids)
+
+
+_LOCK = Prepared(lambda ids: locked(SyncRun.select(SyncRun.id).where(ids.have(SyncRun.id)).order_by(SyncRun.id)))
 
 
 def set_status(run_id: int, user_id: int, status: str, error: str | None = None) -> None:
     """Mark an unfinished run running or waiting, with the reason, and notify who watches it if that is new."""
-    is_new = (SyncRun.status != status) | (fn.COALESCE(SyncRun.error, "") != (error or ""))
-    changed = SyncRun.update(status=status, error=error).where((SyncRun.id == run_id) & _UNFINISHED & is_new)
 
     def work() -> None:
-        if changed.execute():
+        if _SET_STATUS.run(run_id, status, error):
             runs_changed([(run_id, user_id)])
 
     in_transaction(work)
 
 
+def _setting(run_id: Node, status: Node, error: Node) -> Any:
+    is_new = (SyncRun.status != status) | (fn.COALESCE(SyncRun.error, "") != fn.COALESCE(error, ""))
+    return SyncRun.update(status=status, error=error).where((SyncRun.id == run_id) & _UNFINISHED & is_new)
+
+
+_SET_STATUS = Prepared(_setting, lists=0, values=3)
+
+
 def mark_pages_read(run_id: int) -> None:
     """The run has seen all the pages it wanted; it ends when the killmails it found are answered."""
-    in_transaction(SyncRun.update(walked=1).where(SyncRun.id == run_id).execute)
+    in_transaction(lambda: _MARK_READ.run(run_id))
+
+
+_MARK_READ = Prepared(lambda run_id: SyncRun.update(walked=1).where(SyncRun.id == run_id), lists=0, values=1)
 
 
 def recount(run_ids: Sequence[int]) -> list[int]:
     """Recount the saved and failed killmails of runs; end those of which nothing is open. The ids of those it ended."""
-    chosen = SyncRun.id.in_(list(run_ids)) & _UNFINISHED
-    subjects = (SyncRun.id, SyncRun.user_id)
-    ending = SyncRun.update(status=SUCCEEDED, finished_at=now(), error=None, **_counted()).where(chosen & _SETTLED)
-    counting = SyncRun.update(**_counted()).where(chosen)
 
     def work() -> list[int]:
         _lock(run_ids)
-        ended = list(ending.returning(*subjects).execute())
-        changed = list(counting.returning(*subjects).execute()) if len(ended) < len(set(run_ids)) else []
+        ended = _END.rows(run_ids)
+        changed = _COUNT.rows(run_ids) if len(ended) < len(set(run_ids)) else []
         if ended or changed:
-            runs_changed([(run.id, run.user_id) for run in (*ended, *changed)])
-        return [run.id for run in ended]
+            runs_changed([*ended, *changed])
+        return [run_id for run_id, _ in ended]
 
     return in_transaction_once(work)
+
+
+def _counting(ids: Ids) -> Any:
+    counting = SyncRun.update(**_counted()).where(ids.have(SyncRun.id) & _UNFINISHED)
+    return counting.returning(SyncRun.id, SyncRun.user_id)
+
+
+def _ending(ids: Ids) -> Any:
+    ending = SyncRun.update(status=SUCCEEDED, finished_at=now(), error=None, **_counted())
+    settled = ids.have(SyncRun.id) & _UNFINISHED & _SETTLED
+    return ending.where(settled).returning(SyncRun.id, SyncRun.user_id)
+
+
+_COUNT, _END = Prepared(_counting), Prepared(_ending)
 
 
 def fail(run_id: int, user_id: int, reason: str) -> None:

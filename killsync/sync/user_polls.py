@@ -6,17 +6,19 @@ for the user; whoever moves polls forward leaves those alone. When a poll should
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import JOIN, Case, Expression, Select, fn
+from peewee import JOIN, Case, Expression, Node, Select, fn
 
 from killsync.sync.hazard import GAP_OF_ONE, Rhythm
 from models.db import in_transaction
 from models.exactly_once import in_transaction_once
 from models.expressions import at, locked, now
+from models.fields import from_any, utcnow
+from models.prepared import Ids, Prepared
 from models.sync import CorporationFeed, Membership
 from models.users import ACTIVE, User
 
@@ -126,10 +128,24 @@ def count_due(late_seconds: float, most: int = 1_000_000_000) -> DueUsers:
 
 def record_sync(user_id: int, next_sync_at: datetime, rhythm: Rhythm | None = None) -> None:
     """A user's list was read; schedule the next poll, and note how they use to fight."""
-    noted = {} if rhythm is None else {"typical_gap": rhythm.gap, "recent_killmails": rhythm.recent}
-    moment = at(next_sync_at)
-    read = User.update(last_killmail_sync_at=now(), next_sync_at=moment, claimed_until=None, updated_at=now(), **noted)
-    in_transaction(read.where((User.id == user_id) & (User.status == ACTIVE)).execute)
+    gap, recent = (None, None) if rhythm is None else (rhythm.gap, rhythm.recent)
+    seconds = (next_sync_at - utcnow()).total_seconds()
+    in_transaction(lambda: _RECORD_SYNC.run(user_id, seconds, gap, recent))
+
+
+def _recording(user_id: Node, seconds: Node, gap: Node, recent: Node) -> Any:
+    read = User.update(
+        last_killmail_sync_at=now(),
+        next_sync_at=now(seconds),
+        claimed_until=None,
+        updated_at=now(),
+        typical_gap=fn.COALESCE(gap, User.typical_gap),
+        recent_killmails=fn.COALESCE(recent, User.recent_killmails),
+    )
+    return read.where((User.id == user_id) & (User.status == ACTIVE))
+
+
+_RECORD_SYNC = Prepared(_recording, lists=0, values=4)
 
 
 def schedule_next(user_id: int, next_sync_at: datetime) -> None:
@@ -158,33 +174,37 @@ def is_claimed(user_id: int) -> bool:
 
 def users_on(character_ids: Sequence[int]) -> list[UserOnKillmail]:
     """Our active users among the characters of killmails. One look-up in the index of character ids."""
-    is_read = (CorporationFeed.corporation_id == Membership.corporation_id) & (CorporationFeed.works_until > now())
-    found: Iterable[Any] = (
-        User.select(
-            User.id,
-            User.character_id,
-            User.last_killmail_sync_at,
-            User.next_sync_at,
-            User.typical_gap,
-            User.recent_killmails,
-            (_is_unclaimed() & _is_not_doubted() & CorporationFeed.corporation_id.is_null()).alias("is_free"),
-        )
-        .join(Membership, JOIN.LEFT_OUTER, on=(Membership.user_id == User.id))
-        .join(CorporationFeed, JOIN.LEFT_OUTER, on=is_read)
-        .where(User.character_id.in_(list(character_ids)) & (User.status == ACTIVE))
-        .namedtuples()
-    )
     return [
         UserOnKillmail(
-            row.id,
-            row.character_id,
-            row.last_killmail_sync_at,
-            row.next_sync_at,
-            Rhythm(row.typical_gap or GAP_OF_ONE, row.recent_killmails or 1.0),
-            bool(row.is_free),
+            row["id"],
+            row["character_id"],
+            from_any(row["last_killmail_sync_at"]),
+            from_any(row["next_sync_at"]),
+            Rhythm(row["typical_gap"] or GAP_OF_ONE, row["recent_killmails"] or 1.0),
+            bool(row["is_free"]),
         )
-        for row in found
+        for row in _USERS_ON.fetch(character_ids)
     ]
+
+
+def _users_on(ids: Ids) -> Any:
+    is_read = (CorporationFeed.corporation_id == Membership.corporation_id) & (CorporationFeed.works_until > now())
+    columns = (
+        User.id,
+        User.character_id,
+        User.last_killmail_sync_at,
+        User.next_sync_at,
+        User.typical_gap,
+        User.recent_killmails,
+        (_is_unclaimed() & _is_not_doubted() & CorporationFeed.corporation_id.is_null()).alias("is_free"),
+    )
+    found = User.select(*columns).join(Membership, JOIN.LEFT_OUTER, on=(Membership.user_id == User.id))
+    return found.join(CorporationFeed, JOIN.LEFT_OUTER, on=is_read).where(
+        ids.have(User.character_id) & (User.status == ACTIVE)
+    )
+
+
+_USERS_ON = Prepared(_users_on)
 
 
 def move_forward(polls: Sequence[tuple[int, datetime]]) -> int:

@@ -11,7 +11,7 @@ import pytest
 from killsync import settings as settings_module
 from killsync.esi import errors, routes, schemas
 from killsync.esi.client import EsiClient, shared
-from killsync.killmails import ledger
+from killsync.killmails import ledger, ledger_figures
 from killsync.killmails.store import Saved, save_killmails
 from killsync.sync import run_queries, runs
 from models import connection
@@ -48,7 +48,7 @@ def fetch(refs: list[tuple[int, str]]) -> None:
 
 def states() -> dict[str, int]:
     with connection():
-        return ledger.counts()
+        return ledger_figures.counts()
 
 
 def answered(handle: Handle) -> dict[tuple[str, int], int]:

@@ -11,7 +11,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killsync.killmails import ledger
+from killsync.killmails import ledger, ledger_figures
 from killsync.killmails.esi_url import BadUrl, parse
 from models import connection
 from models.sql import rows
@@ -60,7 +60,7 @@ async def test_a_submitted_killmail_is_fetched_once_and_stored(place: Place) -> 
         assert answer["data"]["submitKillmail"]["killmailHash"] == kill.killmail_hash
     assert place.details() == 1, "one that is stored is answered without a request"
     with connection():
-        assert ledger.counts() == {"fetched": 1}
+        assert ledger_figures.counts() == {"fetched": 1}
 
 
 async def test_a_wrong_hash_is_refused_and_leaves_nothing_behind(place: Place) -> None:
@@ -68,7 +68,7 @@ async def test_a_wrong_hash_is_refused_and_leaves_nothing_behind(place: Place) -
     assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT", answer
     assert "no killmail" in answer["errors"][0]["message"]
     with connection():
-        assert ledger.counts() == {}
+        assert ledger_figures.counts() == {}
 
 
 async def test_nobody_can_spoil_a_listed_killmail_by_submitting_a_wrong_hash(place: Place) -> None:
@@ -92,7 +92,7 @@ async def test_a_killmail_that_esi_cannot_give_now_comes_by_itself_later(place: 
     assert answer["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
     assert "comes by itself" in answer["errors"][0]["message"]
     with connection():
-        assert ledger.counts() == {"pending": 1}
+        assert ledger_figures.counts() == {"pending": 1}
 
 
 async def test_a_link_to_another_place_is_refused_without_a_request(place: Place) -> None:
@@ -151,4 +151,4 @@ def test_no_connection_is_held_while_esi_is_asked(
     assert open_at_call and not any(open_at_call)
     assert database.is_closed()
     with connection():
-        assert ledger.counts() == {"fetched": 1}
+        assert ledger_figures.counts() == {"fetched": 1}

@@ -142,16 +142,20 @@ class RateLimit:
     ) -> None:
         """Enter what a call cost and what ESI's headers say. Writes nothing when both are what was expected."""
 
-        def work(known: TokenBucket, _breaker: CircuitBreaker, now: float) -> None:
+        def work(known: TokenBucket, _breaker: CircuitBreaker, now: float) -> int:
             if limit is not None and limit != (known.limit, known.window):
                 known.resize(now, *limit)
             known.settle(taken.at, taken.tokens, now, actual)
             if remaining is not None:
                 known.adopt(now, remaining)
+            return known.used(now)
 
         if actual == taken.tokens and self._is_as_expected(taken, limit, remaining):
             return
-        self._change(taken.bucket, work)
+        used = self._change(taken.bucket, work)
+        if taken.bucket.subject.startswith("ip:"):
+            # What other processes have reserved since is no news to the calls that were sent with this one.
+            self._last_used[taken.bucket.name] = used
 
     def block(self, bucket: Bucket, seconds: float) -> None:
         """ESI said 429: no call of *bucket* before *seconds* have passed, from any process."""

@@ -17,6 +17,7 @@ from models.esi import EsiBucket
 from models.exactly_once import in_transaction_once
 from models.expressions import either, locked, now
 from models.fields import from_any
+from models.prepared import Prepared
 from models.sql import rows, run, sql_now
 
 T = TypeVar("T")
@@ -74,11 +75,9 @@ class BucketStore:
     def read(self, name: str, new: TokenBucket) -> tuple[TokenBucket, CircuitBreaker, float]:
         """The bucket *name* (or *new*), the breaker, and seconds since the epoch, without a lock."""
         with connection():
-            columns = EsiBucket.name, EsiBucket.account, now().alias("moment")
-            found: Any = EsiBucket.select(*columns).where(EsiBucket.name.in_((name, BREAKER))).namedtuples()
             texts, moment = {}, self._clock.now()
-            for row in found:
-                texts[row.name], moment = row.account, self._moment(_seconds(row.moment))
+            for each, text, database_now in _READ.rows(name):
+                texts[each], moment = text, self._moment(_seconds(database_now))
         bucket = TokenBucket.load(texts[name]) if name in texts else new
         breaker = CircuitBreaker.load(texts[BREAKER]) if BREAKER in texts else CircuitBreaker()
         return bucket, breaker, moment
@@ -119,6 +118,14 @@ _POSTGRES_LOCK = _LOCK.format(
 _SQLITE_LOCK = _LOCK.format(
     breaker=BREAKER, epoch="(julianday('now') - 2440587.5) * 86400.0", transaction="0", settings="''", lock=""
 )
+
+
+def _reading(name: Any) -> Any:
+    columns = EsiBucket.name, EsiBucket.account, now().alias("moment")
+    return EsiBucket.select(*columns).where((EsiBucket.name == name) | (EsiBucket.name == BREAKER))
+
+
+_READ = Prepared(_reading, lists=0, values=1)
 
 
 def _seconds(moment: datetime | str) -> float:

@@ -21,10 +21,11 @@ PARTS = {
     "trackers": "bench.trackers",
 }
 #: Parts that run only when they are named: `polling` has a make target of its own, `storage` needs 30 GB of disk, `feed` wrk,
-#: and `import` has its figures in docs/import.md.
+#: `import` has its figures in docs/import.md and `polling-cost` in docs/polling.md.
 BY_NAME = {
     "feed": "bench.feed",
     "polling": "bench.polling",
+    "polling-cost": "bench.polling_cost",
     "storage": "bench.storage",
     "import": "bench.imports",
 }

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 
 #: Tables that are filled here.
-TABLES = ("killmail", "victim", "attacker", "killmail_item", "involvement", "killmail_ref", "killmail_body")
+TABLES = ("killmail", "victim", "attacker", "killmail_item", "involved", "killmail_ref", "killmail_body")
 #: Systems of a constellation and of a region, and ship types of a group.
 A_CONSTELLATION, A_REGION, A_GROUP = 7, 70, 10
 #: Pilots, corporations, alliances, ship types and systems that take part; a few of each take part in most killmails.
@@ -60,17 +60,24 @@ def killmails(database: Any, first: int, last: int) -> None:
             f"INSERT INTO attacker (killmail_id, {columns}, weapon_type_id, damage_done, final_blow, security_status) "
             f"SELECT g, {party(100 + number)}, 2488, 1000, {number == 0}, 0.5 FROM {span}"
         )
-    for kind, column in ((1, "character_id"), (2, "corporation_id"), (3, "alliance_id"), (4, "ship_type_id")):
-        cursor.execute(
-            "INSERT INTO involvement (kind, entity_id, killmail_time, killmail_id, sides) "
-            f"SELECT {kind}, e, {moment}, g, bit_or(side) FROM ("
-            f"SELECT killmail_id g, {column} e, 1 side FROM victim WHERE killmail_id BETWEEN {first} AND {last} UNION ALL "
-            f"SELECT killmail_id, {column}, 2 FROM attacker WHERE killmail_id BETWEEN {first} AND {last}) p GROUP BY e, g"
-        )
-    cursor.execute(
-        "INSERT INTO involvement (kind, entity_id, killmail_time, killmail_id, sides) "
-        f"SELECT 5, entity_id / {A_GROUP}, killmail_time, killmail_id, bit_or(sides) FROM involvement "
-        f"WHERE kind = 4 AND killmail_id BETWEEN {first} AND {last} GROUP BY 1, 2, 3, 4"
+    cursor.execute(_involved(first, last, moment))
+
+
+def _involved(first: int, last: int, moment: str) -> str:
+    """SQL that enters who took part, as `killsync.killmails.mapping` does: parties of the same sides side by side."""
+    of_kind = ("character_id", "corporation_id", "alliance_id", "ship_type_id", f"ship_type_id / {A_GROUP}")
+    parties = " UNION ALL ".join(
+        f"SELECT killmail_id g, {kind} kind, {column} entity, {side} side FROM {table} "
+        f"WHERE killmail_id BETWEEN {first} AND {last}"
+        for kind, column in enumerate(of_kind)
+        for side, table in ((1, "victim"), (2, "attacker"))
+    )
+    columns = ", ".join(f"max(entity) FILTER (WHERE kind = {kind})" for kind in range(len(of_kind)))
+    return (
+        f"INSERT INTO involved SELECT {columns}, {moment}, g, sides FROM (SELECT *, "
+        "row_number() OVER (PARTITION BY g, kind, sides ORDER BY entity) place FROM ("
+        f"SELECT g, kind, entity, bit_or(side) sides FROM ({parties}) party GROUP BY g, kind, entity) once) numbered "
+        "GROUP BY g, sides, place ORDER BY g, sides, place"
     )
 
 
@@ -123,5 +130,6 @@ def fill(database_url: str, size: int) -> None:
         cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
     for _, definition in indexes:
         cursor.execute(definition)
+    cursor.execute("REINDEX INDEX attacker_killmail")
     settle(database)
     database.close()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.activity import DAY, HOUR, PAST, Activity, Floats, Ints
 from bench.polling_world import World
+from killsync.sso.refresh import MARGIN
 from killsync.sync import hazard, schedule
 from killsync.sync.hazard import Hazard
 from killsync.sync.hazard_learning import Learner
@@ -127,7 +128,7 @@ class Ours:
     """Killsync's rule; what is known of each list's owner is kept as the rhythm and the moment they were last seen."""
 
     busy_gap: float
-    margin: float = 300.0
+    margin: float = MARGIN.total_seconds()
     habits: bool = True
     table: Hazard | None = None
     gap: Floats = field(init=False)
@@ -177,8 +178,9 @@ class Ours:
         return seconds
 
     def after(self, world: World, who: Ints, now: Floats) -> Floats:
-        left = np.maximum(0.0, world.token_until[who] - self.margin - now)
-        return self._interval(world, who, now, left) * world.rng.uniform(1.0, 1.05, len(who))
+        left = np.maximum(0.0, world.token_until[who] - self.margin - schedule.LATE - now)
+        seconds: Floats = schedule.spread(self._interval(world, who, now, left), world.rng.random(len(who)), left)
+        return seconds
 
     def heard(self, world: World, mails: Ints, now: Floats) -> None:
         index, lists = world.parties(mails)

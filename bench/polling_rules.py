@@ -9,6 +9,7 @@ import numpy as np
 from bench.activity import DAY, HOUR, SPAN, TAIL, Floats, Ints
 from bench.polling_ours import covered
 from bench.polling_world import World
+from killsync.sso.refresh import MARGIN
 
 #: zKillboard's idea of a fresh killmail, and of how long those on it are active, seconds.
 ACTIVITY = 9600.0
@@ -74,7 +75,7 @@ class AllKnowing:
     """
 
     busy_gap: float
-    margin: float = 300.0
+    margin: float = MARGIN.total_seconds()
     step: float = 300.0
 
     def begin(self, world: World) -> Floats:

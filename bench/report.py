@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "latest.json"
 DOCUMENT = ROOT / "docs" / "performance.md"
 #: Parts that have a document of their own.
-TOLD_ELSEWHERE = ("polling", "storage", "import")
+TOLD_ELSEWHERE = ("polling", "polling-cost", "storage", "import")
 BEGIN, END = "<!-- figures: written by python -m bench -->", "<!-- end of figures -->"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphql_api.context import Context, first, killmail_filter, number, one_user
 from graphql_api.errors import BadInput
-from graphql_api.tartiflette.fast_completion import selects
+from graphql_api.tartiflette.selection import selects
 from killsync.accounts import people
 from killsync.accounts.people import UserSummary
 from killsync.broker.figures import QueueStat

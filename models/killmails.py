@@ -172,23 +172,42 @@ class KillmailBody(BaseModel):
 class Involvement(BaseModel):
     """Who and what took part in a killmail, once each, in the order pages are read: the index behind every filter.
 
-    One row per (kind, entity, killmail); `sides` is a bit set of VICTIM_SIDE and ATTACKER_SIDE. An attacker table with
-    200 rows of one corporation is one row here, so a page by corporation is one index range.
+    A row has room for one party of each kind, whether they belong together or not; all of them stood on the same `sides`, a
+    bit set of VICTIM_SIDE and ATTACKER_SIDE. So five pilots of two corporations in three ships are five rows, not ten. Each
+    kind has an index of its own (`OF_KIND`): the rows with a party of it, by party and time, and their sides. An attacker table
+    with 200 rows of one corporation names it once here, so a page by corporation is one index range.
     """
 
-    kind = SmallIntegerField()
-    entity_id = BigIntegerField()
+    character_id = BigIntegerField(null=True)
+    corporation_id = BigIntegerField(null=True)
+    alliance_id = BigIntegerField(null=True)
+    ship_type_id = BigIntegerField(null=True)
+    ship_group_id = BigIntegerField(null=True)
     killmail_time = UtcDateTimeField()
     killmail_id = BigIntegerField()
     sides = SmallIntegerField()
 
     class Meta:
-        table_name = "involvement"
-        primary_key = CompositeKey("kind", "entity_id", "killmail_time", "killmail_id")
+        table_name = "involved"
+        # Its indexes say that no party is there twice; a key of the row would be one entry more and serve nobody.
+        primary_key = False
 
 
 CHARACTER, CORPORATION, ALLIANCE, SHIP_TYPE, SHIP_GROUP = 1, 2, 3, 4, 5
 VICTIM_SIDE, ATTACKER_SIDE = 1, 2
+#: The column of `Involvement` for each kind of party.
+OF_KIND = {
+    CHARACTER: "character_id",
+    CORPORATION: "corporation_id",
+    ALLIANCE: "alliance_id",
+    SHIP_TYPE: "ship_type_id",
+    SHIP_GROUP: "ship_group_id",
+}
+
+
+def party_of(involvement: Any, kind: int) -> Any:
+    """The column of `Involvement`, or of an alias of it, that names parties of *kind*."""
+    return getattr(involvement, OF_KIND[kind])
 
 
 def _row_type(model: type[BaseModel]) -> Any:

@@ -12,7 +12,7 @@ from peewee import Entity, Node, Select, Value, fn
 
 from models.db import database
 from models.expressions import either
-from models.sql import each_row
+from models.sql import each_row, each_tuple
 from models.work import CURRENT
 
 
@@ -73,8 +73,12 @@ class Prepared:
         """Each row by column."""
         return each_row(self._execute(given))
 
+    def tuples(self, *given: Any) -> Iterator[tuple[Any, ...]]:
+        """Each row in the order of the columns, read some at a time as `fetch` does."""
+        return each_tuple(self._execute(given))
+
     def rows(self, *given: Any) -> list[tuple[Any, ...]]:
-        """All rows."""
+        """All rows at once, for few."""
         found: list[tuple[Any, ...]] = self._execute(given).fetchall()
         return found
 

@@ -22,20 +22,25 @@ def rows(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
     return cursor.fetchall() if cursor.description else []
 
 
-def each_row(cursor: Any) -> Iterator[dict[str, Any]]:
-    """Each row of a cursor by column, as the database gives it: a moment is text on SQLite (`from_any` reads it).
+def each_tuple(cursor: Any) -> Iterator[tuple[Any, ...]]:
+    """Each row of a cursor as the database gives it: a moment is text on SQLite (`from_any` reads it).
 
     For pages of killmails, which have thousands of values that need no conversion: Peewee's own rows take three times
     as long there, and all of a great page at once are 30 MB. On behalf of an operation (`models.work.CURRENT`) the rows
     are counted while they are read.
     """
     work = CURRENT.get()
-    names = [column[0] for column in cursor.description]
     while some := cursor.fetchmany(ROWS_AT_A_TIME):
         if work is not None:
             work.read(len(some))
-        for row in some:
-            yield dict(zip(names, row, strict=True))
+        yield from some
+
+
+def each_row(cursor: Any) -> Iterator[dict[str, Any]]:
+    """The same by column. What is made of many rows, such as attackers, takes a third less from tuples."""
+    names = [column[0] for column in cursor.description]
+    for row in each_tuple(cursor):
+        yield dict(zip(names, row, strict=True))
 
 
 def run(sql: str, parameters: Any = ()) -> int:

@@ -14,19 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, call
 from typing import Any
 
-from tartiflette.language.ast import FieldNode, InlineFragmentNode, VariableNode
-
 from graphql_api.fields import attribute_of, enum_value
+from graphql_api.tartiflette.selection import NotPlain, collect
 from models.work import CURRENT, OutOfTime, OverBudget
 
 Complete = Callable[[Any], Any]
 
-
-class NotPlain(Exception):
-    """This result needs Tartiflette's own coercers."""
+#: Types of which a page has one value for each id, however often that is mentioned (`killsync.killmails.entity_names`): what is
+#: made of one is given wherever it stands. A page of 600 attackers mentions 3,000 of them and has 200.
+_MENTIONED = frozenset({"Character", "Corporation", "Alliance", "Faction", "ItemType", "ItemGroup", "ItemCategory",
+                        "SolarSystem", "Constellation", "Region"})  # fmt: skip
 
 
 def install(schema: Any, root_types: tuple[str, ...]) -> None:
@@ -136,8 +136,13 @@ def _plan(graphql_type: Any, field_nodes: list[Any], context: Any) -> _Plan:
         inner = _list(_plan(graphql_type.wrapped_type, field_nodes, context))
     elif hasattr(graphql_type, "implemented_fields"):
         inner, weight = _object(graphql_type, field_nodes, context)
+        if graphql_type.name in _MENTIONED:
+            return _Plan(_remembered(inner, is_required=is_required), weight)
     elif hasattr(graphql_type, "coerce_output"):
-        inner = _SCALARS.get(graphql_type.name) or graphql_type.coerce_output
+        strict = _SCALARS.get(graphql_type.name)
+        if strict is not None and is_required:
+            return _Plan(strict)  # each of them refuses None itself
+        inner = strict or graphql_type.coerce_output
     elif hasattr(graphql_type, "get_value"):
         inner = partial(_enum, graphql_type)
     else:
@@ -159,6 +164,20 @@ def _nullable(inner: Complete) -> Complete:
         return None if value is None else inner(value)
 
     return nullable
+
+
+def _remembered(inner: Complete, *, is_required: bool) -> Complete:
+    """*inner* that makes one answer of each value. A value is kept with its answer, so that its id stays its own."""
+    make = _required(inner)
+    known: dict[int, tuple[Any, Any]] = {} if is_required else {id(None): (None, None)}
+
+    def remembered(value: Any) -> Any:
+        found = known.get(id(value))
+        if found is None:
+            found = known[id(value)] = value, make(value)
+        return found[1]
+
+    return remembered
 
 
 def _id(value: Any) -> str:
@@ -232,71 +251,19 @@ def _selected(object_type: Any, field_nodes: list[Any], context: Any) -> list[tu
 
 
 def _object(object_type: Any, field_nodes: list[Any], context: Any) -> tuple[Complete, int]:
-    plans: list[tuple[str, Complete]] = []
+    keys: list[str] = []
     attributes: list[str] = []
+    completes: list[Complete] = []
     weight = 0
     for key, attribute, field_type, nodes in _selected(object_type, field_nodes, context):
         plan = _Plan(lambda _: object_type.name) if field_type is None else _plan(field_type, nodes, context)
-        plans.append((key, plan.complete))
+        keys.append(key)
         attributes.append(attribute)
+        completes.append(plan.complete)
         weight += plan.weight
     read = attrgetter(*attributes)
-    if len(plans) == 1:
-        ((only_key, only_plan),) = plans
-        return lambda value: {only_key: only_plan(read(value))}, weight
-
-    def whole(value: Any) -> Any:
-        return {key: complete(found) for (key, complete), found in zip(plans, read(value), strict=True)}
-
-    return whole, weight
-
-
-def collect(selection_set: Any, type_name: str, context: Any, into: dict[str, list[Any]], seen: set[str]) -> None:
-    """Collect the fields selected on an object type, by response key, as the specification's CollectFields does."""
-    for node in selection_set.selections:
-        if node.directives and not _is_included(node, context.variable_values):
-            continue
-        if isinstance(node, FieldNode):
-            into.setdefault(node.alias.value if node.alias else node.name.value, []).append(node)
-            continue
-        if isinstance(node, InlineFragmentNode):
-            fragment = node
-        else:
-            if node.name.value in seen:
-                continue
-            seen.add(node.name.value)
-            fragment = context.fragments[node.name.value]
-        # The schema has no interfaces and no unions: a fragment is on this very type or does not apply.
-        if fragment.type_condition is None or fragment.type_condition.name.value == type_name:
-            collect(fragment.selection_set, type_name, context, into, seen)
-
-
-def _is_included(node: Any, variables: dict[str, Any]) -> bool:
-    for directive in node.directives:
-        name = directive.name.value
-        if name not in ("skip", "include"):
-            raise NotPlain
-        value = directive.arguments[0].value
-        condition = variables[value.name.value] if isinstance(value, VariableNode) else value.value
-        if bool(condition) is (name == "skip"):
-            return False
-    return True
-
-
-def selects(info: Any, *path: str) -> bool:
-    """Whether the operation selects the field at *path* (names, not aliases) below the field that *info* is of."""
-    nodes = info.field_nodes
-    graphql_type = info.return_type
-    for name in path:
-        while graphql_type.is_wrapping_type:
-            graphql_type = graphql_type.wrapped_type
-        selected: dict[str, list[Any]] = {}
-        seen: set[str] = set()
-        for node in nodes:
-            if node.selection_set:
-                collect(node.selection_set, graphql_type.name, info, selected, seen)
-        nodes = [node for group in selected.values() for node in group if node.name.value == name]
-        if not nodes:
-            return False
-        graphql_type = graphql_type.find_field(name).graphql_type
-    return True
+    if len(keys) == 1:
+        (only_key,), (only_complete,) = keys, completes
+        return lambda value: {only_key: only_complete(read(value))}, weight
+    # No frame of Python's but those of the fields themselves.
+    return lambda value: dict(zip(keys, map(call, completes, read(value)), strict=True)), weight

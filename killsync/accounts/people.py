@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from peewee import Value, fn
 
-from models.killmails import CHARACTER, Involvement
+from models.killmails import Involvement
 from models.users import User
 
 
@@ -33,9 +33,7 @@ def user_summaries(user_ids: Sequence[int]) -> list[UserSummary]:
     """The users, in the order of *user_ids*."""
     if not user_ids:
         return []
-    involved = Involvement.select(fn.COUNT(Value(1))).where(
-        (Involvement.kind == CHARACTER) & (Involvement.entity_id == User.character_id)
-    )
+    involved = Involvement.select(fn.COUNT(Value(1))).where(Involvement.character_id == User.character_id)
     query: Any = User.select(
         User.id, User.character_id, User.character_name, User.status, User.last_killmail_sync_at, User.next_sync_at,
         User.doubted_until,

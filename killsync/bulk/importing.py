@@ -15,7 +15,7 @@ from killsync.bulk.workers import Alone, Storing, Workers
 from killsync.settings import Settings
 
 #: Documents of a batch, and about how many bytes: a great fight counts for many.
-BATCH, BATCH_BYTES = 500, 4 * 2**20
+BATCH, BATCH_BYTES = 2_000, 6 * 2**20
 #: How many names of each sort are kept to be shown.
 MOST_NAMES = 1_000
 

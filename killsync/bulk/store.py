@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any
 
+from killsync.bulk.checks import skip_foreign_keys
 from killsync.events.store import append
 from killsync.killmails.mapping import KillmailRows
 from killsync.killmails.store import Given, add_parts, enter_names, known_ids, save_given, unknown_names
@@ -72,6 +73,7 @@ def _outcome(each: KillmailRows, new: set[int], known: dict[int, str]) -> Import
 
 def _import(batch: list[KillmailRows], *, announce: bool) -> set[int]:
     """The ids of those that are new."""
+    skip_foreign_keys()
     entered = _enter_fetched(batch)
     if not entered:
         return set()

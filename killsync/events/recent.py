@@ -23,7 +23,7 @@ from models.threads import read_db
 from models.work import CALLER, CURRENT
 
 #: Attackers and items of all killmails that are kept.
-MOST_PARTS = 100_000
+MOST_PARTS = 40_000
 #: Killmails that are loaded by one page of statements, and the attackers of all of them but the first.
 BATCH, BATCH_ATTACKERS = 50, 2_000
 #: Readers that are far behind, each of whom holds what it alone reads until it has handed it on: of one caller, and of all.

@@ -14,7 +14,7 @@ from peewee import Case, Value, fn
 
 from killsync.names.entities import KnownEntity
 from models.expressions import hour_number
-from models.killmails import ATTACKER_SIDE, VICTIM_SIDE, Involvement, Killmail
+from models.killmails import ATTACKER_SIDE, VICTIM_SIDE, Involvement, Killmail, party_of
 
 #: Index entries that are counted; an entity with more has "at least" so many.
 MOST_COUNTED = 20_000
@@ -135,7 +135,7 @@ def newest_killmails(entity: KnownEntity, limit: int, since: datetime | None = N
             _is_on(ATTACKER_SIDE).alias("kill"),
             _is_on(VICTIM_SIDE).alias("loss"),
         )
-        query = query.where((table.kind == kind.involvement) & (table.entity_id == entity.id))
+        query = query.where(party_of(table, kind.involvement) == entity.id)
     if since is not None:
         query = query.where(table.killmail_time >= since)
     return query.order_by(table.killmail_time.desc(), table.killmail_id.desc()).limit(limit)

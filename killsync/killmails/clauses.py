@@ -16,7 +16,7 @@ from killsync.killmails.labels import BITS, category_of
 from models.killmails import ALLIANCE, ATTACKER_SIDE, CHARACTER, CORPORATION, SHIP_GROUP, SHIP_TYPE, VICTIM_SIDE
 
 BOTH_SIDES = VICTIM_SIDE | ATTACKER_SIDE
-#: Kinds of taking part that the table `involvement` does not have; the last two are of attackers alone.
+#: Kinds of taking part that `models.killmails.Involvement` does not have; the last two are of attackers alone.
 FACTION, SHIP_CATEGORY, WEAPON_TYPE, WEAPON_GROUP = -1, -2, -3, -4
 #: The rarest kind first: a page begins with it.
 RANK = (CHARACTER, CORPORATION, SHIP_TYPE, ALLIANCE, SHIP_GROUP, WEAPON_TYPE, FACTION, WEAPON_GROUP, SHIP_CATEGORY)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from killsync.killmails.amounts import MOST_CHARACTERS, read_isk
 from killsync.killmails.classification import SecurityBand
 from killsync.killmails.labels import WORDS, is_label
 from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
@@ -78,12 +79,16 @@ def _distance(given: Any) -> float:
 
 
 def _amount(given: Any) -> Decimal:
+    text = str(given)
     try:
-        number = Decimal(str(given)) if len(str(given)) <= 40 else Decimal(-1)
+        number = Decimal(text) if len(text) <= MOST_CHARACTERS else Decimal(-1)
     except InvalidOperation:
-        number = Decimal(-1)
+        try:
+            number = read_isk(text)
+        except ValueError:
+            number = Decimal(-1)
     if not (number.is_finite() and 0 <= number <= MOST_ISK):
-        raise ValueError(f"is a number of ISK from 0 to {MOST_ISK}")
+        raise ValueError(f"is a number of ISK from 0 to {MOST_ISK}, such as 250m or 1.5b")
     # As many digits as a Float of GraphQL has: what is written is read back.
     return Decimal(f"{number:.15g}").quantize(Decimal("0.01"))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from killsync.killmails.classification import classify, value_bits
@@ -19,6 +20,7 @@ from models.killmails import (
     ATTACKER_SIDE,
     CHARACTER,
     CORPORATION,
+    OF_KIND,
     SHIP_GROUP,
     SHIP_TYPE,
     VICTIM_SIDE,
@@ -137,10 +139,7 @@ def map_killmail(
             for attacker in attackers
         ],
         items=items,
-        involvement=[
-            InvolvementRow(kind, entity, moment, killmail_id, sides)
-            for (kind, entity), sides in sorted(parties.items())
-        ],
+        involvement=involvement_rows(parties, moment, killmail_id),
         body=text_to_keep(body),
         named=_named(body, items, parties),
     )
@@ -194,6 +193,18 @@ def involved(
             group = SHIP_GROUP, ship.group_id
             sides[group] = sides.get(group, 0) | side
     return sides
+
+
+def involvement_rows(parties: Mapping[tuple[int, int], int], moment: str, killmail_id: int) -> list[Any]:
+    """Parties with their sides, as `involved` gives them, in the fewest rows."""
+    columns: dict[int, dict[int, list[int]]] = {}
+    for (kind, entity), sides in sorted(parties.items()):
+        columns.setdefault(sides, {kind: [] for kind in OF_KIND})[kind].append(entity)
+    return [
+        InvolvementRow(*entities, moment, killmail_id, sides)
+        for sides, of_kind in columns.items()
+        for entities in zip_longest(*of_kind.values())
+    ]
 
 
 def _named(

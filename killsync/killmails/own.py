@@ -12,7 +12,7 @@ from typing import Any
 from killsync.killmails.filter import Own
 from models import Attacker, Involvement, Victim
 from models.access import Affiliation
-from models.killmails import CHARACTER, VICTIM_SIDE
+from models.killmails import VICTIM_SIDE
 from models.sync import Membership
 from models.users import User
 
@@ -48,7 +48,7 @@ def own_of(character_ids: Sequence[int]) -> Own:
 
 def _seen(character_id: int) -> list[tuple[int | None, int | None]]:
     """(corporation, alliance) of a character on its newest killmails, the newest first."""
-    of_character = (Involvement.kind == CHARACTER) & (Involvement.entity_id == character_id)
+    of_character = Involvement.character_id == character_id
     newest = Involvement.select(Involvement.killmail_id, Involvement.sides).where(of_character)
     found = []
     order = (Involvement.killmail_time.desc(), Involvement.killmail_id.desc())

@@ -157,15 +157,26 @@ def _portions(found: dict[int, Killmail]) -> Iterator[list[int]]:
 
 
 def _add_attackers(found: dict[int, Killmail], names: EntityNames) -> None:
-    for row in chain.from_iterable(_ATTACKERS.fetch(portion) for portion in _portions(found)):
+    characters, corporations, alliances = names.characters, names.corporations, names.alliances
+    factions, types = names.factions, names.types
+    # A page has hundreds of them: rows are read as tuples, in the order of `_attacker_rows`.
+    rows = chain.from_iterable(_ATTACKERS.tuples(portion) for portion in _portions(found))
+    for (
+        killmail_id, character_id, corporation_id, alliance_id, faction_id, ship_type_id, weapon_type_id, damage_done,
+        final_blow, security_status,
+    ) in rows:  # fmt: skip
         attacker = Attacker(
-            **names.party(row),
-            weapon_type=names.types[row["weapon_type_id"]],
-            damage_done=row["damage_done"],
-            final_blow=bool(row["final_blow"]),
-            security_status=row["security_status"],
+            character=characters[character_id],
+            corporation=corporations[corporation_id],
+            alliance=alliances[alliance_id],
+            faction=factions[faction_id],
+            ship_type=types[ship_type_id],
+            weapon_type=types[weapon_type_id],
+            damage_done=damage_done,
+            final_blow=bool(final_blow),
+            security_status=security_status,
         )
-        killmail = found[row["killmail_id"]]
+        killmail = found[killmail_id]
         killmail.attackers.append(attacker)
         if attacker.final_blow:
             killmail.final_blow = attacker

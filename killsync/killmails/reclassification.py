@@ -24,7 +24,8 @@ from killsync.static_data.catalog import Catalog
 from models import Attacker, Involvement, Killmail, StaticDataBuild, StaticDataChange, Victim
 from models.db import connection, in_transaction
 from models.expressions import now, one_of
-from models.killmails import NO_STATIC_DATA, SHIP_GROUP, SHIP_TYPE, UNCLASSIFIED
+from models.fields import to_text
+from models.killmails import NO_STATIC_DATA, OF_KIND, SHIP_GROUP, UNCLASSIFIED
 from models.static_data import SYSTEM, TYPE
 
 log = get_logger("classification")
@@ -118,7 +119,7 @@ def _touched(load: int, kind: int, ids: Sequence[int]) -> Any:
     )
     if kind == SYSTEM:
         return before.where(one_of(Killmail.solar_system_id, ids))
-    with_type = (Involvement.kind == SHIP_TYPE) & one_of(Involvement.entity_id, ids)
+    with_type = one_of(Involvement.ship_type_id, ids)
     return before.where(Killmail.killmail_id.in_(Involvement.select(Involvement.killmail_id).where(with_type)))
 
 
@@ -156,20 +157,21 @@ def _forget_changes(load_number: int) -> None:
     )
 
 
-def _classified(ids: list[int], known: Catalog) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+def _classified(ids: list[int], known: Catalog) -> tuple[list[tuple[Any, ...]], list[Any]]:
     """(id, values of _COLUMNS) of each killmail, and the rows of its ship groups."""
     values: list[tuple[Any, ...]] = []
-    groups: list[tuple[Any, ...]] = []
+    groups: list[Any] = []
     for killmail_id, moment, body in _bodies(ids):
         kind = classify(body, moment, known)
         values.append((killmail_id, *(getattr(kind, name) for name in _COLUMNS)))
-        sides = mapping.involved(body["victim"], body["attackers"], known).items()
-        groups += [(SHIP_GROUP, group, moment, killmail_id, side) for (of, group), side in sides if of == SHIP_GROUP]
+        parties = mapping.involved(body["victim"], body["attackers"], known)
+        of_ships = {party: side for party, side in parties.items() if party[0] == SHIP_GROUP}
+        groups += mapping.involvement_rows(of_ships, to_text(moment), killmail_id)
     return values, groups
 
 
 def _write(
-    ids: list[int], values: list[tuple[Any, ...]], groups: list[tuple[Any, ...]], load_number: int, former: set[int]
+    ids: list[int], values: list[tuple[Any, ...]], groups: list[Any], load_number: int, former: set[int]
 ) -> None:
     # Both databases call the columns of a list of values so. A column in which everything is empty has no type of its own.
     given: dict[str, Any] = {name: Entity("given", f"column{place}") for place, name in enumerate(_COLUMNS, 2)}
@@ -180,19 +182,21 @@ def _write(
     is_older = Killmail.classified_by < load_number
     update.where(Killmail.killmail_id == Entity("given", "column1"), is_older).execute()
     if former:
-        _delete_groups(ids, former | {group for _, group, *_ in groups}, [moment for _, _, moment, *_ in groups])
+        _remove_groups(ids, former | {row.ship_group_id for row in groups}, [row.killmail_time for row in groups])
     if groups:
         Involvement.insert_many(groups, list(Involvement._meta.sorted_fields)).on_conflict_ignore().execute()
 
 
-def _delete_groups(ids: list[int], groups: set[int], moments: list[datetime]) -> None:
+def _remove_groups(ids: list[int], groups: set[int], moments: list[str]) -> None:
     if moments:
-        Involvement.delete().where(
-            (Involvement.kind == SHIP_GROUP)
-            & one_of(Involvement.entity_id, sorted(groups))
+        theirs = (
+            one_of(Involvement.ship_group_id, sorted(groups))
             & Involvement.killmail_time.between(min(moments), max(moments))
             & one_of(Involvement.killmail_id, ids)
-        ).execute()
+        )
+        others = [getattr(Involvement, column) for kind, column in OF_KIND.items() if kind != SHIP_GROUP]
+        Involvement.delete().where(theirs & (fn.COALESCE(*others).is_null())).execute()
+        Involvement.update(ship_group_id=None).where(theirs).execute()
 
 
 def _bodies(ids: list[int]) -> Iterator[tuple[int, datetime, dict[str, Any]]]:

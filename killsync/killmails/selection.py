@@ -31,7 +31,7 @@ from models import Attacker, Involvement, ItemGroup, ItemType, Killmail, Victim
 from models.expressions import one_of, seconds_between
 from models.fields import to_text
 from models.killmail_log import KillmailLog
-from models.killmails import ATTACKER_SIDE, SHIP_GROUP, VICTIM_SIDE
+from models.killmails import ATTACKER_SIDE, SHIP_GROUP, VICTIM_SIDE, party_of
 
 #: Parties of one clause whose newest killmails are read each by itself and put together.
 MOST_MERGED = 30
@@ -217,5 +217,5 @@ def _of_rows(table: Any, clause: Involves, source: Any) -> Any:
 
 def involves(involvement: Any, clause: Involves) -> Any:
     """That a row of *involvement* is of one of the parties, on one of the sides."""
-    condition = (involvement.kind == clause.kind) & one_of(involvement.entity_id, clause.ids)
+    condition = one_of(party_of(involvement, clause.kind), clause.ids)
     return condition if clause.sides == BOTH_SIDES else condition & (involvement.sides.bin_and(clause.sides) != 0)

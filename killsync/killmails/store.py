@@ -91,7 +91,7 @@ def save_killmail(body: Mapping[str, Any], killmail_hash: str) -> Saved:
 def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
     """Store several killmails that the ledger knows, in one transaction; what became of each, in their order.
 
-    When one of them cannot be stored, each is stored in a transaction of its own, so that it harms no other.
+    When one of them cannot be stored, they are parted until it is alone, so that it harms no other.
 
     Raises:
         peewee.OperationalError: the database is away; nothing, or not everything, was stored.
@@ -100,7 +100,7 @@ def save_killmails(given: Sequence[Given]) -> list[Saved | Exception]:
 
 
 def save_given(given: Sequence[Given], save: Callable[[list[KillmailRows]], list[T]]) -> list[T | Exception]:
-    """What *save* made of each, all of them together or, where that failed, each alone."""
+    """What *save* made of each: all of them together, but for those that cannot be stored."""
     now, known, prices = utcnow(), catalog.current().get(), _prices([body for body, _hash in given])
     outcomes: list[Exception | None] = []
     mapped = []
@@ -110,22 +110,26 @@ def save_given(given: Sequence[Given], save: Callable[[list[KillmailRows]], list
             outcomes.append(None)
         except Exception as error:
             outcomes.append(error)
-    try:
-        done: Iterator[T | Exception] = iter(save(mapped))
-    except Exception as error:
-        if is_away(error):
-            raise
-        done = (_save_alone(each, save) for each in mapped)
+    done = _saved(mapped, save)
     return [next(done) if outcome is None else outcome for outcome in outcomes]
 
 
-def _save_alone(mapped: KillmailRows, save: Callable[[list[KillmailRows]], Sequence[T]]) -> T | Exception:
+def _saved(mapped: list[KillmailRows], save: Callable[[list[KillmailRows]], list[T]]) -> Iterator[T | Exception]:
+    """What *save* made of each: all together, and where that fails in halves, so that one costs two thousand others little."""
     try:
-        return save([mapped])[0]
+        done = save(mapped)
     except Exception as error:
         if is_away(error):
             raise
-        return error
+        if len(mapped) <= 1:
+            yield error
+            return
+    else:
+        yield from done
+        return
+    middle = len(mapped) // 2
+    yield from _saved(mapped[:middle], save)
+    yield from _saved(mapped[middle:], save)
 
 
 def _prices(bodies: list[Mapping[str, Any]]) -> Book:
@@ -179,7 +183,7 @@ def add_parts(new: list[KillmailRows]) -> None:
         ("victim", VictimRow._fields, [each.victim for each in new]),
         ("attacker", AttackerRow._fields, [row for each in new for row in each.attackers]),
         ("killmail_item", KillmailItemRow._fields, items),
-        ("involvement", InvolvementRow._fields, sorted(row for each in new for row in each.involvement)),
+        ("involved", InvolvementRow._fields, [row for each in new for row in each.involvement]),
     ):
         add_rows(table, columns, values, without_texts=True)
     add_rows("killmail_body", KillmailBodyRow._fields, [(each.killmail_id, each.body) for each in new if each.body])

@@ -13,7 +13,7 @@ from killsync.killmails.killmail import KillmailSummary
 from killsync.killmails.queries import columns
 from killsync.killmails.selection import page_ids
 from models.fields import moment
-from models.killmails import VICTIM_SIDE, Attacker, Involvement, Killmail, Victim
+from models.killmails import VICTIM_SIDE, Attacker, Involvement, Killmail, Victim, party_of
 from models.prepared import Ids, Prepared
 
 
@@ -90,8 +90,7 @@ def _summary(row: dict[str, Any], names: EntityNames) -> KillmailSummary:
 def _add_outcomes(found: dict[int, KillmailSummary], viewpoint: Viewpoint) -> None:
     times = [summary.killmail_time for summary in found.values()]
     involved: Any = Involvement.select(Involvement.killmail_id, Involvement.sides).where(
-        (Involvement.kind == viewpoint.kind)
-        & Involvement.entity_id.in_(viewpoint.ids)
+        party_of(Involvement, viewpoint.kind).in_(viewpoint.ids)
         & (Involvement.killmail_time >= min(times))
         & (Involvement.killmail_time <= max(times))
         & Involvement.killmail_id.in_(list(found))

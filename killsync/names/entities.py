@@ -27,7 +27,7 @@ class EntityKind:
         plural: the first part of the path of its pages.
         table: its table of names.
         field: the attribute of `killsync.killmails.filter.KillmailFilter` that chooses one.
-        involvement: how the table `involvement` calls it; None for a place, which killmails name themselves.
+        involvement: which kind of party it is (`models.killmails.OF_KIND`); None for a place, which killmails name themselves.
         noun: how a page calls it.
         column: for a place, the column of `killmail` that names one.
     """

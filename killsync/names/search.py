@@ -12,7 +12,7 @@ from peewee import Value, fn
 
 from killsync.names.entities import ENTITY_KINDS, EntityKind, KnownEntity, known_entities, select
 from models.expressions import folded, has_text
-from models.killmails import SHIP_GROUP, SHIP_TYPE, Involvement
+from models.killmails import SHIP_GROUP, SHIP_TYPE, Involvement, party_of
 
 #: A part of a name shorter than this is not searched for: nearly every name has it, and no index helps.
 LEAST_PART = 3
@@ -68,7 +68,5 @@ def _with_page(kind: EntityKind) -> Any:
     query = select(kind)
     if kind.involvement not in (SHIP_TYPE, SHIP_GROUP):
         return query
-    flown = Involvement.select(Value(1)).where(
-        (Involvement.kind == kind.involvement) & (Involvement.entity_id == kind.key)
-    )
+    flown = Involvement.select(Value(1)).where(party_of(Involvement, kind.involvement) == kind.key)
     return query.where(fn.EXISTS(flown))

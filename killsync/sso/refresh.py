@@ -27,8 +27,9 @@ from models.users import ACTIVE, DISABLED, User
 
 log = get_logger("sso")
 
-#: A token is renewed when it has less than this left: it shall outlive the sync that begins with it.
-MARGIN = timedelta(minutes=5)
+#: A token is renewed when it has less than this left: it shall outlive the few pages that are read with it. One that does
+#: not is refused by ESI, and renewed once.
+MARGIN = timedelta(minutes=2)
 #: How a doubted token is spoken of.
 REFUSED = "EVE's login refused this character's access, which may be trouble of its own"
 #: More refreshes than this at a time were seen to fail with 500s.

@@ -16,7 +16,7 @@ from peewee import Case
 from killsync.settings import CORPORATION_SCOPE
 from models.db import in_transaction
 from models.expressions import locked, now, within
-from models.killmails import CHARACTER, Attacker, Involvement, Victim
+from models.killmails import Attacker, Involvement, Victim
 from models.sync import CorporationFeed, Membership
 from models.users import ACTIVE, User
 
@@ -129,7 +129,7 @@ def _seen_in_a_corporation_that_is_read(character_id: int) -> bool:
         return False
     newest = (
         Involvement.select(Involvement.killmail_id)
-        .where((Involvement.kind == CHARACTER) & (Involvement.entity_id == character_id))
+        .where(Involvement.character_id == character_id)
         .order_by(Involvement.killmail_time.desc())
         .limit(1)
         .scalar()

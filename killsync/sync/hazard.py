@@ -14,7 +14,7 @@ of 2 * price / hazard, and half of the price is paid in waiting.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import exp, expm1, inf, log, sqrt
@@ -64,16 +64,24 @@ class Rhythm:
         """The rhythm once they are seen again after *gap* seconds; infinite for the first time."""
         if gap == inf:
             return Rhythm(GAP_OF_ONE, 1.0)
-        typical = exp(KEEP * log(self.gap) + (1 - KEEP) * log(max(gap, LEAST_GAP)))
-        return Rhythm(typical, 1.0 + self.recent * exp(-max(0.0, gap) / WEEK))
+        level, recent = _seen_after(gap, log(self.gap), self.recent)
+        return Rhythm(exp(level), recent)
 
 
-def rhythm_of(moments: Iterable[float]) -> Rhythm:
+def _seen_after(gap: float, level: float, recent: float) -> tuple[float, float]:
+    """(logarithm of the typical gap, killmails of the week) after one more *gap*, seconds."""
+    return KEEP * level + (1 - KEEP) * log(max(gap, LEAST_GAP)), 1.0 + recent * exp(-max(0.0, gap) / WEEK)
+
+
+def rhythm_of(moments: Sequence[float]) -> Rhythm:
     """The rhythm of who was on killmails of these moments, seconds, the oldest first."""
-    rhythm, last = Rhythm(), -inf
-    for moment in moments:
-        rhythm, last = rhythm.seen_after(moment - last), moment
-    return rhythm
+    if len(moments) < 2:
+        return Rhythm().seen_after(inf) if moments else Rhythm()
+    level, recent = log(GAP_OF_ONE), 1.0
+    # At the end of each sync, of up to sixty killmails: no object for each.
+    for before, moment in pairwise(moments):
+        level, recent = _seen_after(moment - before, level, recent)
+    return Rhythm(exp(level), recent)
 
 
 def habit_of(days: Sequence[float]) -> str:

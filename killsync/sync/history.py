@@ -11,7 +11,7 @@ from typing import Any
 from peewee import JOIN, fn
 
 from models.expressions import epoch_of, hour_number
-from models.killmails import CHARACTER, CORPORATION, Attacker, Involvement, UserKillmail, Victim
+from models.killmails import Attacker, Involvement, UserKillmail, Victim, party_of
 from models.users import ACTIVE, User
 
 #: Newest killmails by which a rhythm is known; what is further back hardly counts.
@@ -43,7 +43,7 @@ def newest(kind: int, entity_id: int) -> list[datetime]:
     """When the newest killmails of a character or corporation happened, the oldest of them first."""
     found: Iterable[Any] = (
         Involvement.select(Involvement.killmail_time)
-        .where((Involvement.kind == kind) & (Involvement.entity_id == entity_id))
+        .where(party_of(Involvement, kind) == entity_id)
         .order_by(Involvement.killmail_time.desc())
         .limit(MOST_RECENT)
         .namedtuples()
@@ -79,12 +79,8 @@ def days_by_hour(
     """For each corporation the days since *since* on which it was seen in each hour of the day, and those before *until*."""
     hour = hour_number(Involvement.killmail_time)
     seen: Iterable[Any] = (
-        Involvement.select(Involvement.entity_id, hour.alias("hour"))
-        .where(
-            (Involvement.kind == CORPORATION)
-            & Involvement.entity_id.in_(list(corporation_ids))
-            & (Involvement.killmail_time > _moment(since))
-        )
+        Involvement.select(Involvement.corporation_id, hour.alias("hour"))
+        .where(Involvement.corporation_id.in_(list(corporation_ids)) & (Involvement.killmail_time > _moment(since)))
         .distinct()
         .tuples()
     )
@@ -99,11 +95,7 @@ def days_by_hour(
 
 def sightings(of_users: Sequence[int], since: float) -> Iterator[Sighting]:
     """When users were on killmails since *since*: user by user, the oldest first."""
-    seen = (
-        (Involvement.kind == CHARACTER)
-        & (Involvement.entity_id == User.character_id)
-        & (Involvement.killmail_time > _moment(since))
-    )
+    seen = (Involvement.character_id == User.character_id) & (Involvement.killmail_time > _moment(since))
     named = (UserKillmail.user_id == User.id) & (UserKillmail.killmail_id == Involvement.killmail_id)
     found: Iterable[Any] = (
         User.select(User.id, epoch_of(Involvement.killmail_time).alias("moment"), UserKillmail.user_id.alias("named"))

@@ -24,6 +24,10 @@ LISTED = 90 * DAY
 LOGIN_WEIGHT = 4.0
 #: Killmails older than this move no poll forward, seconds.
 FRESH = DAY
+#: A poll begins up to so much later than it is due, seconds: a tick has to find it, and a worker to be free.
+LATE = 30.0
+#: Polls are later than the law has it by up to this part, each differently: what was polled together does not stay together.
+SPREAD = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,13 @@ def chosen(cheap: Any, dear: Any, token_left: Any) -> Any:
     return fits * cheap + early * token_left + (1 - fits) * (1 - early) * dear
 
 
+def spread(seconds: Any, part: Any, token_left: Any) -> Any:
+    """*seconds* and a *part* of `SPREAD` of it, but not past the life of the token that a poll is in time for."""
+    later = seconds * (1 + SPREAD * part)
+    misses = (seconds <= token_left) * (later > token_left)
+    return later + misses * (token_left - later)
+
+
 def wait(
     age: float, rhythm: Rhythm, table: Hazard, limits: PollLimits, *, token_left: float = 0.0, moment: float = 0.0,
     habit: str = "", extra: float = 0.0,
@@ -75,7 +86,7 @@ def wait(
         rhythm: theirs.
         table: what is expected of whom.
         limits: of the list.
-        token_left: seconds for which the access token at hand is still good; 0 for none. A poll after that costs a refresh
+        token_left: seconds within which a poll needs no new access token; 0 for none. A poll after that costs a refresh
             as well, two requests instead of one; where the life of the token ends not much too early, the poll is made
             just before.
         moment, habit, extra: as of `Hazard.waits`.
@@ -114,7 +125,7 @@ def known_by(ages: Iterable[float], habit: str = "") -> Known:
     seen = [max(0.0, age) for age in ages]
     if not seen:
         return Known(habit=habit)
-    return Known(rhythm_of(-age for age in seen), seen[-1], habit)
+    return Known(rhythm_of([-age for age in seen]), seen[-1], habit)
 
 
 def next_poll(
@@ -137,14 +148,16 @@ def next_poll(
         table: what is expected of whom.
         known: of the list's owner.
         logged_in_at: the character's last login.
-        token_until: until when the access token at hand is used.
+        token_until: until when the access token at hand needs no refresh.
         expires_at: ESI's `Expires` of page 1, which is never undercut: asking earlier is answered from the same cache and
             counts as circumventing it.
         covered: the character's killmails arrive by its corporation's list, so its own is looked at as seldom as can be.
         jitter: for tests.
     """
     login_age = max(0.0, (now - logged_in_at).total_seconds()) if logged_in_at else None
-    age = known.age
+    age, token_left = known.age, 0.0
+    if token_until is not None:
+        token_left = max(0.0, (token_until - now).total_seconds() - LATE)
     if login_age is not None and known.rhythm.recent == 0:
         # As long as somebody has been here, nothing has come.
         age += login_age
@@ -152,12 +165,10 @@ def next_poll(
         seconds = max(limits.ceiling, limits.floor)
     else:
         seconds = wait(
-            age, known.rhythm, table, limits,
-            token_left=max(0.0, (token_until - now).total_seconds()) if token_until else 0.0,
+            age, known.rhythm, table, limits, token_left=token_left,
             moment=now.timestamp(), habit=known.habit, extra=login_rate(login_age) if login_age is not None else 0.0,
         )  # fmt: skip
-    # Later, never sooner, each differently: what was polled together does not stay together.
-    seconds *= 1 + (jitter or random).uniform(0.0, 0.05)
+    seconds = float(spread(seconds, (jitter or random).random(), token_left))
     due = now + timedelta(seconds=max(seconds, limits.floor))
     return max(due, expires_at + timedelta(seconds=1)) if expires_at else due
 

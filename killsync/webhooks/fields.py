@@ -24,7 +24,7 @@ class Field:
     Attributes:
         word: its name in the form, and that of the clause in an address.
         label: what people call it.
-        kind: names, number, flag, bands, labels, moment, age, side or own.
+        kind: names, number, amount, flag, bands, labels, moment, age, side or own.
         tables: of the names that it takes.
         categories: of the types that are suggested; empty for all.
         choices: (value, label) of what can be chosen.
@@ -58,7 +58,7 @@ class Group:
 
 _BY_WORD = {clause.word: clause for clause in CLAUSES}
 _KINDS = {id(FLAG): "flag", id(BANDS): "bands", id(LABELS): "labels", id(MOMENT): "moment", id(SIDE): "side",
-          id(COUNT): "number", id(JUMPS): "number", id(ISK): "number", id(LIGHT_YEARS): "number"}  # fmt: skip
+          id(COUNT): "number", id(JUMPS): "number", id(ISK): "amount", id(LIGHT_YEARS): "number"}  # fmt: skip
 
 
 def _field(word: str, label: str) -> Field:

@@ -32,17 +32,22 @@ LOOK_SECONDS = 10.0
 
 
 class Announcer:
-    """When this process last had the log read: the killmails of a burst share two messages."""
+    """When this process last had the log read: the killmails of a burst share two messages.
+
+    The second of them is sent by one thread that stays: a thread of its own for each would leave a connection to RabbitMQ each.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._looked_at = self._sent_at = self._rest_at = float("-inf")
+        self._changed = threading.Condition()
+        self._looked_at = self._sent_at = float("-inf")
+        self._rest_at: float | None = None
+        self._thread: threading.Thread | None = None
         self._has_webhooks = False
 
     def killmails_saved(self) -> None:
         """Have the log read: at once for the first of a burst, COLLECT_MS later for its rest."""
         now = time.monotonic()
-        with self._lock:
+        with self._changed:
             if now - self._looked_at >= LOOK_SECONDS:
                 self._looked_at = now
                 with connection():
@@ -59,20 +64,30 @@ class Announcer:
 
     def read_later(self) -> None:
         """Have the log read COLLECT_MS later, unless that is about to happen anyway."""
-        now = time.monotonic()
-        with self._lock:
-            if now < self._rest_at:
-                return
-            self._rest_at = now + COLLECT_MS / 1000
         # Dramatiq looks at what is delayed once a second, and that would be most of the way from the save to the request.
         # What a process that ends takes with it, the sweep finds.
-        rest = threading.Timer(COLLECT_MS / 1000, self._send_rest)
-        rest.daemon = True
-        rest.start()
+        with self._changed:
+            if self._rest_at is not None:
+                return
+            self._rest_at = time.monotonic() + COLLECT_MS / 1000
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._send_rests, name="announcer", daemon=True)
+                self._thread.start()
+            self._changed.notify()
 
-    def _send_rest(self) -> None:
-        if _announcer() is self:
-            _send_announce()
+    def _send_rests(self) -> None:
+        while _announcer() is self:
+            with self._changed:
+                if self._rest_at is None:
+                    self._changed.wait(LOOK_SECONDS)
+                rest_at = self._rest_at
+            if rest_at is None:
+                continue
+            time.sleep(max(0.0, rest_at - time.monotonic()))
+            with self._changed:
+                self._rest_at = None
+            if _announcer() is self:
+                _send_announce()
 
 
 def _send_announce() -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+
 import simulator
 from tests.chaos.services import Postgres, Rabbit
 from tests.chaos.world import Verdict, World
@@ -120,11 +122,27 @@ def play(fault: Fault, postgres: Postgres | None = None, rabbit: Rabbit | None =
     return verdict
 
 
+#: What says how far the work is.
+_STATE = (
+    "SELECT count(*), min(now()) AS now FROM killmail",
+    "SELECT * FROM killmail_ref WHERE killmail_id NOT IN (SELECT killmail_id FROM killmail) ORDER BY killmail_id LIMIT 50",
+    "SELECT * FROM sync_run ORDER BY id DESC LIMIT 20",
+    *(f"SELECT * FROM {table}" for table in ('"user"', "mail_list", "lease", "esi_bucket", "health", "log_reader")),
+    "SELECT webhook_id, count(*) FROM webhook_delivery WHERE ended_at IS NULL GROUP BY webhook_id",
+)
+
+
 def keep_logs(name: str, world: World) -> None:
-    """Keep what the processes printed, and where their threads stand, for whoever looks into it."""
+    """Keep what the processes printed, where their threads stand, and what the tables say, for whoever looks into it."""
     world.end_with_stacks()
     kept = Path(tempfile.gettempdir()) / "killsync-chaos-logs" / name.replace(" ", "-").replace("/", "-")
     kept.mkdir(parents=True, exist_ok=True)
+    if not world.is_sqlite:
+        with (kept / "tables.txt").open("w") as file, contextlib.suppress(psycopg2.Error):
+            for query in _STATE:
+                print(query, file=file)
+                for (row,) in world.sql(f"SELECT row_to_json(each)::text FROM ({query}) each"):
+                    print("   ", row, file=file)
     for log in world.folder.glob("*.log"):
         (kept / log.name).write_bytes(log.read_bytes())
 

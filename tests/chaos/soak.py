@@ -49,7 +49,9 @@ def run(postgres: Postgres, rabbit: Rabbit, minutes: float) -> int:
         postgres.sql(f"CREATE DATABASE {database}")
         rabbit.add_vhost(database)
         settings = {"DATABASE_URL": postgres.url(database), "BROKER_URL": rabbit.url(database)}
-        world = World(Path(name), handle, SYNC_INTERVAL_SECONDS="5", LOG_LEVEL="WARNING", **settings)
+        world = World(
+            Path(name), handle, SYNC_INTERVAL_SECONDS="5", LOG_LEVEL="WARNING", WEBHOOK_ALLOW_PRIVATE="1", **settings
+        )
         world.command("killsync", "migrate")
         stopped = threading.Event()
         readers = [

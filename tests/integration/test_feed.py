@@ -24,7 +24,6 @@ from killsync.web import connections, rates
 from killsync.web.pages import messages
 from killsync.web.quick import QUICK
 from models import connection
-from models.killmails import SHIP_TYPE
 from models.sql import rows, run
 from simulator.universe import Universe
 from tests.support.process import change_settings
@@ -385,8 +384,8 @@ async def test_a_stream_is_filtered_as_a_page_is(place: Place) -> None:
     await place.save(*place.ids[:40])
     ship = place.sql("SELECT ship_type_id FROM victim ORDER BY killmail_id LIMIT 1")[0][0]
     wanted = [number for (number,) in place.sql(
-        "SELECT k.sequence FROM killmail k JOIN involvement i ON i.killmail_id = k.killmail_id "
-        "WHERE i.kind = %s AND i.entity_id = %s AND k.sequence > 3 ORDER BY 1", SHIP_TYPE, ship)]  # fmt: skip
+        "SELECT k.sequence FROM killmail k JOIN involved i ON i.killmail_id = k.killmail_id "
+        "WHERE i.ship_type_id = %s AND k.sequence > 3 ORDER BY 1", ship)]  # fmt: skip
     async with place.http.get(f"{place.url}/events?ship={ship}", headers={"Last-Event-ID": "3"}) as answer:
         stream = Stream(answer)
         assert [(await stream.next())[0] for _ in wanted] == wanted

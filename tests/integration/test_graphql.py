@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from graphql_api.documents import Documents
 from graphql_api.errors import BadDocument
 from graphql_api.tartiflette.engine import Api
 from killsync.killmails.classification import classify
+from killsync.killmails.killmail import SolarSystem
 from killsync.killmails.mapping import parse_time
 from killsync.static_data import catalog
 from models.db import database
@@ -420,6 +422,33 @@ async def test_the_fast_completion_answers_as_tartiflette_does(reader: Reader, m
     monkeypatch.setattr(fast_completion, "complete", never)
     assert [await reader.ask(query) for query in queries] == fast
     assert all("errors" not in answer for answer in fast)
+
+
+class Fresh:
+    """A killmail whose solar system is made anew each time that it is read."""
+
+    killmail_time = datetime(2026, 8, 1, tzinfo=UTC)
+
+    def __init__(self, number: int) -> None:
+        self.killmail_id = number
+
+    @property
+    def solar_system(self) -> SolarSystem:
+        return SolarSystem(self.killmail_id, f"System {self.killmail_id}")
+
+
+async def test_a_value_that_takes_the_place_of_another_in_memory_is_not_mistaken_for_it(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from killsync.killmails import queries as feed
+
+    page: Any = feed.Page([Fresh(number) for number in range(1, 61)], has_next=False)  # type: ignore[misc]
+    monkeypatch.setattr(feed, "page", lambda *_, **__: page)
+    answer = await reader.ask("{ killmails(first: 60) { edges { node { id solarSystem { id name } } } } }")
+    nodes = [edge["node"] for edge in answer["data"]["killmails"]["edges"]]
+    assert [node["solarSystem"] for node in nodes] == [
+        {"id": str(number), "name": f"System {number}"} for number in range(1, 61)
+    ]
 
 
 async def test_the_fast_completion_answers_as_tartiflette_does_for_what_is_ones_own(

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from killsync.bulk import store
+from killsync.bulk.checks import skip_foreign_keys
 from killsync.bulk.documents import checked, read
 from killsync.bulk.exporting import export_file
 from killsync.bulk.importing import Report, import_paths
@@ -29,9 +30,11 @@ from killsync.killmails.filter import KillmailFilter
 from killsync.killmails.store import known_ids, save_killmail
 from killsync.settings import Settings
 from models import Attacker, Involvement, Killmail, KillmailItem, Victim, connection
+from models.db import transaction
 from models.killmail_log import KillmailLog
 from models.killmails import FETCHED, KillmailBody, KillmailRef
 from models.names import Character
+from models.sql import rows
 from simulator import catalog as simulated
 from tests.support import static_data
 from tests.support.killmail_files import day, everef, hash_of, killmail, tar
@@ -194,6 +197,67 @@ def test_a_save_that_fails_leaves_nothing_of_it(
     with connection():
         assert not Killmail.select().exists() and not KillmailRef.select().exists()
     assert run(settings, archive).new == 10
+
+
+def test_one_that_cannot_be_stored_costs_the_others_few_transactions(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    add_parts = store.add_parts
+
+    def refuse(batch: list[Any]) -> None:
+        saved.append(len(batch))
+        if any(each.killmail_id == 77 for each in batch):
+            raise peewee.DataError("value out of range")
+        add_parts(batch)
+
+    monkeypatch.setattr(store, "add_parts", refuse)
+    report = run(settings, day(tmp_path / "day.tar.bz2", range(1, 129)))
+    assert figures(report) == (127, 0, 0, 0, 1)
+    assert saved[0] == 128 and len(saved) == 15
+    with connection():
+        assert Killmail.select().count() == 127 and ledger.pending([77]) == []
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_foreign_keys_are_skipped_in_transactions_of_an_import_alone(settings: Settings) -> None:
+    def role() -> str:
+        return str(rows("SHOW session_replication_role")[0][0])
+
+    with connection():
+        with transaction():
+            skip_foreign_keys()
+            assert role() == "replica"
+        assert role() == "origin"
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_role_that_may_not_skip_foreign_keys_imports_all_the_same(settings: Settings, tmp_path: Path) -> None:
+    name = f"plain_{os.getpid()}"
+    with connection():
+        rows(f"CREATE ROLE {name}")
+        try:
+            rows(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}")
+            rows(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {name}")
+            rows(f"SET ROLE {name}")
+            assert run(settings, day(tmp_path / "day.tar.bz2", range(1, 11))).new == 10
+            assert rows("SHOW session_replication_role") == [("origin",)]
+        finally:
+            rows("RESET ROLE")
+            rows(f"DROP OWNED BY {name}")
+            rows(f"DROP ROLE {name}")
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_an_operator_s_own_trigger_sees_what_is_imported(settings: Settings, tmp_path: Path) -> None:
+    with connection():
+        rows("CREATE TABLE seen (killmail_id BIGINT)")
+        rows("CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS "
+             "$$ BEGIN INSERT INTO seen VALUES (NEW.killmail_id); RETURN NEW; END $$")  # fmt: skip
+        rows("CREATE TRIGGER see AFTER INSERT ON victim FOR EACH ROW EXECUTE FUNCTION see()")
+    assert run(settings, day(tmp_path / "day.tar.bz2", range(1, 11))).new == 10
+    with connection():
+        assert sorted(rows("SELECT killmail_id FROM seen")) == [(number,) for number in range(1, 11)]
 
 
 def test_an_import_that_is_stopped_goes_on_where_it_was(settings: Settings, tmp_path: Path) -> None:

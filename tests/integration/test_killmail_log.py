@@ -225,8 +225,8 @@ async def test_a_filter_holds_for_what_was_missed_too(place: Place) -> None:
     character = place.universe.demo_characters[0].character_id
     with connection():
         theirs = [number for (number,) in rows(
-            "SELECT l.sequence FROM killmail_log l JOIN involvement i ON i.killmail_id = l.killmail_id "
-            "WHERE i.kind = 1 AND i.entity_id = %s AND l.sequence > 4 ORDER BY 1", (character,))]  # fmt: skip
+            "SELECT l.sequence FROM killmail_log l JOIN involved i ON i.killmail_id = l.killmail_id "
+            "WHERE i.character_id = %s AND l.sequence > 4 ORDER BY 1", (character,))]  # fmt: skip
     assert theirs
     client = Client()
     async with served(place.settings) as url:

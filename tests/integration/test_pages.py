@@ -194,8 +194,8 @@ def named(settings: Any) -> None:
         run("INSERT INTO corporation (corporation_id, name, ticker) VALUES (70, 'Korr Industries', 'KORR')")
         run("INSERT INTO item_type (type_id, name) VALUES (3, 'Korr Blaster'), (4, 'Korr Frigate')")
         run(
-            "INSERT INTO involvement (kind, entity_id, killmail_time, killmail_id, sides) "
-            "VALUES (4, 4, '2026-08-18 00:00:00.000000+00:00', 1, 1)"
+            "INSERT INTO involved (ship_type_id, killmail_time, killmail_id, sides) "
+            "VALUES (4, '2026-08-18 00:00:00.000000+00:00', 1, 1)"
         )
 
 
@@ -807,6 +807,28 @@ async def test_a_page_shows_what_its_clauses_let_through_and_how_to_take_each_aw
         shown = {int(number) for number in re.findall(r'href="/killmails/(\d+)"', text)}
         assert wanted and wanted <= shown
         assert not shown & (set(newest[:50]) - wanted)
-        assert 'aria-label="Remove the filter low"' in text
+        assert 'aria-label="Remove the filter Low"' in text
         assert (await fetched(f"{url}/?security=lowish"))[0] == 400
         assert (await fetched(f"{url}/killmails/rows?near=30000142&jumps=1"))[0] == 200
+
+
+@ON_SQLITE
+async def test_every_clause_of_a_filter_is_said_in_words(settings: Any) -> None:
+    static_data.load()
+    fill(new_universe(kills=(5,)))
+    systems = ",".join(str(number) for number in (30000142, 30000144, 5, 6, 7))
+    chips = {
+        f"systems={systems}": 'Systems</span> <span class="name">Jita, Perimeter, 5 and 2 more<',
+        "security=low,null": 'Kinds of space</span> <span class="name">Low, Null<',
+        "value-from=1.5b": 'Worth at least</span> <span class="name">1.50b ISK<',
+        "npc=0": 'By NPCs</span> <span class="name">none of those<',
+        "age=3600": 'Not older than, when stored</span> <span class="name">1 hour<',
+        "age=7": 'Not older than, when stored</span> <span class="name">7 seconds<',
+        "attackers-from=12": 'Attackers, at least</span> <span class="name">12<',
+        "final-blow=98000001": 'Who did it: Final blow by</span> <span class="name">',
+        "system=5": 'System</span> <span class="name">System 5<',
+    }
+    async with served(settings) as url:
+        for query, chip in chips.items():
+            status, text = await fetched(f"{url}/?{query}")
+            assert status == 200 and chip in text, (query, re.findall('<ul class="chips".*?</ul>', text, re.DOTALL))

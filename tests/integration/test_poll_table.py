@@ -15,7 +15,7 @@ from killsync.sync.hazard import Rhythm, by_law
 from killsync.sync.list_owner import ListRead
 from models import connection, utcnow
 from models.fields import to_text
-from models.killmails import CHARACTER, CORPORATION
+from models.killmails import CHARACTER
 from models.sql import insert_rows, rows, run
 from models.threads import in_db
 from models.users import User
@@ -43,8 +43,8 @@ def fill() -> list[int]:
                 number, moment, other = len(killmails) + 1, to_text(start), 7000 + (pilot + 1) % PILOTS
                 killmails.append((number, "h", moment, 30_000_142, 1, to_text(utcnow())))
                 victims.append((number, 7000 + pilot, CORPORATION_ID, 587, 1))
-                seen += [(CHARACTER, 7000 + pilot, moment, number, 1), (CHARACTER, other, moment, number, 2),
-                         (CORPORATION, CORPORATION_ID, moment, number, 3)]  # fmt: skip
+                seen += [(7000 + pilot, None, moment, number, 1), (other, None, moment, number, 2),
+                         (None, CORPORATION_ID, moment, number, 3)]  # fmt: skip
                 named.append((ids[7000 + pilot], number))
     insert_rows(
         "killmail",
@@ -52,7 +52,7 @@ def fill() -> list[int]:
         killmails,
     )
     insert_rows("victim", ("killmail_id", "character_id", "corporation_id", "ship_type_id", "damage_taken"), victims)
-    insert_rows("involvement", ("kind", "entity_id", "killmail_time", "killmail_id", "sides"), seen)
+    insert_rows("involved", ("character_id", "corporation_id", "killmail_time", "killmail_id", "sides"), seen)
     insert_rows("user_killmail", ("user_id", "killmail_id"), named)
     return sorted(ids.values())
 
@@ -81,7 +81,7 @@ def test_history_is_read_as_it_was(settings: Any) -> None:
         assert {each.user_id for each in seen} == set(users[:5])
         assert any(each.is_own for each in seen) and any(not each.is_own for each in seen)
         assert [(each.user_id, each.moment) for each in seen] == sorted((each.user_id, each.moment) for each in seen)
-        ((moment,),) = rows("SELECT max(killmail_time) FROM involvement WHERE kind = 1 AND entity_id = 7000")
+        ((moment,),) = rows("SELECT max(killmail_time) FROM involved WHERE character_id = 7000")
         newest = history.newest(CHARACTER, 7000)
         assert len(newest) == history.MOST_RECENT and newest == sorted(newest)
         assert to_text(newest[-1])[:19] == str(moment)[:19].replace("T", " ")

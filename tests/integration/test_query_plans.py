@@ -31,7 +31,7 @@ BIG = {
     "victim",
     "attacker",
     "killmail_item",
-    "involvement",
+    "involved",
     "killmail_ref",
     "user",
     "user_killmail",

@@ -63,8 +63,8 @@ def check(bodies: list[dict[str, Any]], load_number: int) -> None:
         known = catalog.read()
         stored = {row.killmail_id: row for row in Killmail.select()}
         groups = {
-            (row.killmail_id, row.entity_id): row.sides
-            for row in Involvement.select().where(Involvement.kind == SHIP_GROUP)
+            (row.killmail_id, row.ship_group_id): row.sides
+            for row in Involvement.select().where(Involvement.ship_group_id.is_null(False))
         }
     assert known.load_number == load_number
     expected_groups = {}
@@ -148,7 +148,7 @@ def test_a_newer_build_puts_right_what_it_touches_and_nothing_else(bodies: Any, 
     other = ROOKIE if group != ROOKIE else FRIGATE
     load(newer(build, 2, **{f"_{ship}": other}))
     with connection():
-        touched = {row.killmail_id for row in Involvement.select().where(Involvement.entity_id == ship)}
+        touched = {row.killmail_id for row in Involvement.select().where(Involvement.ship_type_id == ship)}
         assert reclassification.count() == len(touched) < len(bodies)
     assert reclassification.classify_all() == len(touched)
     with connection():
@@ -322,5 +322,5 @@ def test_killmails_of_the_first_version_are_classified_after_the_migration(
     with connection():
         row = Killmail.get_by_id(1)
         assert (row.npc, row.solo, row.awox, row.region_id, row.security) == (False, True, True, 10000002, "high")
-        assert Involvement.get((Involvement.kind == SHIP_GROUP) & (Involvement.entity_id == FRIGATE)).sides == 3
+        assert Involvement.get(Involvement.ship_group_id == FRIGATE).sides == 3
     end()

@@ -100,7 +100,7 @@ def test_a_killmail_is_stored_whole_or_not_at_all(settings: Any, simulated: Any)
         ledger.add_submitted(kill.killmail_id, kill.killmail_hash)
         with pytest.raises((peewee.DatabaseError, OverflowError, peewee.DataError)):
             save_killmail(broken, kill.killmail_hash)
-        for table in ("killmail", "victim", "attacker", "killmail_item", "involvement", "killmail_log"):
+        for table in ("killmail", "victim", "attacker", "killmail_item", "involved", "killmail_log"):
             assert rows(f"SELECT count(*) FROM {table}")[0][0] == 0, table
         assert rows("SELECT state FROM killmail_ref") == [("pending",)]
         assert save_killmail(body, kill.killmail_hash).is_new

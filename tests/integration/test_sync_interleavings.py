@@ -54,7 +54,7 @@ DEADLOCK = 15.0
 #: What random points of all pairs may take together, seconds.
 BUDGET = 14.0
 TABLES = (
-    "involvement", "attacker", "victim", "killmail_item", "killmail_body", "killmail_log", "tally", "lease", "membership", "list_page",
+    "involved", "attacker", "victim", "killmail_item", "killmail_body", "killmail_log", "tally", "lease", "membership", "list_page",
     "mail_list", "sync_run", "user_killmail", "killmail_ref", "killmail",
     "log_reader", '"user"', "account",
 )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from killsync import process
 from killsync.events import store as killmail_log
 from killsync.killmails.filter import KillmailFilter, Own
 from killsync.killmails.filter_forms import from_json, to_json
@@ -320,3 +321,22 @@ def test_filters_are_kept_for_as_long_as_there_is_room(settings: Any, monkeypatc
             assert kept._weight <= 500
         assert 2 <= len(kept._kept) <= 10
         assert kept.read('{"minAttackers": 1}', None) is not first
+
+
+def test_one_thread_sends_the_rest_of_every_burst(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread that sends has a connection to RabbitMQ, and nobody closes that of a thread that has ended."""
+    told.webhook()
+    senders: list[threading.Thread] = []
+    monkeypatch.setattr(matching, "COLLECT_MS", 20)
+    monkeypatch.setattr(matching, "send", lambda *_message: senders.append(threading.current_thread()))
+    bursts = 6
+    for number in range(1, bursts + 1):
+        matching.killmails_saved()
+        matching.killmails_saved()
+        matching.killmails_saved()
+        wait_until(lambda number=number: len(senders) == 2 * number, "the burst is sent, and its rest", 10)  # type: ignore[misc]
+        time.sleep(0.03)
+    rests = [thread for thread in senders if thread is not threading.current_thread()]
+    assert len(rests) == bursts and len(set(rests)) == 1
+    process.begin(told.settings)
+    wait_until(lambda: not rests[0].is_alive(), "the thread ends with the process's state", 30)

@@ -29,8 +29,8 @@ def npm_packages() -> str:
     found, npm = node_and_npm()
     with (JS / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        mark = JS / "node_modules" / ".package-lock.json"
-        if not mark.exists() or mark.stat().st_mtime < (JS / "package-lock.json").stat().st_mtime:
+        mark, wanted = JS / "node_modules" / ".installed", (JS / "package-lock.json").read_text()
+        if not mark.exists() or mark.read_text() != wanted:
             subprocess.run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=JS, check=True, timeout=180)
-            mark.touch()
+            mark.write_text(wanted)
     return found

@@ -17,7 +17,7 @@ from tests.support.killmail_files import everef, tar
 from tests.support.process import begin, end, settings_for
 from tests.support.resources import PROJECT, postgres_database
 
-COUNT = 4_000
+COUNT = 16_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

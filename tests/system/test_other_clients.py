@@ -78,3 +78,27 @@ async def test_the_gql_client_reads_pages_over_http_and_checks_the_schema(settin
                 gql("{ killmails(first: 3) { edges { node { id killmailTime } } pageInfo { hasNextPage } } }")
             )
     assert len(answer["killmails"]["edges"]) == 3 and answer["killmails"]["pageInfo"]["hasNextPage"]
+
+
+@ON_SQLITE
+async def test_the_eventsource_client_reads_on_after_a_restart(settings: Any, node: str) -> None:
+    universe = new_universe(kills=(9,))
+    ids = sorted(universe.kills)[:6]
+    save = asyncio.get_running_loop().run_in_executor
+    async with served(settings) as url:
+        process = await asyncio.create_subprocess_exec(
+            node, "events.mjs", f"{url}/events", str(len(ids)), cwd=JS, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        lines = [await asyncio.wait_for(process.stdout.readline(), 20)]
+        for number in ids[:3]:
+            await save(None, save_one, universe, number)
+        lines += [await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(3)]
+    await save(None, save_one, universe, ids[3])
+    async with served(settings):
+        for number in ids[4:]:
+            await save(None, save_one, universe, number)
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+    heard = b"".join(lines).split() + out.split()
+    assert [line for line in heard if line != b"open"] == [b"1", b"2", b"3", b"4", b"5", b"6"], (heard, err.decode())
+    assert heard.count(b"open") == 2

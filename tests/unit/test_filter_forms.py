@@ -253,5 +253,24 @@ def test_a_sentence_names_what_it_knows() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("5b", 5e9), ("1.5B", 1.5e9), ("250m ISK", 250e6), ("250 mil", 250e6), ("2bn", 2e9), (".5t", 5e11), ("1,000,000", 1e6),
+        ("1 000 000", 1e6), ("10_000k", 1e7), ("1e9", 1e9), ("12.34", 12.34), (" 7 ", 7), ("0", 0),
+    ],
+)  # fmt: skip
+def test_an_amount_is_read_as_players_write_it(text: str, amount: float) -> None:
+    assert from_address({"value-from": text}).min_value == Decimal(str(amount)).quantize(Decimal("0.01"))
+
+
+@pytest.mark.parametrize(
+    "text", ["b", "5x", "1,5b", "1,00", "-5m", "5m5", "1e", "٥b", "9" * 39 + "t", "5b" * 30, "nan", "inf", "5 b b"]
+)
+def test_what_is_no_amount_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(BadFilter, match=r"such as 250m or 1\.5b"):
+        from_address({"value-from": text})
+
+
 def test_values_are_amounts_of_isk() -> None:
     assert values.ISK.read(1e9) == Decimal("1000000000.00")

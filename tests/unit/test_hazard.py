@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from math import inf, sqrt
 
 import numpy as np
@@ -93,6 +94,15 @@ def test_rhythms_tell_who_fights_often() -> None:
     often, seldom = rhythm_of([n * 600.0 for n in range(40)]), rhythm_of([n * 5 * DAY for n in range(15)])
     assert often.gap < 10 * HOUR < DAY < seldom.gap and often.recent > 30 > 3 > seldom.recent
     assert Rhythm(DAY, 3.0).seen_after(0.0).gap < DAY and Rhythm(DAY, 3.0).seen_after(inf) == Rhythm(GAP_OF_ONE, 1.0)
+
+
+@given(st.lists(st.floats(0.0, 30 * DAY), min_size=1, max_size=40))
+def test_a_rhythm_is_the_same_killmail_by_killmail(gaps: list[float]) -> None:
+    moments, step = np.cumsum([0.0, *gaps]).tolist(), Rhythm().seen_after(inf)
+    for before, moment in pairwise(moments):
+        step = step.seen_after(moment - before)
+    whole = rhythm_of(moments)
+    assert (whole.gap, whole.recent) == pytest.approx((step.gap, step.recent))
 
 
 def test_a_habit_is_of_the_hours_at_which_somebody_is_seen() -> None:

@@ -26,6 +26,7 @@ from models.killmails import (
     CHARACTER,
     CORPORATION,
     NO_STATIC_DATA,
+    OF_KIND,
     SHIP_TYPE,
     VICTIM_SIDE,
     AttackerRow,
@@ -267,14 +268,21 @@ def test_numbers_of_64_bits_survive(number: int, coordinate: float) -> None:
 def test_each_party_is_involved_once_with_the_sides_it_stood_on(body: dict[str, Any]) -> None:
     rows = mapped(body)
     found = [row._asdict() for row in rows.involvement]
-    keys = [(row["kind"], row["entity_id"]) for row in found]
+    seen = [
+        (kind, row[column], row["sides"])
+        for row in found
+        for kind, column in OF_KIND.items()
+        if row[column] is not None
+    ]
+    keys = [(kind, entity) for kind, entity, _ in seen]
     assert len(keys) == len(set(keys))
+    assert all(any(row[column] is not None for column in OF_KIND.values()) for row in found), "no row is empty"
     on_victim_side = {(kind, body["victim"][name]) for name, kind in KINDS.items() if name in body["victim"]}
     on_attacker_side = {
         (kind, attacker[name]) for attacker in body["attackers"] for name, kind in KINDS.items() if name in attacker
     }
-    assert {(row["kind"], row["entity_id"]) for row in found if row["sides"] & VICTIM_SIDE} == on_victim_side
-    assert {(row["kind"], row["entity_id"]) for row in found if row["sides"] & ATTACKER_SIDE} == on_attacker_side
+    assert {(kind, entity) for kind, entity, sides in seen if sides & VICTIM_SIDE} == on_victim_side
+    assert {(kind, entity) for kind, entity, sides in seen if sides & ATTACKER_SIDE} == on_attacker_side
     assert set(keys) == on_victim_side | on_attacker_side
     assert {row["sides"] for row in found} <= {VICTIM_SIDE, ATTACKER_SIDE, VICTIM_SIDE | ATTACKER_SIDE}
     assert {row["killmail_id"] for row in found} == {body["killmail_id"]}

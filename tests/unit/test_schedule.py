@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from killsync.scheduling.enqueue import LEAST_OVERDUE, OVERDUE_SECONDS, SPREAD_SECONDS, share
 from killsync.sync.hazard import DAY, EDGES, HOUR, RECENT_EDGES, Hazard, by_law
 from killsync.sync.schedule import (
+    LATE,
     NO_RHYTHM,
+    SPREAD,
+    Known,
     PollLimits,
     early_poll_delay,
     known_by,
@@ -71,6 +74,20 @@ def test_the_life_of_a_token_is_used_where_that_is_the_cheapest(expected: float,
     chosen = interval(expected, token_left, endless)
     best = min(burden(chosen * factor / 200) for factor in range(40, 1000))
     assert burden(chosen) <= best * (1 + 1e-6)
+
+
+@given(rates, st.floats(0.0, 1200.0), st.integers(0, 1000))
+def test_a_poll_that_is_in_time_for_the_token_at_hand_stays_so(expected: float, left: float, seed: int) -> None:
+    """Were it spread past the token's end, it would come at the price of two requests at the pace of one."""
+    until, table = NOW + timedelta(seconds=left), evenly(expected)
+    planned = wait(DAY, NO_RHYTHM, table, LIMITS, token_left=max(0.0, left - LATE))
+    due = next_poll(
+        NOW, limits=LIMITS, table=table, known=Known(age=DAY), token_until=until, jitter=random.Random(seed)
+    )
+    seconds = (due - NOW).total_seconds()
+    assert planned - 1e-3 <= seconds <= planned * (1 + SPREAD) + 1e-3
+    if planned <= left - LATE:
+        assert due <= until - timedelta(seconds=LATE) + timedelta(milliseconds=1), "it has until then to begin"
 
 
 def poll(**known: object) -> float:

@@ -18,6 +18,7 @@ from killsync.names.entities import ENTITY_KINDS
 from killsync.names.wanted import names_of
 from killsync.web import filter_address, sessions
 from killsync.web.filter_address import BadAddress, Chosen, read_id
+from killsync.web.pages.chips import chips_of
 from killsync.web.render import json, page
 from killsync.web.security import check_rate
 from models import connection
@@ -51,8 +52,6 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
     # Before the list is read: what is stored meanwhile comes by subscription, and what is in both is shown once.
     span = request.app[HUB].span
     found = SummaryPage([], has_next=False) if needs_login else await _page(chosen, mine, after)
-    chips = [(word, number) for word, number in chosen.ids.items() if word != chosen.about]
-    names = await read_db(names_of, [(_TABLES[word], number) for word, number in chips]) if chips else {}
     return {
         "kills": found.killmails,
         "has_next": found.has_next,
@@ -60,11 +59,7 @@ async def feed(request: web.Request, chosen: Chosen) -> dict[str, Any]:
         "is_newest": after is None,
         "as_graphql": AS_GRAPHQL,
         "needs_login": needs_login,
-        "chips": [
-            (word, names.get((_TABLES[word], number)) or f"{ENTITY_KINDS[word].noun} {number}", chosen.without(word))
-            for word, number in chips
-        ]
-        + [(word, value.replace(",", ", "), chosen.without(word)) for word, value in chosen.more],
+        "chips": await chips_of(chosen),
         # `mine` without a login is no subscription: the server would refuse it.
         "is_live": after is None and not needs_login,
         "after": span.newest if span else None,

@@ -38,5 +38,5 @@ def of_type(type_id: int) -> str:
     facts = catalog.current().get().type(type_id)
     if facts is not None and facts.category_id is not None:
         return _BY_CATEGORY.get(facts.category_id, "Type")
-    flown = Involvement.select(Value(1)).where((Involvement.kind == SHIP_TYPE) & (Involvement.entity_id == type_id))
+    flown = Involvement.select(Value(1)).where(Involvement.ship_type_id == type_id)
     return "Ship" if flown.exists() else "Type"

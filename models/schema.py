@@ -13,11 +13,13 @@ from peewee_migrate import Router
 
 from killsync.settings import project_root
 from models.db import connection, database, discard, is_postgres
-from models.errors import is_away
+from models.errors import is_away, is_locked, is_transient
 from models.expressions import evaluate
 
 #: How long a migration waits for a table that workers hold.
 LOCK_TIMEOUT = "10s"
+#: How often a migration is begun that deadlocks with workers, who lock tables in the order of their work.
+ATTEMPTS = 5
 _LOCK_ID = zlib.crc32(b"killsync migrate")
 
 
@@ -38,8 +40,8 @@ def migrate() -> list[str]:
     """Bring the schema to the code's version; the names of the migrations that ran. Two at once: the second waits.
 
     Each migration is one transaction. On PostgreSQL none waits longer than ten seconds for a table that workers hold,
-    so running workers are never queued behind it for long; it fails cleanly and can be run again. Its statements may take
-    as long as they take.
+    so running workers are never queued behind it for long; it fails cleanly and can be run again. One that deadlocks with them
+    is begun anew. Its statements may take as long as they take.
     """
     with connection():
         if not is_postgres():
@@ -49,12 +51,25 @@ def migrate() -> list[str]:
         evaluate(fn.pg_advisory_lock(_LOCK_ID))
         try:
             evaluate(fn.set_config("lock_timeout", LOCK_TIMEOUT, False))
-            return list(_router().run())
+            return _run_past_deadlocks()
         finally:
             evaluate(fn.set_config("lock_timeout", "0", False))
             evaluate(fn.pg_advisory_unlock(_LOCK_ID))
             # What was set belongs to this connection; nobody else shall get it.
             discard()
+
+
+def _run_past_deadlocks() -> list[str]:
+    wanted = list(_router().diff)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _router().run()
+            break
+        except peewee.OperationalError as error:
+            is_deadlock = is_transient(error) and not is_locked(error)
+            if not is_deadlock or attempt == ATTEMPTS:
+                raise
+    return wanted
 
 
 def applied() -> list[str]:

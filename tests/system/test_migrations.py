@@ -112,6 +112,42 @@ async def test_migrating_while_workers_run_stops_none_of_them(deployment: Any, n
     end()
 
 
+def test_a_migration_that_deadlocks_with_a_worker_is_begun_anew(next_version: Path) -> None:
+    later = next_version / "998_next.py"
+    later.unlink()
+    with postgres_database() as url:
+        begin(settings_for(url))
+        later.write_text(
+            "def migrate(migrator, database, fake=False, **kwargs):\n"
+            "    for step in ('LOCK TABLE account', 'LOCK TABLE webhook', 'CREATE TABLE later (id BIGINT)'):\n"
+            "        migrator.sql(step)\n"
+        )
+        worker, watching = psycopg2.connect(url), psycopg2.connect(url)
+        watching.autocommit = True
+        look = watching.cursor()
+        worker.cursor().execute("LOCK TABLE webhook")
+
+        def migration_waits() -> bool:
+            look.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'webhook'::regclass")
+            return look.fetchone() is not None
+
+        def work() -> None:
+            wait_until(migration_waits, "the migration waits for the worker", 30)
+            # PostgreSQL breaks off who has waited for a second first: the migration.
+            worker.cursor().execute("LOCK TABLE account")
+            worker.rollback()
+
+        with ThreadPoolExecutor(1) as together:
+            working = together.submit(work)
+            assert schema.migrate() == ["998_next"]
+            working.result()
+        with connection():
+            assert database.table_exists("later")
+        worker.close()
+        watching.close()
+        end()
+
+
 def test_a_table_that_is_in_use_for_long_is_not_waited_for_and_nothing_is_changed(
     monkeypatch: pytest.MonkeyPatch, next_version: Path, tmp_path: Path
 ) -> None:

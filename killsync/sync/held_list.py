@@ -22,24 +22,30 @@ T = TypeVar("T")
 LEASE_SECONDS = 150.0
 #: A lease that was renewed this long ago is renewed before the next call of the same page, seconds.
 RENEW_SECONDS = 20.0
-#: The option of a message: the mark by which the list knows it, be it that it waits or that its worker had the list last.
-_MARK = "list_waits"
+#: The option of a message: the marks by which the list may know it, be it that it waits or that its worker had the list last.
+#: They are several where the database went away in between, and nobody knows whether it has kept the last one.
+_MARKS = "list_waits"
 
 
 def lease_list(user_id: int, kind: str, subject_id: int, message: RunningMessage) -> LeaseAttempt:
     """Take the list for the sync that *message* asked for, to be read by the token of *user_id*.
 
     The message carries the holder's mark from then on: when it is sent back because the database went away, with the list not
-    given back, it goes on with it.
+    given back, or with nothing kept of its being taken, it goes on with it.
     """
-    attempt = lists.lease(user_id, kind, subject_id, _copy(message), LEASE_SECONDS)
-    if attempt.leased is not None:
-        message.options[_MARK] = attempt.leased.holder
+    known = _marks(message)
+    holder = lists.new_mark(message.id)
+    message.options[_MARKS] = [*known, holder]
+    asked = Copy(message.id, known, message.redelivered, holder)
+    attempt = lists.lease(user_id, kind, subject_id, asked, LEASE_SECONDS)
+    if attempt.leased is None:
+        message.options[_MARKS] = [*known]
     return attempt
 
 
-def _copy(message: RunningMessage) -> Copy:
-    return Copy(message.id, message.options.get(_MARK), message.redelivered)
+def _marks(message: RunningMessage) -> tuple[str, ...]:
+    marks = message.options.get(_MARKS) or ()
+    return (marks,) if isinstance(marks, str) else tuple(marks)
 
 
 def retry_delay(held_seconds: float, tries: int) -> float:
@@ -66,12 +72,14 @@ class TakenOver(Exception):
 
 
 class HeldList:
-    """A leased list, until another worker takes it over."""
+    """A list that was leased for *message*, until another worker takes it over."""
 
-    def __init__(self, leased: LeasedList) -> None:
+    def __init__(self, leased: LeasedList, message: RunningMessage) -> None:
         #: The list as it stands now.
         self.leased = leased
+        self._message = message
         self._renewed_at = time.monotonic()
+        message.options[_MARKS] = [leased.holder]
 
     def change(self, work: Callable[[], T]) -> T:
         """Run *work* in one transaction in which this worker has the list, and the user is there, from first to last.
@@ -90,20 +98,21 @@ class HeldList:
         self._renewed_at = time.monotonic()
         return result
 
-    def wait(self, work: Callable[[], None], message: RunningMessage) -> None:
-        """As `change`, and the list is from then on for the copy of *message* that the caller sends back to wait.
+    def wait(self, work: Callable[[], None]) -> None:
+        """As `change`, and the list is from then on for the copy of its message that the caller sends back to wait.
 
         Raises:
             TakenOver: another worker has it, by the same message, which must not exist twice.
         """
-        mark = _copy(message).mark()
+        mark = lists.new_mark(self._message.id)
+        self._message.options[_MARKS] = [self.leased.holder, mark]
 
         def then_wait() -> None:
             work()
             lists.wait(self.leased, mark)
 
         self.change(then_wait)
-        message.options[_MARK] = mark
+        self._message.options[_MARKS] = [mark]
 
     def keep(self) -> None:
         """Renew the lease between the calls of a page that takes several, if it was not a moment ago.

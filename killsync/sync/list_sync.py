@@ -96,7 +96,7 @@ class _ListSync:
     """One sync under way: the token it asks with, and what it has brought so far."""
 
     def __init__(self, user: User, run_id: int, leased: LeasedList, owner: ListOwner, message: RunningMessage) -> None:
-        self._user, self._run_id, self._held = user, run_id, HeldList(leased)
+        self._user, self._run_id, self._held = user, run_id, HeldList(leased, message)
         self._owner, self._message = owner, message
         self._settings = settings_module.current()
         self._client = shared(self._settings)
@@ -308,7 +308,7 @@ class _ListSync:
         if is_long:
             self._held.change(work)
         else:
-            self._held.wait(work, self._message)
+            self._held.wait(work)
         self._log.info("sync waits", reason=str(error), retry_in=round(delay, 1), next_page=self._held.leased.next_page)
         if is_long:
             return Outcome.DEFERRED

@@ -75,18 +75,21 @@ class Copy:
 
     Attributes:
         message_id: the same of each.
-        known_by: the mark with which it was sent back, to wait or since its worker's database went away; None for one that
-            never was.
+        known_by: the marks by which the list may know it, since it was sent back, to wait or since its worker's database went
+            away; none for one that never was.
         redelivered: the broker delivers it again.
+        holder: a new mark, by which it holds the list if it is given it; empty for whichever.
     """
 
     message_id: str
-    known_by: str | None = None
+    known_by: tuple[str, ...] = ()
     redelivered: bool = False
+    holder: str = ""
 
-    def mark(self) -> str:
-        """A new mark, by which one copy is told from all others of its message."""
-        return f"{self.message_id}:{uuid.uuid4().hex}"
+
+def new_mark(message_id: str) -> str:
+    """A new mark, by which one copy is told from all others of its message."""
+    return f"{message_id}:{uuid.uuid4().hex}"
 
 
 def lease(user_id: int, kind: str, subject_id: int, asked: Copy, seconds: float) -> LeaseAttempt:
@@ -100,7 +103,8 @@ def lease(user_id: int, kind: str, subject_id: int, asked: Copy, seconds: float)
     prefix = f"{asked.message_id}:"
     is_of_message = fn.COALESCE(fn.substr(MailList.leased_by, 1, len(prefix)) == prefix, False)
     is_free = MailList.leased_until.is_null() | (MailList.leased_until <= now())
-    is_known = MailList.leased_by == asked.known_by if asked.known_by is not None else Value(False)
+    is_known = MailList.leased_by.in_(asked.known_by) if asked.known_by else Value(False)
+    holder = asked.holder or new_mark(asked.message_id)
     may_take = is_free | is_of_message if asked.redelivered else is_free & ~is_of_message | is_known
     columns = (MailList.id, MailList.next_page, MailList.walked_at, Alias(now(), "database_now"))
 
@@ -108,7 +112,6 @@ def lease(user_id: int, kind: str, subject_id: int, asked: Copy, seconds: float)
         if not _lock_user(user_id):
             return LeaseAttempt(None, 1.0)
         _ENTER.run(user_id, kind, subject_id)
-        holder = asked.mark()
         taken = MailList.update(leased_by=holder, leased_until=now(seconds), user_id=user_id).where(
             is_this_list & may_take
         )

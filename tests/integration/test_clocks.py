@@ -71,9 +71,7 @@ def test_what_a_host_with_a_wrong_clock_notes_is_of_the_right_moment(settings: A
                 lists.move_cursor(leased, None, ended=True)
                 ledger.record_page(user.id, None, [(1 + 2 * number, "a" * 40)], ledger.FRESH)
                 ledger.add_submitted(2 + 2 * number, "a" * 40)
-                again = lists.lease(
-                    user.id, "character", user.character_id, lists.Copy("message", None, True), 60
-                ).leased
+                again = lists.lease(user.id, "character", user.character_id, lists.Copy("message", (), True), 60).leased
                 assert again is not None and again.walked_at is not None
                 assert abs(utcnow() - again.walked_at) < a_moment, "by the clock of the host that reads it"
             noted = [MailList.get_by_id(leased.list_id).walked_at]

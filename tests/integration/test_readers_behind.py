@@ -57,10 +57,10 @@ def test_great_battles_are_read_a_few_at_a_time_without_a_gap(settings: Any, mon
 async def test_a_stream_that_waits_for_its_client_holds_no_killmails() -> None:
     class Entries:
         async def get(self, sequence: int) -> Any:
-            return type("Entry", (), {"event": b"%d" % sequence})
+            return sequence
 
     batch: Any = [(1, "unwanted"), (2, "wanted"), (3, "wanted")]
-    events = stream._events(batch, Entries(), lambda killmail: killmail == "wanted")  # type: ignore[arg-type]
-    assert await anext(events) == b"2"
+    entries: Any = stream._entries(batch, Entries(), lambda killmail: killmail == "wanted")  # type: ignore[arg-type]
+    assert await anext(entries) == 2
     assert batch == []
-    assert [each async for each in events] == [b"3"]
+    assert [each async for each in entries] == [3]

@@ -406,6 +406,42 @@ def test_a_message_whose_database_went_away_while_it_had_the_list_goes_on_with_i
     assert listed() == {1, 2} and SyncRun.get().walked == 1
 
 
+def test_a_message_whose_database_kept_nothing_of_a_second_lease_goes_on_with_the_first(
+    esi: Esi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk: the list cannot be given back, and of the next tries not even the taking is kept."""
+    user = pilot()
+    message = RunningMessage("a message")
+    commit, release, is_full = database.obj.commit, lists.release, [False]
+
+    def commit_unless_full() -> Any:
+        if is_full[0]:
+            database.obj.rollback()
+            raise peewee.OperationalError("database or disk is full")
+        return commit()
+
+    def release_unless_full(leased: Any) -> None:
+        if is_full[0]:
+            raise peewee.OperationalError("database or disk is full")
+        release(leased)
+
+    def fills_up(_page: int) -> None:
+        is_full[0] = True
+
+    monkeypatch.setattr(database.obj, "commit", commit_unless_full)
+    monkeypatch.setattr(lists, "release", release_unless_full)
+    monkeypatch.setattr("models.db.time", SimpleNamespace(sleep=lambda _seconds: None))
+    esi.meanwhile = fills_up
+    for tries in range(4):
+        with pytest.raises(peewee.OperationalError):
+            deliver(monkeypatch, user, message)
+        message = RunningMessage(message.id, {**message.options, "retries": tries + 1})
+    is_full[0], esi.meanwhile = False, lambda _page: None
+    assert MailList.get().leased_until is not None, "the list could not be given back"
+    assert not deliver(monkeypatch, user, message)
+    assert listed() == {1, 2} and SyncRun.get().walked == 1
+
+
 # Runs that nobody goes on with.
 
 
@@ -590,6 +626,7 @@ def test_a_login_has_the_corporations_list_looked_at_at_once(esi: Esi) -> None:
 
 def test_a_member_who_grants_the_scope_later_is_tried_at_once(esi: Esi) -> None:
     user_id, account_id = accounts.log_in(login(), None)
+    time.sleep(0.005)  # SQLite's clock has milliseconds
     assert not directors.join(user_id, CORPORATION, may_direct=False)
     assert not directors.wants_affiliation(user_id, 9001, CORPORATION_SCOPE)
     accounts.log_in(login(scopes=CORPORATION_SCOPE), account_id)

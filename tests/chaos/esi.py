@@ -6,11 +6,13 @@ import asyncio
 import time
 from typing import Any
 
+from killsync.sso.refresh import MARGIN
 from simulator import Fault as Trouble
 from tests.chaos.play import Fault, Stage
 from tests.support.deployment import wait_until
 
-SHORT_TOKENS = {"access_token_seconds": 306.0}
+#: Tokens that are renewed after six seconds.
+SHORT_TOKENS = {"access_token_seconds": MARGIN.total_seconds() + 6.0}
 
 
 def trouble(stage: Stage, seconds: float, *troubles: Trouble) -> None:

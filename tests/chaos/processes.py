@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
+from killsync.sso.refresh import MARGIN
 from tests.chaos.play import Fault, Stage
 from tests.support.deployment import wait_until
 
@@ -115,5 +116,5 @@ FAULTS = (
     Fault("two schedulers", "one ticks; the other takes over", "a second scheduler, then SIGKILL of the first",
           two_schedulers),
     Fault("clocks that differ by 2 minutes", "no killmail lost or late", "workers 2 min ahead and 2 min behind only",
-          another_clock, config={"access_token_seconds": 325.0}),
+          another_clock, config={"access_token_seconds": MARGIN.total_seconds() + 25.0}),
 )  # fmt: skip

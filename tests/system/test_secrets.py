@@ -68,7 +68,7 @@ async def bodies(place: Any, player: Player) -> bytes:
 
 
 async def test_no_token_is_in_any_log_message_table_or_answer(deployment: Any) -> None:
-    place = deployment({"kills": (30, 20, 10), "access_token_seconds": 200.0}, LOG_LEVEL="DEBUG")
+    place = deployment({"kills": (30, 20, 10), "access_token_seconds": 100.0}, LOG_LEVEL="DEBUG")
     place.start_web()
     produced = b""
     pilots = [pilot.character_id for pilot in place.simulated.simulator.universe.demo_characters]

@@ -172,6 +172,8 @@ def test_sessions_have_limits_and_migrations_and_the_removal_of_old_rows_have_no
     with pytest.MonkeyPatch.context() as patch:
 
         class Router:
+            diff: tuple[str, ...] = ()
+
             def run(self) -> list[str]:
                 seen.append(limits())
                 return []

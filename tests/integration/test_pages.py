@@ -745,7 +745,8 @@ def test_how_long_ago_it_was_is_said_in_one_unit() -> None:
         assert ago(now - timedelta(seconds=seconds), now) == words
 
 
-def test_a_filter_survives_its_address() -> None:
+@ON_SQLITE
+def test_a_filter_survives_its_address(settings: Any) -> None:
     chosen = filter_address.read(
         {"corporation": "98000001", "system": "30000142", "side": "losses", "mine": "1", "after": "x"}
     )

@@ -292,7 +292,8 @@ def test_the_feed_is_filtered_by_name_side_and_mine_and_goes_on_to_older_ones(re
     rows = page.locator("#feed tr[data-killmail]")
     assert rows.count() == 50
     page.get_by_role("link", name="Older killmails").click()
-    expect(page.locator("#more-state")).to_contain_text("more")
+    # What other tests have stored by now decides whether there is a third page.
+    expect(page.locator("#more-state")).to_contain_text(re.compile("more|That was the last one"))
     ids = rows.evaluate_all("rows => rows.map((row) => row.dataset.killmail)")
     assert len(ids) == len(set(ids)) > 50
     assert days_are_headed(page)

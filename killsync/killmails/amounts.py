@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 
 _UNITS = ((1e12, "t"), (1e9, "b"), (1e6, "m"), (1e3, "k"))
 
@@ -19,21 +20,25 @@ def isk(amount: float) -> str:
     return f"{amount:.2f} ISK" if amount < 10 else f"{amount:.0f} ISK"
 
 
-#: `5b`, `1.5 bn`, `250m ISK`, `1,000,000`; also plain numbers as programs write them.
+#: `5b`, `1.5 bn`, `250m ISK`, `1,000,000`.
 _AMOUNT = re.compile(
     r"(\d+(?:[ _]\d+)*|\d{1,3}(?:,\d{3})+)?(\.\d+)? ?(k|m|mil|mio|b|bn|bil|t|tn)?(?: ?isk)?", re.IGNORECASE | re.ASCII
 )
 _ZEROS = {"k": 3, "m": 6, "b": 9, "t": 12}
-MOST_CHARACTERS = 40
+_MOST_CHARACTERS = 40
 
 
 def read_isk(text: str) -> Decimal:
-    """The amount that *text* says, in ISK, as players write it: `5b` is 5,000,000,000.
+    """The amount that *text* says, in ISK, as players write it, `5b` is 5,000,000,000, or as programs do.
 
     Raises:
         ValueError: it says none.
     """
-    found = _AMOUNT.fullmatch(text.strip()) if len(text) <= MOST_CHARACTERS else None
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError("too long for an amount of ISK")
+    with suppress(InvalidOperation):
+        return Decimal(text)
+    found = _AMOUNT.fullmatch(text.strip())
     if found is None or (found[1] is None and found[2] is None):
         raise ValueError("no amount of ISK")
     number = Decimal(re.sub(r"[ _,]", "", found[1] or "0") + (found[2] or ""))

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
-from killsync.killmails.amounts import MOST_CHARACTERS, read_isk
+from killsync.killmails.amounts import read_isk
 from killsync.killmails.classification import SecurityBand
 from killsync.killmails.labels import WORDS, is_label
 from models.killmails import ATTACKER_SIDE, VICTIM_SIDE
@@ -79,14 +79,10 @@ def _distance(given: Any) -> float:
 
 
 def _amount(given: Any) -> Decimal:
-    text = str(given)
     try:
-        number = Decimal(text) if len(text) <= MOST_CHARACTERS else Decimal(-1)
-    except InvalidOperation:
-        try:
-            number = read_isk(text)
-        except ValueError:
-            number = Decimal(-1)
+        number = read_isk(str(given))
+    except ValueError:
+        number = Decimal(-1)
     if not (number.is_finite() and 0 <= number <= MOST_ISK):
         raise ValueError(f"is a number of ISK from 0 to {MOST_ISK}, such as 250m or 1.5b")
     # As many digits as a Float of GraphQL has: what is written is read back.

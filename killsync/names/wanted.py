@@ -218,14 +218,7 @@ def any_id(model: Any) -> int | None:
 
 def is_wanted(*, without: Iterable[str] = ()) -> bool:
     """Whether any name is due to be asked for."""
-    return any(_FIRST_WANTED[model].first() for model in _without(without))
-
-
-def _first_wanted(model: Any) -> Any:
-    return model.select(model._meta.primary_key).where(_is_unnamed(model)).limit(1)
-
-
-_FIRST_WANTED = {model: Prepared(partial(_first_wanted, model), lists=0) for model in NAMED}
+    return any(_due(model, 1) for model in _without(without))
 
 
 def count_due(most: int) -> int:
@@ -233,9 +226,13 @@ def count_due(most: int) -> int:
     found = 0
     for model in NAMED:
         if found < most:
-            ((number,),) = _COUNT_DUE[model].rows(most - found)
-            found += number
+            found += _due(model, most - found)
     return found
+
+
+def _due(model: Any, most: int) -> int:
+    ((number,),) = _COUNT_DUE[model].rows(most)
+    return int(number)
 
 
 def _count_due(model: Any, most: Any) -> Select:

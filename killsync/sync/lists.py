@@ -109,7 +109,7 @@ def lease(user_id: int, kind: str, subject_id: int, asked: Copy, seconds: float)
     columns = (MailList.id, MailList.next_page, MailList.walked_at, Alias(now(), "database_now"))
 
     def work() -> LeaseAttempt:
-        if not _lock_user(user_id):
+        if not lock_user(user_id):
             return LeaseAttempt(None, 1.0)
         _ENTER.run(user_id, kind, subject_id)
         taken = MailList.update(leased_by=holder, leased_until=now(seconds), user_id=user_id).where(
@@ -129,7 +129,7 @@ def lease(user_id: int, kind: str, subject_id: int, asked: Copy, seconds: float)
 
 def wait(leased: LeasedList, mark: str) -> None:
     """Give the list back to the copy of its message that is sent back to wait with *mark*, and to no other copy."""
-    held = (MailList.id == leased.list_id) & (MailList.leased_by == leased.holder)
+    held = _held(leased.list_id, leased.holder)
     in_transaction(MailList.update(leased_by=mark, leased_until=None).where(held).execute)
 
 
@@ -140,7 +140,7 @@ def _entering(user_id: Node, kind: Node, subject_id: Node) -> Any:
 _ENTER = Prepared(_entering, lists=0, values=3)
 
 
-def _lock_user(user_id: int) -> bool:
+def lock_user(user_id: int) -> bool:
     """Keep the user from being deleted until the transaction ends; False when that has happened already.
 
     Always before their lists are locked, in the order in which an account is deleted: of the two, one waits for the other.
@@ -151,7 +151,7 @@ def _lock_user(user_id: int) -> bool:
 _LOCK_USER = Prepared(lambda user_id: locked(User.select(User.id).where(User.id == user_id)), lists=0, values=1)
 
 
-def _held(list_id: Node, holder: Node) -> Any:
+def _held(list_id: Node | int, holder: Node | str) -> Any:
     """That somebody still has the lease of a list."""
     return (MailList.id == list_id) & (MailList.leased_by == holder)
 
@@ -163,7 +163,7 @@ def renew(leased: LeasedList, seconds: float) -> bool:
     """
 
     def work() -> bool:
-        return _lock_user(leased.user_id) and bool(_RENEW.run(leased.list_id, leased.holder, seconds))
+        return lock_user(leased.user_id) and bool(_RENEW.run(leased.list_id, leased.holder, seconds))
 
     return in_transaction(work)
 

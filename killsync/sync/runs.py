@@ -11,6 +11,7 @@ from typing import Any
 from peewee import Expression, Node, Select, fn
 
 from killsync.events.store import runs_changed
+from killsync.sync.lists import lock_user
 from models.db import in_transaction
 from models.exactly_once import in_transaction_once
 from models.expressions import locked, now
@@ -53,7 +54,7 @@ def open_run(user_id: int, kind: str = CHARACTER_LIST) -> int:
 
     def work() -> int:
         # Of two who open a run of one user the second waits here, and finds the run of the first.
-        if _LOCK_USER.first(user_id) is None:
+        if not lock_user(user_id):
             raise UserGone(f"there is no user {user_id}")
         for (unfinished,) in _NEWEST_UNFINISHED.rows(user_id, kind):
             return int(unfinished)
@@ -69,7 +70,6 @@ def _newest_unfinished(user_id: Node, kind: Node) -> Any:
     return unfinished.order_by(SyncRun.id.desc()).limit(1)
 
 
-_LOCK_USER = Prepared(lambda user_id: locked(User.select(User.id).where(User.id == user_id)), lists=0, values=1)
 _NEWEST_UNFINISHED = Prepared(_newest_unfinished, lists=0, values=2)
 
 

@@ -34,6 +34,11 @@ class Bucket:
     def name(self) -> str:
         return f"{self.group}|{self.subject}"
 
+    @property
+    def is_of_address(self) -> bool:
+        """Whether all who call from one address share it, and not the user of one token."""
+        return self.subject.startswith("ip:")
+
     def new(self) -> TokenBucket:
         """The bucket with nothing spent."""
         return TokenBucket(self.limit, self.window)
@@ -133,7 +138,7 @@ class RateLimit:
             return Granted(reserved, wait)
 
         granted = self._change(bucket, work)
-        if granted.reservations and bucket.subject.startswith("ip:"):
+        if granted.reservations and bucket.is_of_address:
             self._last_used[bucket.name] = granted.reservations[-1].used
         return granted
 
@@ -153,7 +158,7 @@ class RateLimit:
         if actual == taken.tokens and self._is_as_expected(taken, limit, remaining):
             return
         used = self._change(taken.bucket, work)
-        if taken.bucket.subject.startswith("ip:"):
+        if taken.bucket.is_of_address:
             # What other processes have reserved since is no news to the calls that were sent with this one.
             self._last_used[taken.bucket.name] = used
 
@@ -199,7 +204,7 @@ class RateLimit:
 
     def _change(self, bucket: Bucket, work: Callable[[TokenBucket, CircuitBreaker, float], T]) -> T:
         run = partial(self._store.change, bucket.name, bucket.new())
-        if not bucket.subject.startswith("ip:"):
+        if not bucket.is_of_address:
             result: T = run([work])[0]
             return result
         with self._lock:

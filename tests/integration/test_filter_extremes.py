@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -64,21 +65,25 @@ def usable(chosen: KillmailFilter, killmails: list[Killmail]) -> None:
     assert {each.killmail_id for each in killmails if index.candidates(each)} >= wanted
 
 
+def refused_or_usable(read: Callable[[], KillmailFilter], killmails: list[Killmail]) -> None:
+    try:
+        with connection():
+            chosen = read()
+    except BadFilter as refused:
+        assert str(refused)
+    else:
+        usable(chosen, killmails)
+
+
 def test_an_address_is_refused_with_a_reason_or_usable(stored: list[Killmail]) -> None:
     @SPEC
     @given(st.dictionaries(st.sampled_from(WORDS), TEXTS, min_size=1, max_size=4))
     def play(query: dict[str, str]) -> None:
-        try:
-            with connection():
-                chosen = from_address(query, OURS)
-        except BadFilter as refused:
-            assert str(refused)
-        else:
-            usable(chosen, stored)
+        refused_or_usable(lambda: from_address(query, OURS), stored)
         try:
             filter_address.read(query)
-        except BadAddress as refused_too:
-            assert str(refused_too)
+        except BadAddress as refused:
+            assert str(refused)
 
     play()
 
@@ -87,13 +92,7 @@ def test_stored_json_is_refused_with_a_reason_or_usable(stored: list[Killmail]) 
     @SPEC
     @given(st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=9), VALUES | LISTS, max_size=4))
     def play(wants: dict[str, Any]) -> None:
-        try:
-            with connection():
-                chosen = from_json(json.dumps(wants), OURS)
-        except BadFilter as refused:
-            assert str(refused)
-        else:
-            usable(chosen, stored)
+        refused_or_usable(lambda: from_json(json.dumps(wants), OURS), stored)
 
     play()
 
@@ -104,12 +103,6 @@ def test_graphql_is_refused_with_a_reason_or_usable(stored: list[Killmail]) -> N
     @SPEC
     @given(st.dictionaries(st.sampled_from(NAMES), VALUES | LISTS | moments, max_size=4))
     def play(wants: dict[str, Any]) -> None:
-        try:
-            with connection():
-                chosen = from_graphql(wants, OURS)
-        except BadFilter as refused:
-            assert str(refused)
-        else:
-            usable(chosen, stored)
+        refused_or_usable(lambda: from_graphql(wants, OURS), stored)
 
     play()

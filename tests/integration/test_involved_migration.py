@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from models.db import database, is_postgres, transaction
 from models.fields import to_text, utcnow
 from models.killmails import OF_KIND, AttackerRow
 from models.sql import add_rows, insert_rows, rows, run
-from tests.support.process import begin, end, settings_for
-from tests.support.resources import PROJECT, postgres_database
+from tests.support.earlier_version import begin_before
+from tests.support.process import end
+from tests.support.resources import postgres_database
 
 GROUPS = {500: 25, 501: 25, 502: 26, 503: 27}
 CATALOG = Catalog([(type_id, group_id, None) for type_id, group_id in GROUPS.items()])
@@ -89,17 +89,9 @@ def expected(*numbers: int, groups: bool = True) -> set[tuple[Any, ...]]:
     return {row for number in numbers for row in involvement_of(number, groups=groups)}
 
 
-def version_before(url: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def version_before(url: str, folder: Path) -> None:
     """Make this process's database one of the version before, with the types that fly."""
-    earlier = folder / "earlier"
-    shutil.copytree(PROJECT / "migrations", earlier)
-    for path in earlier.glob("*.py"):
-        if path.stem[:3].isdigit() and path.stem >= "021":
-            path.unlink()
-    begin(settings_for(url), migrated=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "migrations_folder", lambda: earlier)
-        schema.migrate()
+    begin_before("021", url, folder)
     with connection():
         insert_rows("item_type", ("type_id", "group_id"), [*GROUPS.items(), (504, None)])
 
@@ -107,7 +99,7 @@ def version_before(url: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> N
 def test_who_took_part_is_the_same_as_before(
     database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    version_before(database_url, monkeypatch, tmp_path)
+    version_before(database_url, tmp_path)
     with connection(), transaction():
         for number in range(1, 60):
             enter(number)
@@ -128,7 +120,7 @@ def test_who_took_part_is_the_same_as_before(
 
 
 def test_an_empty_database_comes_along(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    version_before(database_url, monkeypatch, tmp_path)
+    version_before(database_url, tmp_path)
     schema.migrate()
     with connection():
         assert parties() == set()
@@ -140,7 +132,7 @@ def test_what_is_stored_and_classified_meanwhile_is_not_lost_and_a_table_in_use_
 ) -> None:
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", "300ms")
     with postgres_database() as url:
-        version_before(url, monkeypatch, tmp_path)
+        version_before(url, tmp_path)
         with connection(), transaction():
             for number in (10, 20, 30):
                 enter(number)

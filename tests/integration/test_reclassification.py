@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from models.db import database
 from models.killmails import NO_STATIC_DATA, SHIP_GROUP, UNCLASSIFIED
 from models.sql import run
 from simulator import catalog as simulated_catalog
-from tests.support.process import begin, end, settings_for
-from tests.support.resources import PROJECT
+from tests.support.earlier_version import begin_before
+from tests.support.process import end
 from tests.support.web_server import new_universe
 
 FRIGATE, ROOKIE = 25, 237
@@ -300,13 +299,7 @@ def test_readers_see_one_build_while_builds_are_switched(bodies: Any, build: Sta
 def test_killmails_of_the_first_version_are_classified_after_the_migration(
     database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, build: StaticData
 ) -> None:
-    first = tmp_path / "first"
-    first.mkdir()
-    shutil.copy(PROJECT / "migrations" / "001_initial.py", first)
-    begin(settings_for(database_url), migrated=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "migrations_folder", lambda: first)
-        schema.migrate()
+    begin_before("002", database_url, tmp_path)
     moment = "'2026-08-18 11:00:00.000000+00:00'"
     with connection():
         for table, values in (

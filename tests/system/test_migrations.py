@@ -16,6 +16,7 @@ from models import WebSession, connection, schema, utcnow
 from models.db import database
 from models.sql import rows, run, sql_now
 from tests.support.deployment import wait_until
+from tests.support.earlier_version import begin_before
 from tests.support.player import Player
 from tests.support.process import begin, end, settings_for
 from tests.support.resources import PROJECT, postgres_database
@@ -58,13 +59,7 @@ def next_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_a_filled_database_of_the_first_version_comes_forward_whole(
     database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    first = tmp_path / "first"
-    first.mkdir()
-    shutil.copy(PROJECT / "migrations" / "001_initial.py", first)
-    begin(settings_for(database_url), migrated=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "migrations_folder", lambda: first)
-        schema.migrate()
+    begin_before("002", database_url, tmp_path)
     with connection():
         for table, values in OLD_ROWS.items():
             run(f"INSERT INTO {table} {values}")
@@ -195,15 +190,7 @@ def test_the_events_become_the_log_and_no_reader_loses_its_place(
     """Killmail 3 was seen to be missing and is read late; 5 and 6 came after the place. 1 and 2 are from before all events."""
     from killsync.events import store as killmail_log
 
-    earlier = tmp_path / "earlier"
-    shutil.copytree(PROJECT / "migrations", earlier)
-    for path in earlier.glob("*.py"):
-        if path.stem[:3].isdigit() and path.stem >= "011":
-            path.unlink()
-    begin(settings_for(database_url), migrated=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "migrations_folder", lambda: earlier)
-        schema.migrate()
+    begin_before("011", database_url, tmp_path)
     old, young = "'2026-08-18 11:00:00.000000+00:00'", "'2999-08-18 11:00:00.000000+00:00'"
     with connection():
         for number in (2, 1, 6, 5, 4, 3):
@@ -241,13 +228,7 @@ def test_the_events_become_the_log_and_no_reader_loses_its_place(
 def test_upgrade_backs_up_migrates_and_says_what_to_restart(
     database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    first = tmp_path / "first"
-    first.mkdir()
-    shutil.copy(PROJECT / "migrations" / "001_initial.py", first)
-    begin(settings_for(database_url), migrated=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "migrations_folder", lambda: first)
-        schema.migrate()
+    begin_before("002", database_url, tmp_path)
     end()
     values = {**RUNS_ON, "DATABASE_URL": database_url}
     looked = run_process(["killsync", "upgrade", "--check"], tmp_path, **values)
@@ -279,15 +260,7 @@ def test_upgrade_changes_nothing_where_no_backup_can_be_written(tmp_path: Path) 
 def test_webhooks_become_trackers_and_what_waits_keeps_its_place(
     database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    earlier = tmp_path / "earlier"
-    shutil.copytree(PROJECT / "migrations", earlier)
-    for path in earlier.glob("*.py"):
-        if path.stem[:3].isdigit() and path.stem >= "016":
-            path.unlink()
-    begin(settings_for(database_url), migrated=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "migrations_folder", lambda: earlier)
-        schema.migrate()
+    begin_before("016", database_url, tmp_path)
     wants = '{"mine":false,"side":"losses","corporation_id":98000001,"ship_type_ids":[587],"min_attackers":1,"max_age":3600}'
     with connection():
         run(f"INSERT INTO account (created_at) VALUES ({sql_now()})")

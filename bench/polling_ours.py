@@ -89,34 +89,40 @@ class Arrays:
         self.hours = np.array([[int(each) for each in table.hours.get(n, "")] or nothing for n in range(corporations)])
 
     def waits(
-        self, age: Floats, gap: Floats, recent: Floats, prices: tuple[float, float], most: float, moment: Floats,
-        corporation: Ints,
-    ) -> tuple[Floats, Floats]:  # fmt: skip
-        """Seconds after *moment* at which a poll is worth each of two prices."""
+        self, age: Floats, gap: Floats, recent: Floats, price: float, most: float, moment: Floats, corporation: Ints
+    ) -> tuple[Floats, Floats, Floats]:
+        """Seconds after *moment* at which a poll is worth *price*, and twice as much; killmails a second until then."""
         age = np.minimum(age, 4e7)  # in the last bin anyway
         g, r = _bins(gap, EDGES), _bins(recent, RECENT_EDGES)
-        found = np.full((2, len(age)), most)
-        active, since, reached = np.arange(len(age)), np.zeros(len(age)), np.zeros(len(age))
+        found, expected_by = np.full((2, len(age)), most), np.zeros(len(age))
+        active, since, reached, expected = np.arange(len(age)), *np.zeros((3, len(age)))
         while len(active):
             old, begin = age[active], since[active]
             at = old + begin + 1e-6
             bin_ = _bins(at, EDGES)
             rate = self.rates[bin_, g[active], r[active]]
             until = np.append(EDGES[1:], np.inf)[bin_] - old
-            is_late = at >= hazard.HABIT_AFTER
+            is_quiet = at >= hazard.QUIET
             hour = np.floor((moment[active] + begin + 1e-6) / HOUR)
             habit = self.habits[self.hours[corporation[active], (hour % 24).astype(int)]]
-            rate = np.where(is_late, rate * habit, rate)
-            ends = np.where(is_late, (hour + 1) * HOUR - moment[active], hazard.HABIT_AFTER - old)
-            until = np.maximum(np.minimum(np.minimum(until, ends), most), begin + 1e-3)
-            after = reached[active] + rate * (until**2 - begin**2) / 2
-            for number, price in enumerate(prices):
-                here = (reached[active] < price) & (after >= price)
-                root = np.sqrt(begin**2 + 2 * np.maximum(0.0, price - reached[active]) / rate)
+            rate = np.where(is_quiet, rate * habit, rate)
+            ends = np.where(is_quiet, (hour + 1) * HOUR - moment[active], hazard.QUIET - old)
+            jump = np.where(begin < hazard.LATE_AFTER, hazard.LATE_AFTER, np.inf)
+            until = np.maximum(np.minimum(np.minimum(np.minimum(until, ends), jump), most), begin + 1e-3)
+            before, after = reached[active], reached[active] + rate * (until**2 - begin**2) / 2
+            for number in range(2):
+                cost = price * (number + 1)
+                here = (found[number, active] == most) & (after >= cost)
+                root = np.sqrt(begin**2 + 2 * np.maximum(0.0, cost - before) / rate)
                 found[number, active[here]] = np.minimum(root[here], most)
-            reached[active], since[active] = after, until
-            active = active[(after < prices[-1]) & (until < most)]
-        return found[0], found[1]
+            ends_here = (after >= 2 * price) | (until >= most)
+            expected_by[active] = expected[active] + rate * (found[1, active] - begin)
+            expected[active] += rate * (until - begin)
+            becomes_late = (begin < hazard.LATE_AFTER) & (until >= hazard.LATE_AFTER)
+            reached[active] = after + hazard.LATE_COST * expected[active] * becomes_late
+            since[active] = until
+            active = active[~ends_here]
+        return found[0], found[1], expected_by / found[1]
 
 
 def _bins(values: Floats, edges: Floats) -> Ints:
@@ -133,13 +139,14 @@ class Ours:
     table: Hazard | None = None
     gap: Floats = field(init=False)
     recent: Floats = field(init=False)
+    gaps: Ints = field(init=False)
 
     def begin(self, world: World) -> Floats:
         act = world.activity
         table = self.table or _learned(_ById(act))
         self.arrays = Arrays(table if self.habits else Hazard(table.rates), int(act.corporation.max()) + 1)
         self.gap, self.recent = np.full(world.number, hazard.GAP_OF_NONE), np.zeros(world.number)
-        self.seen_at = np.full(world.number, -np.inf)
+        self.gaps, self.seen_at = np.zeros(world.number, dtype=np.int64), np.full(world.number, -np.inf)
         self.corporation = np.zeros(world.number, dtype=np.int64)
         self.corporation[: world.characters] = act.corporation
         self.corporation[world.feed[world.feed >= 0]] = act.corporation[world.feed >= 0]
@@ -158,22 +165,22 @@ class Ours:
         for chosen in np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]) if len(rank) else ():
             who, moment = lists[chosen], moments[chosen]
             gap = moment - self.seen_at[who]
-            is_first = np.isinf(gap)
-            typical = np.exp(
-                hazard.KEEP * np.log(self.gap[who])
-                + (1 - hazard.KEEP) * np.log(np.where(is_first, 1.0, np.maximum(gap, hazard.LEAST_GAP)))
-            )
-            self.gap[who] = np.where(is_first, hazard.GAP_OF_ONE, typical)
-            self.recent[who] = 1.0 + self.recent[who] * np.exp(-np.maximum(gap, 0.0) / hazard.WEEK)
+            is_first, is_new = np.isinf(gap), gap >= hazard.QUIET
+            keep = np.where(is_new, np.minimum((self.gaps[who] + 1) / (self.gaps[who] + 2), hazard.KEEP), 1.0)
+            level = keep * np.log(self.gap[who]) + (1 - keep) * np.log(np.where(is_new & ~is_first, gap, 1.0))
+            self.gap[who] = np.where(is_first, hazard.GAP_OF_ONE, np.exp(level))
+            self.gaps[who] += is_new & ~is_first
+            self.recent[who] = 1.0 + self.recent[who] * np.exp(-np.maximum(gap, 0.0) / hazard.MONTH)
             self.seen_at[who] = np.maximum(self.seen_at[who], moment)
 
     def _interval(self, world: World, who: Ints, now: Floats, left: Floats) -> Floats:
         allowed = limits(self.busy_gap)
         age = np.maximum(0.0, now - np.maximum(self.seen_at[who], world.last_kill[who]))
-        cheap, dear = self.arrays.waits(
-            age, self.gap[who], self.recent[who], schedule.prices(allowed), allowed.ceiling, now, self.corporation[who]
+        price = schedule.price_of(allowed)
+        cheap, dear, rate = self.arrays.waits(
+            age, self.gap[who], self.recent[who], price, allowed.ceiling, now, self.corporation[who]
         )
-        seconds = schedule.chosen(cheap, dear, left)
+        seconds = schedule.chosen(cheap, dear, rate, left, price)
         seconds = np.where(covered(world, who), allowed.ceiling, np.clip(seconds, allowed.floor, allowed.ceiling))
         return seconds
 

@@ -19,9 +19,9 @@ from killsync.sync.hazard import (
     DAY,
     EDGES,
     GAP_OF_ONE,
-    HABIT_AFTER,
     HABIT_EDGES,
     HOUR,
+    QUIET,
     RECENT_EDGES,
     Hazard,
     Rhythm,
@@ -80,10 +80,10 @@ class Learner:
                 self._part[cell] += age - EDGES[cell[0]]
                 if is_own:
                     self._events[cell] += 1
-                    if habit and age >= HABIT_AFTER and moment >= self._judged_from:
+                    if habit and age >= QUIET and moment >= self._judged_from:
                         self._habit_events[int(habit[int(moment % DAY // HOUR)])] += 1
                 if habit:
-                    self._draw(cell[1:], habit, max(last + HABIT_AFTER, self._judged_from), moment, last)
+                    self._draw(cell[1:], habit, max(last + QUIET, self._judged_from), moment, last)
             if is_own is not None:
                 rhythm = rhythm.seen_after(moment - last)
                 gap_bin, recent_bin = index_of(rhythm.gap, EDGES), index_of(rhythm.recent, RECENT_EDGES)

@@ -21,7 +21,7 @@ from killsync.broker.messages import send
 from killsync.logging import get_logger
 from killsync.process import OnePerProcess
 from killsync.sync import history, schedule
-from killsync.sync.hazard import DAY, Hazard, by_law, habit_of
+from killsync.sync.hazard import DAY, EDGES, RECENT_EDGES, Hazard, by_law, habit_of
 from killsync.sync.hazard_learning import Learner
 from models.db import connection, in_transaction
 from models.expressions import now
@@ -87,10 +87,13 @@ class Kept:
 def _table(content: str) -> Hazard | None:
     try:
         found = msgspec.json.decode(content, type=Content)
-        return Hazard(found.rates, found.habits, found.hours)
     except msgspec.DecodeError:
-        # Of another version: a night brings one of this.
         return None
+    # Of a version with other bins: a night brings a table of this one.
+    fits = len(found.rates) == len(EDGES) and {len(row) for plane in found.rates for row in plane} == {
+        len(RECENT_EDGES)
+    }
+    return Hazard(found.rates, found.habits, found.hours) if fits else None
 
 
 current = OnePerProcess(Kept)

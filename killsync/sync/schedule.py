@@ -16,7 +16,7 @@ from math import exp
 from typing import Any
 
 from killsync.settings import Settings
-from killsync.sync.hazard import DAY, SPANS, Hazard, Rhythm, rhythm_of
+from killsync.sync.hazard import DAY, LATE_AFTER, LATE_COST, SPANS, Hazard, Rhythm, rhythm_of
 
 #: A list names killmails of this long, seconds.
 LISTED = 90 * DAY
@@ -55,17 +55,28 @@ def limits_of(settings: Settings) -> PollLimits:
     return PollLimits(floor, max(floor, float(settings.sync_ceiling_seconds)), float(settings.sync_busy_gap_seconds))
 
 
-def prices(limits: PollLimits) -> tuple[float, float]:
-    """The prices of a poll with and without a token at hand, in seconds that killmails wait."""
-    price = limits.floor**2 / (2 * limits.busy_gap)
-    return price, 2 * price
+def price_of(limits: PollLimits) -> float:
+    """The price of a request, in seconds that killmails wait: it is worth it for the busiest at the floor."""
+    return (limits.floor**2 / 2 + LATE_COST * LATE_AFTER * (limits.floor > LATE_AFTER)) / limits.busy_gap
 
 
-def chosen(cheap: Any, dear: Any, token_left: Any) -> Any:
-    """Of the seconds after which a poll is worth one request and two, those that the life of the token suggests."""
+def chosen(cheap: Any, dear: Any, rate: Any, token_left: Any, price: float) -> Any:
+    """Of the seconds after which a poll is worth one request and two, those that the life of the token suggests.
+
+    Args:
+        cheap, dear, rate: as of `Hazard.waits`.
+        token_left: seconds within which a poll is one request; later it is two.
+        price: of a request.
+    """
     fits = token_left >= cheap
-    early = (token_left >= (2**0.5 - 1) * cheap) * (1 - fits)
+    early = (burden(token_left + 1e-9, rate, price) <= burden(dear, rate, 2 * price)) * (1 - fits)
     return fits * cheap + early * token_left + (1 - fits) * (1 - early) * dear
+
+
+def burden(seconds: Any, rate: Any, price: float) -> Any:
+    """What polls every so many *seconds* cost a second, waiting and requests, where *rate* killmails a second are expected."""
+    late = (seconds - LATE_AFTER) * (seconds > LATE_AFTER)
+    return (price + rate * (seconds * seconds / 2 + LATE_COST * late)) / seconds
 
 
 def spread(seconds: Any, part: Any, token_left: Any) -> Any:
@@ -92,8 +103,9 @@ def wait(
         moment, habit, extra: as of `Hazard.waits`.
     """
     most = max(limits.ceiling, limits.floor)
-    cheap, dear = table.waits(age, rhythm, prices(limits), most, moment=moment, habit=habit, extra=extra)
-    return min(max(float(chosen(cheap, dear, token_left)), limits.floor), most)
+    price = price_of(limits)
+    cheap, dear, rate = table.waits(age, rhythm, price, most, moment=moment, habit=habit, extra=extra)
+    return min(max(float(chosen(cheap, dear, rate, token_left, price)), limits.floor), most)
 
 
 def login_rate(age: float) -> float:

@@ -17,6 +17,7 @@ from models import connection, utcnow
 from models.fields import to_text
 from models.killmails import CHARACTER
 from models.sql import insert_rows, rows, run
+from models.sync import PollTable
 from models.threads import in_db
 from models.users import User
 from tests.support.player import Player
@@ -151,3 +152,12 @@ def test_a_board_without_anybody_learns_nothing_and_goes_by_the_law(settings: An
     with connection():
         made = poll_table.made()
     assert made is not None and made[1] == 0
+
+
+@pytest.mark.parametrize("content", ["", '{"rates": []}', '{"rates": [[[0.1, 0.1]]], "habits": [1.0], "hours": {}}'])
+def test_a_table_of_another_version_is_not_planned_by(settings: Any, content: str) -> None:
+    """Its bins mean something else; until a night brings one of this version the law holds."""
+    with connection():
+        PollTable.insert(name="poll-table", content=content, killmails=1000, made_at=utcnow()).execute()
+        poll_table.current().forget()
+        assert poll_table.current().read().rates == by_law().rates

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 from math import inf, sqrt
 
 import numpy as np
@@ -18,6 +17,9 @@ from killsync.sync.hazard import (
     GAP_OF_ONE,
     HABIT_EDGES,
     HOUR,
+    LATE_AFTER,
+    LATE_COST,
+    QUIET,
     RECENT_EDGES,
     Hazard,
     Rhythm,
@@ -43,19 +45,43 @@ def constant(rate: float) -> Hazard:
 
 @given(st.floats(1e-7, 1e-2), ages, rhythms, prices)
 def test_a_constant_hazard_gives_the_square_root(rate: float, age: float, rhythm: Rhythm, price: float) -> None:
-    once, twice = constant(rate).waits(age, rhythm, (price, 2 * price), 1e12)
-    assert once == pytest.approx(sqrt(2 * price / rate), rel=1e-6)
-    assert twice == pytest.approx(sqrt(2) * once, rel=1e-6), "what costs twice is asked 1.41 times as seldom"
+    once, twice, expected = constant(rate).waits(age, rhythm, price, 1e12)
+    assert expected == pytest.approx(rate, rel=1e-6)
+    for found, cost in ((once, price), (twice, 2 * price)):
+        beyond = sqrt(2 * max(0.0, cost / rate - LATE_COST * LATE_AFTER))
+        assert found == pytest.approx(min(sqrt(2 * cost / rate), max(LATE_AFTER, beyond)), rel=1e-6)
+    if twice <= LATE_AFTER:
+        assert twice == pytest.approx(sqrt(2) * once, rel=1e-6), "what costs twice is asked 1.41 times as seldom"
 
 
-@given(ages, rhythms, st.lists(prices, min_size=2, max_size=2), habits, st.floats(0.0, 2e9))
+@given(st.floats(1e-7, 1e-2), prices)
+def test_of_all_waits_it_is_the_one_with_the_least_waiting_and_requests_a_second(rate: float, price: float) -> None:
+    """Against a search, with the waits of an even rate's killmails summed one by one: the late ones count more."""
+    (found, _, _) = constant(rate).waits(DAY, Rhythm(), price, 1e12)
+
+    def burden(seconds: float) -> float:
+        waits = (np.arange(20_000) + 0.5) / 20_000 * seconds
+        return float(price + rate * seconds * np.mean(waits + LATE_COST * (waits > LATE_AFTER))) / seconds
+
+    assert burden(found) <= min(burden(found * factor / 100) for factor in range(30, 300)) * 1.001
+
+
+def test_many_lists_are_asked_just_before_what_they_name_is_late() -> None:
+    price = 4.0
+    once = [constant(rate).waits(DAY, Rhythm(), price, 1e12)[0] for rate in (1.2e-5, 1e-5, 7e-6, 5e-6)]
+    assert once[0] < LATE_AFTER and once[1] == once[2] == LATE_AFTER
+    assert sqrt(2 * price / 7e-6) > 1.2 * LATE_AFTER, "without that they were asked after eighteen minutes"
+    assert constant(1e-6).waits(DAY, Rhythm(), price, 1e12)[0] > LATE_AFTER, "but not the quiet ones"
+
+
+@given(ages, rhythms, prices, habits, st.floats(0.0, 2e9))
 def test_the_dearer_a_request_the_later_and_never_later_than_the_most(
-    age: float, rhythm: Rhythm, pair: list[float], habit: str, moment: float
+    age: float, rhythm: Rhythm, price: float, habit: str, moment: float
 ) -> None:
     table = Hazard(LAW.rates, HABITS)
-    once, twice = table.waits(age, rhythm, sorted(pair), 6 * HOUR, moment=moment, habit=habit)
-    assert 0 < once <= twice <= 6 * HOUR
-    sooner = table.waits(age, rhythm, sorted(pair), 6 * HOUR, moment=moment, habit=habit, extra=1e-4)
+    once, twice, expected = table.waits(age, rhythm, price, 6 * HOUR, moment=moment, habit=habit)
+    assert 0 < once <= twice <= 6 * HOUR and expected > 0
+    sooner = table.waits(age, rhythm, price, 6 * HOUR, moment=moment, habit=habit, extra=1e-4)
     assert sooner[0] <= once + 1e-6 and sooner[1] <= twice + 1e-6, "who is expected to bring more is never asked later"
 
 
@@ -64,16 +90,26 @@ def test_a_wait_is_where_the_integral_reaches_the_price(
     age: float, rhythm: Rhythm, price: float, habit: str, moment: float
 ) -> None:
     table = Hazard(LAW.rates, HABITS)
-    (found,) = table.waits(age, rhythm, (price,), 6 * HOUR, moment=moment, habit=habit)
-    steps = np.linspace(0.0, found, 4001)
-    middle = (steps[1:] + steps[:-1]) / 2
-    rates = [table.rates[index_of(age + u, EDGES)][index_of(rhythm.gap, EDGES)][index_of(rhythm.recent, RECENT_EDGES)]
-             * (HABITS[int(habit[int((moment + u) // HOUR) % 24])] if age + u >= 2 * HOUR else 1.0) for u in middle]  # fmt: skip
-    integral = float(np.sum(np.array(rates) * middle * np.diff(steps)))
-    if found < 6 * HOUR:
-        assert integral == pytest.approx(price, rel=0.02)
+    found, twice, expected = table.waits(age, rhythm, price, 6 * HOUR, moment=moment, habit=habit)
+
+    def summed(until: float) -> tuple[float, float]:
+        """Killmails expected until then, and the law's left side, by many small steps."""
+        steps = np.linspace(0.0, until, 4001)
+        middle = (steps[1:] + steps[:-1]) / 2
+        rates = [table.rates[index_of(age + u, EDGES)][index_of(rhythm.gap, EDGES)][index_of(rhythm.recent, RECENT_EDGES)]
+                 * (HABITS[int(habit[int((moment + u) // HOUR) % 24])] if age + u >= QUIET else 1.0) for u in middle]  # fmt: skip
+        parts = np.array(rates) * np.diff(steps)
+        late = float(parts[middle < LATE_AFTER].sum()) if until > LATE_AFTER else 0.0
+        return float(parts.sum()), float((parts * middle).sum()) + LATE_COST * late
+
+    assert summed(twice)[0] / twice == pytest.approx(expected, rel=0.02)
+    side = summed(found)[1]
+    if found == LATE_AFTER:
+        assert side <= price * 1.02 and summed(found + 1e-3)[1] >= price * 0.98, "later would be late"
+    elif found < 6 * HOUR:
+        assert side == pytest.approx(price, rel=0.02)
     else:
-        assert integral <= price * 1.02
+        assert side <= price * 1.02
 
 
 @given(st.lists(st.tuples(ages, rhythms, st.floats(0.0, 1e6)), min_size=1, max_size=20), prices, habits)
@@ -81,28 +117,37 @@ def test_one_list_and_an_array_of_them_are_treated_alike(
     lists: list[tuple[float, Rhythm, float]], price: float, habit: str
 ) -> None:
     table = Hazard(LAW.rates, HABITS, {0: habit})
-    alone = [table.waits(age, known, (price, 2 * price), 6 * HOUR, moment=at, habit=habit) for age, known, at in lists]
+    alone = [table.waits(age, known, price, 6 * HOUR, moment=at, habit=habit) for age, known, at in lists]
     age, gap, recent, moment = (np.array(each) for each in zip(
         *((age, known.gap, known.recent, at) for age, known, at in lists), strict=True))  # fmt: skip
     nobody = np.zeros(len(lists), dtype=np.int64)
-    together = Arrays(table, 1).waits(age, gap, recent, (price, 2 * price), 6 * HOUR, moment, nobody)
-    assert np.transpose(together) == pytest.approx(np.array(alone), rel=1e-3, abs=0.1)
+    together = Arrays(table, 1).waits(age, gap, recent, price, 6 * HOUR, moment, nobody)
+    for here, there in zip(together, np.transpose(alone), strict=True):
+        assert here == pytest.approx(there, rel=1e-3)
 
 
 def test_rhythms_tell_who_fights_often() -> None:
     assert rhythm_of([0.0]) == Rhythm(GAP_OF_ONE, 1.0)
-    often, seldom = rhythm_of([n * 600.0 for n in range(40)]), rhythm_of([n * 5 * DAY for n in range(15)])
-    assert often.gap < 10 * HOUR < DAY < seldom.gap and often.recent > 30 > 3 > seldom.recent
-    assert Rhythm(DAY, 3.0).seen_after(0.0).gap < DAY and Rhythm(DAY, 3.0).seen_after(inf) == Rhythm(GAP_OF_ONE, 1.0)
+    often, seldom = rhythm_of([n * 3 * HOUR for n in range(40)]), rhythm_of([n * 5 * DAY for n in range(15)])
+    assert often.gap < 10 * HOUR < DAY < seldom.gap and often.recent > 30 > 6 > seldom.recent
+    assert Rhythm(DAY, 3.0).seen_after(QUIET).gap < DAY and Rhythm(DAY, 3.0).seen_after(inf) == Rhythm(GAP_OF_ONE, 1.0)
 
 
-@given(st.lists(st.floats(0.0, 30 * DAY), min_size=1, max_size=40))
-def test_a_rhythm_is_the_same_killmail_by_killmail(gaps: list[float]) -> None:
-    moments, step = np.cumsum([0.0, *gaps]).tolist(), Rhythm().seen_after(inf)
-    for before, moment in pairwise(moments):
-        step = step.seen_after(moment - before)
-    whole = rhythm_of(moments)
-    assert (whole.gap, whole.recent) == pytest.approx((step.gap, step.recent))
+def test_the_typical_gap_is_that_between_sittings() -> None:
+    """Twenty killmails of an evening say that it was a good one, not that the next one is near."""
+    evenings = [day * 4 * DAY + minute * 300.0 for day in range(10) for minute in range(20)]
+    one_each = [day * 4 * DAY for day in range(10)]
+    many, few = rhythm_of(evenings), rhythm_of(one_each)
+    assert many.gap == pytest.approx(few.gap, rel=0.05) and many.gaps == few.gaps == 9
+    assert many.recent > 10 * few.recent
+    assert rhythm_of(evenings[:20]).gap == pytest.approx(GAP_OF_ONE), "one sitting has no gap yet"
+
+
+def test_the_first_gaps_count_alike() -> None:
+    """As the mean of their logarithms, that of who was seen once among them."""
+    gaps = [3 * HOUR, DAY, 9 * DAY, 5 * HOUR]
+    expected = np.exp(np.mean(np.log([GAP_OF_ONE, *gaps])))
+    assert rhythm_of(np.cumsum([0.0, *gaps]).tolist()).gap == pytest.approx(expected)
 
 
 def test_a_habit_is_of_the_hours_at_which_somebody_is_seen() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killsync.scheduling.enqueue import LEAST_OVERDUE, OVERDUE_SECONDS, SPREAD_SECONDS, share
-from killsync.sync.hazard import DAY, EDGES, HOUR, RECENT_EDGES, Hazard, by_law
+from killsync.sync.hazard import DAY, EDGES, HOUR, LATE_AFTER, LATE_COST, RECENT_EDGES, Hazard, by_law
 from killsync.sync.schedule import (
     LATE,
     NO_RHYTHM,
@@ -55,10 +55,18 @@ def test_who_is_expected_to_fight_more_is_never_asked_less(one: float, other: fl
 
 
 def test_four_times_as_busy_is_twice_as_often() -> None:
-    assert interval(4e-6, 0.0) * 2 == pytest.approx(interval(1e-6, 0.0))
     busy = 1 / LIMITS.busy_gap
+    assert interval(busy, 0.0) * 2 == pytest.approx(interval(busy / 4, 0.0))
     assert interval(busy, 1200.0) == LIMITS.floor
     assert interval(busy / 4, 1200.0) == pytest.approx(2 * LIMITS.floor)
+
+
+@pytest.mark.parametrize("floor", [60.0, 300.0, 900.0, 3600.0])
+def test_a_list_as_busy_as_the_setting_says_is_asked_at_the_floor_and_a_quieter_one_later(floor: float) -> None:
+    limits = PollLimits(floor=floor, ceiling=DAY, busy_gap=3 * HOUR)
+    busy = 1 / limits.busy_gap
+    assert [interval(each, 1e9, limits) for each in (busy, 4 * busy)] == pytest.approx([floor, floor])
+    assert interval(busy / 4, 1e9, limits) > 1.5 * floor
 
 
 @given(rates, tokens)
@@ -69,7 +77,8 @@ def test_the_life_of_a_token_is_used_where_that_is_the_cheapest(expected: float,
 
     def burden(seconds: float) -> float:
         requests = 1 if seconds <= token_left * (1 + 1e-6) else 2  # as good as the same, in floats
-        return expected * seconds / 2 + price * requests / seconds
+        late = LATE_COST * max(0.0, seconds - LATE_AFTER) / seconds
+        return expected * (seconds / 2 + late) + price * requests / seconds
 
     chosen = interval(expected, token_left, endless)
     best = min(burden(chosen * factor / 200) for factor in range(40, 1000))

@@ -25,8 +25,9 @@ from models.exactly_once import in_transaction_once
 
 log = get_logger("dispatch")
 
-#: Most killmails that are with the workers at a time. Bounds how long a fresh one waits behind those before it.
-IN_FLIGHT = 480
+#: Most killmails that are with the workers at a time. Bounds how long a fresh one waits behind those before it: each message of
+#: history that waits for its turn in a process keeps a thread of it.
+IN_FLIGHT = 320
 #: Killmails of one message: history travels in bulk, what just happened in parts that several threads share.
 BATCH, FRESH_BATCH = 40, 5
 _LEASE = "dispatch"

@@ -7,10 +7,8 @@ part into the store, what became of the rest into the ledger, what it cost into 
 from __future__ import annotations
 
 import random
-import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -22,25 +20,21 @@ from killsync.esi import errors
 from killsync.esi.client import shared
 from killsync.esi.errors import Cost
 from killsync.esi.responses import Detail
-from killsync.killmails import ledger
+from killsync.killmails import ledger, urgency
 from killsync.killmails.ledger import Pending
 from killsync.killmails.store import Saved, save_killmail, save_killmails
 from killsync.logging import get_logger
 from killsync.names import batching
-from killsync.process import OnePerProcess
 from killsync.sync import evidence, progress
 from killsync.webhooks import matching
 from models import connection
 
 log = get_logger("killmails")
 
-#: Messages of a backlog whose killmails this process asks for at a time. What is fresh never waits for these.
-BACKLOG_MESSAGES = 3
 #: ESI may answer 5xx for one killmail for ever, while it answers all others. One that has to wait for longer than this
 #: because of that counts as failed, so that nobody's sync waits for it; it is asked for again all the same. That is its fifth
 #: failure in a row while nothing else fails, half a minute after the first.
 OWN_TROUBLE_SECONDS = 15.0
-_backlog_slots = OnePerProcess(lambda: threading.BoundedSemaphore(BACKLOG_MESSAGES))
 
 
 class KillmailRefused(Exception):
@@ -50,20 +44,37 @@ class KillmailRefused(Exception):
 def fetch(killmail_ids: Sequence[int]) -> None:
     """Fetch those that are pending and save them. ESI's faults are noted in the ledger, not raised."""
     pending = ledger.pending(killmail_ids, taken_over=running_message().redelivered)
-    _fetch([ref for ref in pending if ref.fetch_priority < ledger.BACKLOG_PRIORITY], backlog=False)
-    _fetch([ref for ref in pending if ref.fetch_priority >= ledger.BACKLOG_PRIORITY], backlog=True)
+    fresh = [ref for ref in pending if ref.fetch_priority < ledger.BACKLOG_PRIORITY]
+    history = [ref for ref in pending if ref.fetch_priority >= ledger.BACKLOG_PRIORITY]
+    if fresh:
+        with urgency.shared().fresh():
+            _handle_all(fresh, _ask(fresh, backlog=False))
+    if history:
+        _handle_all(history, _ask_in_turn(history))
 
 
-def _fetch(refs: list[Pending], *, backlog: bool) -> None:
-    if not refs:
-        return
-    by_id = {ref.killmail_id: ref for ref in refs}
+def _ask(refs: Sequence[Pending], *, backlog: bool) -> Iterator[list[Detail]]:
     client = shared(settings_module.current())
-    parts = client.killmails([(ref.killmail_id, ref.killmail_hash) for ref in refs], backlog=backlog)
-    with _backlog_slots() if backlog else nullcontext():
+    return client.killmails([(ref.killmail_id, ref.killmail_hash) for ref in refs], backlog=backlog)
+
+
+def _ask_in_turn(refs: Sequence[Pending]) -> Iterator[list[Detail]]:
+    """What ESI says of history: asked for when few other messages ask, each part given when nothing fresh is under way."""
+    order, moment = urgency.shared(), shared(settings_module.current()).clock.here(urgency.GIVE_WAY_SECONDS)
+    parts = _ask(refs, backlog=True)
+    with order.history():
+        order.give_way(moment)
         first = next(parts)
-    problem: Exception | None = None
     for details in chain([first], parts):
+        order.give_way(moment)
+        yield details
+
+
+def _handle_all(refs: Sequence[Pending], parts: Iterator[list[Detail]]) -> None:
+    """Handle what ESI answers, in parts as it comes. A failure of one part is raised when the others are done."""
+    by_id = {ref.killmail_id: ref for ref in refs}
+    problem: Exception | None = None
+    for details in parts:
         try:
             _handle(by_id, details)
         except Exception as error:

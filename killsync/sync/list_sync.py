@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -24,7 +24,7 @@ from killsync.broker.running import RunningMessage
 from killsync.esi import errors
 from killsync.esi.client import shared
 from killsync.esi.responses import ListAnswer
-from killsync.killmails import ledger
+from killsync.killmails import ledger, urgency
 from killsync.killmails.dispatch import dispatch
 from killsync.logging import get_logger
 from killsync.names import batching
@@ -77,7 +77,8 @@ def sync_list(user: User, run_id: int, leased: LeasedList, owner: ListOwner, mes
     """
     sync = _ListSync(user, run_id, leased, owner, message)
     try:
-        outcome = sync.run()
+        with nullcontext() if sync.is_first_walk else urgency.shared().fresh():
+            outcome = sync.run()
     except TakenOver:
         log.info("sync taken over", user_id=user.id, run_id=run_id)
         return Outcome.TAKEN_OVER
@@ -102,7 +103,7 @@ class _ListSync:
         self._client = shared(self._settings)
         self._token = ""
         self.found = 0
-        self._is_first_walk = leased.walked_at is None
+        self.is_first_walk = leased.walked_at is None
         #: Ids that were news to the list and that this sync has read: a page that only repeats them is no end of the news.
         self._news_read: set[int] = set()
         self._page_one_expires: datetime | None = None
@@ -135,12 +136,14 @@ class _ListSync:
         return Outcome.COMPLETED
 
     def _complete(self) -> None:
-        news = 0 if self._is_first_walk else len(self._news_read)
+        news = 0 if self.is_first_walk else len(self._news_read)
         self._owner.schedule_next(ListRead(news, self._page_one_expires))
         runs.mark_pages_read(self._run_id)
 
     def _read(self, walk: Walk, page: int) -> Walk:
         """Read one page and remember what it said; where the pagination goes on."""
+        if self.is_first_walk:
+            urgency.shared().give_way(self._client.clock.here(urgency.GIVE_WAY_SECONDS))
         known = lists.page_state(self._held.leased.list_id, page)
         if known.expires_at is not None and known.expires_at > utcnow():
             # ESI would serve the same answer from its cache: what we know is the answer.
@@ -206,7 +209,7 @@ class _ListSync:
         if answer.not_modified:
             self._count(answer.cost)
             return ledger.Recorded()
-        fetch_priority = ledger.fetch_priority_of(backlog=self._is_first_walk, priority=self._user.priority)
+        fetch_priority = ledger.fetch_priority_of(backlog=self.is_first_walk, priority=self._user.priority)
         recorded = self._owner.record(answer.refs, fetch_priority)
         found = len(dict(answer.refs))
         skipped = found - recorded.new_to_ledger

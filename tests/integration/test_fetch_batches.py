@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from killsync import settings as settings_module
 from killsync.esi import errors, routes, schemas
 from killsync.esi.client import EsiClient, shared
-from killsync.killmails import ledger, ledger_figures
+from killsync.killmails import ledger, ledger_figures, urgency
 from killsync.killmails.store import Saved, save_killmails
 from killsync.sync import run_queries, runs
 from models import connection
@@ -259,3 +260,17 @@ def rows_of(ref: tuple[int, str]) -> tuple[Any, str | None]:
     with connection():
         found = KillmailRef.get_by_id(ref[0])
     return found.due_at - utcnow(), found.last_error
+
+
+def test_history_is_not_asked_for_while_anything_fresh_is_under_way(
+    listed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, _, refs = listed
+    monkeypatch.setattr(urgency, "GIVE_WAY_SECONDS", 60.0)
+    thread = threading.Thread(target=fetch, args=(refs,))
+    with urgency.shared().fresh():
+        thread.start()
+        time.sleep(0.3)
+        assert not answered(handle)
+    thread.join(30)
+    assert states()["fetched"] == 20

@@ -17,6 +17,8 @@ from dramatiq.errors import Retry
 
 from killsync.broker.queues import USER_KILLMAILS
 from killsync.broker.running import RunningMessage
+from killsync.esi.client import EsiClient
+from killsync.killmails import urgency
 from killsync.sync import lists, run_queries, runs, user_polls
 from killsync.sync.characters import request_sync, sync_user
 from models import connection
@@ -419,3 +421,27 @@ async def test_a_sync_that_waits_is_not_sent_a_second_time(place: Place) -> None
     await place.until(row["id"], lambda row: row["finished_at"] is not None, 60)
     with connection():
         assert rows('SELECT claimed_until FROM "user"') == [(None,)], "its end plans the next turn"
+
+
+@ON_SQLITE
+async def test_history_gives_way_to_a_poll_and_not_to_a_first_walk(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh: list[int] = []
+    ask = EsiClient.killmail_list
+
+    def look(client: EsiClient, *arguments: Any, **keywords: Any) -> Any:
+        fresh.append(urgency.shared()._fresh)
+        return ask(client, *arguments, **keywords)
+
+    monkeypatch.setattr(EsiClient, "killmail_list", look)
+    number = place.news()
+    await place.sync()
+    assert fresh == [1], "the poll itself"
+    assert await place.is_stored(number)
+    fresh.clear()
+    with connection():
+        run("UPDATE mail_list SET walked_at = NULL")
+        run("UPDATE list_page SET expires_at = NULL")
+    await place.sync()
+    assert fresh and not any(fresh)

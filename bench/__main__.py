@@ -21,9 +21,10 @@ PARTS = {
     "trackers": "bench.trackers",
 }
 #: Parts that run only when they are named: `polling` has a make target of its own, `storage` needs 30 GB of disk, `feed` wrk,
-#: `import` has its figures in docs/import.md and `polling-cost` in docs/polling.md.
+#: `first-login` an hour, `import` has its figures in docs/import.md and `polling-cost` in docs/polling.md.
 BY_NAME = {
     "feed": "bench.feed",
+    "first-login": "bench.first_login",
     "polling": "bench.polling",
     "polling-cost": "bench.polling_cost",
     "storage": "bench.storage",

@@ -28,15 +28,21 @@ def deployment(simulated: Simulated, **settings: str) -> Iterator[Deployment]:
 def log_in(place: Deployment, pilots: list[int]) -> None:
     """Log the pilots in over the running web server, and take back the syncs that their logins queued."""
 
-    async def everyone() -> None:
-        for pilot in pilots:
-            async with Player(place.url) as player:
-                assert (await player.log_in(pilot)).status == 302
-
-    asyncio.run(everyone())
+    for pilot in pilots:
+        log_in_and_sync(place, pilot)
     vhost = place.settings["BROKER_URL"].rsplit("/", 1)[1]
     rabbitmqctl("purge_queue", "-p", vhost, "esi_user_killmails_queue")
     place.sql("UPDATE \"user\" SET next_sync_at = now() + interval '1 day'")
+
+
+def log_in_and_sync(place: Deployment, pilot: int) -> None:
+    """Log a pilot in over the running web server, which queues the first sync."""
+
+    async def log_in_now() -> None:
+        async with Player(place.url) as player:
+            assert (await player.log_in(pilot)).status == 302
+
+    asyncio.run(log_in_now())
 
 
 def stored(place: Deployment) -> int:

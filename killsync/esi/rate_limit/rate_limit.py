@@ -113,9 +113,11 @@ class RateLimit:
 
     def reserve_of(self, bucket: Bucket, *, backlog: bool) -> int:
         """Tokens of *bucket* that a call must leave: for fresh calls and polls, or a last margin against a 429."""
+        margin = bucket.limit // 900
         if not backlog:
-            return bucket.limit // 900
-        return max(bucket.limit * self._reserve_percent // 100, min(6, bucket.limit // 5))
+            return margin
+        # At least one look at page 1 of a list. More of its 15 pages would cost a long first walk another quarter of an hour.
+        return max(bucket.limit * self._reserve_percent // 100, margin + min(2, bucket.limit // 5))
 
     def take(self, bucket: Bucket, tokens: int, *, backlog: bool) -> Reservation | Wait:
         """Reserve *tokens* for one call."""

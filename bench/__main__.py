@@ -37,7 +37,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks of Killsync.")
     options.add_argument("parts", nargs="*", choices=[*PARTS, *BY_NAME, []], help="which parts")
     options.add_argument("--runs", type=int, default=3, help="runs of each measurement; the median counts")
-    options.add_argument("--killmails", type=int, default=2_000, help="killmails through the pipeline")
+    options.add_argument("--killmails", type=int, default=10_000, help="killmails through the pipeline")
     options.add_argument("--stored", type=int, default=1_000_000, help="most killmails stored for the growth")
     options.add_argument("--backfill", type=int, default=5_000, help="killmails fetched while latency is measured")
     options.add_argument("--probes", type=int, default=60, help="killmails whose latency is measured when idle")

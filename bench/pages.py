@@ -21,12 +21,16 @@ from graphql import validate as core_validate
 from bench import clients
 from bench.core_server import resolve
 from graphql_api.tartiflette.engine import Api
-from killsync.killmails import queries
+from killsync.killmails import ledger, queries
 from killsync.killmails.cursors import cursor_of
 from killsync.killmails.filter import KillmailFilter
+from killsync.killmails.store import save_killmail
+from killsync.names.wanted import store_names
 from killsync.settings import Settings, project_root
 from killsync.sso.vault import generate_key
 from models import connect, connection, schema
+from models.names import NAME_KEYS
+from models.sql import rows
 from tests.support.deployment import environment, wait_until
 from tests.support.resources import PROJECT, free_port, postgres_database, rabbitmq_vhost
 
@@ -47,6 +51,9 @@ FILTERS: dict[str, dict[str, str]] = {
     "by system and date": {"systemId": "30000001", "startDate": "2026-06-01", "endDate": "2026-08-02"},
 }
 
+#: Attackers of a great fight's killmail, as ESI serves some.
+FIGHT = 982
+
 
 class Nobody:
     """A visitor, who may read."""
@@ -64,6 +71,7 @@ def run(options: Any) -> dict[str, Any]:
         connect(Settings(database_url=database_url))  # type: ignore[call-arg]
         schema.migrate()
         one = _beside_graphql_core()
+        one[f"page of 50 with a fight of {FIGHT} attackers, p95 ms"] = round(_time_fight() * 1000, 1)
         ours, theirs = [], []
         for _ in range(options.runs):
             with _serving(database_url, broker_url, "-m", "graphql_api") as url:
@@ -119,7 +127,7 @@ def _beside_graphql_core(attackers: int = 10, rounds: int = 40) -> dict[str, Any
     theirs = _time_core(root, rounds)
     return {
         "time of a page from memory in graphql-core's, 50 x 10": round(ours / theirs, 2),
-        "goal": 2.5,
+        "goal for both": 0.2,
         "Killsync, ms": round(ours * 1000, 1),
         "graphql-core, ms": round(theirs * 1000, 1),
     }
@@ -144,6 +152,33 @@ def _page(attackers: int) -> queries.Page:
         for attacker in killmail.attackers:
             attacker.damage_done = min(attacker.damage_done, 2**31 - 1)
     return found
+
+
+def _time_fight() -> float:
+    """p95 of the newest page of the running database when a great fight is on it: all its attackers, with names, seconds."""
+    number, moment = 2_000_000_000, "2100-01-01T00:00:00Z"
+    attackers = [
+        {"character_id": 2_110_000_000 + n, "corporation_id": 98_500_000 + n % 90, "alliance_id": 99_500_000 + n % 12,
+         "ship_type_id": 20_000 + n % 40, "weapon_type_id": 30_000 + n % 60, "damage_done": n, "final_blow": n == 0,
+         "security_status": -1.5}
+        for n in range(FIGHT)
+    ]  # fmt: skip
+    victim = {**attackers[-1], "character_id": 2_120_000_000, "damage_taken": 500_000}
+    body = {
+        "killmail_id": number,
+        "killmail_time": moment,
+        "solar_system_id": 30_000_142,
+        "victim": victim,
+        "attackers": attackers,
+    }
+    with connection():
+        ledger.add_submitted(number, f"{number:040x}", proven=True)
+        save_killmail(body, f"{number:040x}")
+        unnamed = {
+            n for table, key in NAME_KEYS.items() for (n,) in rows(f"SELECT {key} FROM {table} WHERE name IS NULL")
+        }
+        store_names({n: f"One of {n}" for n in unnamed})
+    return asyncio.run(time_page({}))
 
 
 async def _time_ours(rounds: int) -> float:

@@ -214,8 +214,8 @@ class Involvement(_Parties):
     kind has an index of its own (`OF_KIND`): the rows with a party of it, by party and time. An attacker table with 200 rows of
     one corporation names it once here, so a page by corporation is one index range.
 
-    It is a view, for reading alone: the sides are told by the table that a row is in (`INVOLVED`), so that no index holds them. Both
-    databases read the ranges of the three side by side, in the order of a page; of one side PostgreSQL reads two.
+    It is a view, for reading alone: the sides are told by the table that a row is in (`INVOLVED`), so that no index holds them.
+    Both databases read the ranges of the three side by side, in the order of a page; of one side PostgreSQL reads two.
     """
 
     sides = SmallIntegerField()

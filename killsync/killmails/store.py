@@ -1,7 +1,7 @@
 """Saving a killmail: whole or not at all, once, with its number in the log in the same transaction.
 
 Multi-row inserts are SQL text here: of a message of 40 killmails, Peewee builds them in 1.1 ms each and text in 0.1 ms. Items
-and attackers go by COPY, which Peewee does not know.
+and attackers go by COPY where there are more than a few, which Peewee does not know.
 """
 
 from __future__ import annotations

@@ -77,9 +77,11 @@ def migrate(migrator: Any, database: Any, fake: bool = False, **kwargs: Any) -> 
         run("DROP TABLE involved")
         run(VIEW)
         return
-    # For what follows alone.
     for table in TABLES.values():
+        # For what follows alone.
         run(f"CREATE INDEX {table}_killmail ON {table} (killmail_id)")
+        if run(f"SELECT 1 FROM {table} LIMIT 1").fetchall():
+            run(f"ANALYZE {table}")
     for is_last in (False, True):
         if is_last:
             # Who stores or classifies begins with this table. Who reads is not in the way.

@@ -7,8 +7,11 @@ from typing import Any
 
 import psycopg2
 
+from models.killmails import INVOLVED
+
 #: Tables that are filled here.
-TABLES = ("killmail", "victim", "attacker", "killmail_item", "involved", "killmail_ref", "killmail_body")
+TABLES = ("killmail", "victim", "attacker", "killmail_item", "involved_victim", "involved_attacker", "involved_both",
+          "killmail_ref", "killmail_body")  # fmt: skip
 #: Systems of a constellation and of a region, and ship types of a group.
 A_CONSTELLATION, A_REGION, A_GROUP = 7, 70, 10
 #: Pilots, corporations, alliances, ship types and systems that take part; a few of each take part in most killmails.
@@ -72,12 +75,18 @@ def _involved(first: int, last: int, moment: str) -> str:
         for kind, column in enumerate(of_kind)
         for side, table in ((1, "victim"), (2, "attacker"))
     )
-    columns = ", ".join(f"max(entity) FILTER (WHERE kind = {kind})" for kind in range(len(of_kind)))
+    columns = ", ".join(f"max(entity) FILTER (WHERE kind = {kind}) party{kind}" for kind in range(len(of_kind)))
+    entered = [
+        f"INSERT INTO {table._meta.table_name} SELECT {', '.join(f'party{kind}' for kind in range(len(of_kind)))}, {moment}, g "
+        f"FROM involved WHERE sides = {sides}"
+        for sides, table in INVOLVED.items()
+    ]
     return (
-        f"INSERT INTO involved SELECT {columns}, {moment}, g, sides FROM (SELECT *, "
+        f"WITH involved AS MATERIALIZED (SELECT {columns}, g, sides FROM (SELECT *, "
         "row_number() OVER (PARTITION BY g, kind, sides ORDER BY entity) place FROM ("
         f"SELECT g, kind, entity, bit_or(side) sides FROM ({parties}) party GROUP BY g, kind, entity) once) numbered "
         "GROUP BY g, sides, place ORDER BY g, sides, place"
+        f"), victims AS ({entered[0]}), attackers AS ({entered[1]}) {entered[2]}"
     )
 
 

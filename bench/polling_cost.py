@@ -62,8 +62,8 @@ def _fill(database_url: str) -> None:
         "victim (killmail_id, ship_type_id, damage_taken) SELECT id, 587, 1 FROM fought",
         "attacker (killmail_id, character_id, corporation_id, damage_done, final_blow) "
         f"SELECT id, {pilot}, {corporation}, 1, true FROM fought",
-        "involved (character_id, corporation_id, killmail_time, killmail_id, sides) "
-        f"SELECT {pilot}, {corporation}, moment, id, 2 FROM fought",
+        "involved_attacker (character_id, corporation_id, killmail_time, killmail_id) "
+        f"SELECT {pilot}, {corporation}, moment, id FROM fought",
         "user_killmail (user_id, killmail_id) SELECT who, id FROM fought",
     ):
         cursor.execute(f"INSERT INTO {filled}")

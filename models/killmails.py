@@ -169,14 +169,8 @@ class KillmailBody(BaseModel):
         table_name = "killmail_body"
 
 
-class Involvement(BaseModel):
-    """Who and what took part in a killmail, once each, in the order pages are read: the index behind every filter.
-
-    A row has room for one party of each kind, whether they belong together or not; all of them stood on the same `sides`, a
-    bit set of VICTIM_SIDE and ATTACKER_SIDE. So five pilots of two corporations in three ships are five rows, not ten. Each
-    kind has an index of its own (`OF_KIND`): the rows with a party of it, by party and time, and their sides. An attacker table
-    with 200 rows of one corporation names it once here, so a page by corporation is one index range.
-    """
+class _Parties(BaseModel):
+    """The columns of `Involvement` that say who and of which killmail."""
 
     character_id = BigIntegerField(null=True)
     corporation_id = BigIntegerField(null=True)
@@ -185,16 +179,59 @@ class Involvement(BaseModel):
     ship_group_id = BigIntegerField(null=True)
     killmail_time = UtcDateTimeField()
     killmail_id = BigIntegerField()
-    sides = SmallIntegerField()
 
     class Meta:
-        table_name = "involved"
         # Its indexes say that no party is there twice; a key of the row would be one entry more and serve nobody.
         primary_key = False
 
 
+class InvolvedVictim(_Parties):
+    """Parties of `Involvement` that are the victim's alone."""
+
+    class Meta:
+        table_name = "involved_victim"
+
+
+class InvolvedAttacker(_Parties):
+    """Parties of `Involvement` that are among the attackers alone."""
+
+    class Meta:
+        table_name = "involved_attacker"
+
+
+class InvolvedBoth(_Parties):
+    """Parties of `Involvement` that stood on both sides."""
+
+    class Meta:
+        table_name = "involved_both"
+
+
+class Involvement(_Parties):
+    """Who and what took part in a killmail, once each, in the order pages are read: the index behind every filter.
+
+    A row has room for one party of each kind, whether they belong together or not; all of them stood on the same `sides`, a
+    bit set of VICTIM_SIDE and ATTACKER_SIDE. So five pilots of two corporations in three ships are five rows, not ten. Each
+    kind has an index of its own (`OF_KIND`): the rows with a party of it, by party and time. An attacker table with 200 rows of
+    one corporation names it once here, so a page by corporation is one index range.
+
+    It is a view, for reading alone: the sides are told by the table that a row is in (`INVOLVED`), so that no index holds them.
+    Both databases read the ranges of the three side by side, in the order of a page; of one side PostgreSQL reads two.
+    """
+
+    sides = SmallIntegerField()
+
+    class Meta:
+        table_name = "involved"
+
+
 CHARACTER, CORPORATION, ALLIANCE, SHIP_TYPE, SHIP_GROUP = 1, 2, 3, 4, 5
 VICTIM_SIDE, ATTACKER_SIDE = 1, 2
+#: The table of the rows of `Involvement` with these sides.
+INVOLVED: dict[int, Any] = {
+    VICTIM_SIDE: InvolvedVictim,
+    ATTACKER_SIDE: InvolvedAttacker,
+    VICTIM_SIDE | ATTACKER_SIDE: InvolvedBoth,
+}
 #: The column of `Involvement` for each kind of party.
 OF_KIND = {
     CHARACTER: "character_id",
@@ -223,3 +260,4 @@ AttackerRow = _row_type(Attacker)
 KillmailItemRow = _row_type(KillmailItem)
 KillmailBodyRow = _row_type(KillmailBody)
 InvolvementRow = _row_type(Involvement)
+PartiesRow = _row_type(_Parties)

@@ -16,8 +16,8 @@ from models.db import database, is_postgres, server_version
 from models.expressions import evaluate
 
 #: What an import adds rows to.
-TABLES = ("killmail_ref", "killmail", "victim", "attacker", "killmail_item", "killmail_body", "involved", "killmail_log",
-          "killmail_counter")  # fmt: skip
+TABLES = ("killmail_ref", "killmail", "victim", "attacker", "killmail_item", "killmail_body", "involved_victim",
+          "involved_attacker", "involved_both", "killmail_log", "killmail_counter")  # fmt: skip
 #: The first version in which a role can be granted to set a parameter.
 _GRANTS_SINCE = 15
 

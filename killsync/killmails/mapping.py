@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -20,6 +20,7 @@ from models.killmails import (
     ATTACKER_SIDE,
     CHARACTER,
     CORPORATION,
+    INVOLVED,
     OF_KIND,
     SHIP_GROUP,
     SHIP_TYPE,
@@ -205,6 +206,12 @@ def involvement_rows(parties: Mapping[tuple[int, int], int], moment: str, killma
         for sides, of_kind in columns.items()
         for entities in zip_longest(*of_kind.values())
     ]
+
+
+def in_tables(involvement: Sequence[Any]) -> Iterator[tuple[Any, list[tuple[Any, ...]]]]:
+    """Rows of `Involvement` as rows of the tables of their sides (`INVOLVED`)."""
+    for sides, table in INVOLVED.items():
+        yield table, [row[:-1] for row in involvement if row.sides == sides]
 
 
 def _named(

@@ -25,7 +25,7 @@ from models import Attacker, Involvement, Killmail, StaticDataBuild, StaticDataC
 from models.db import connection, in_transaction
 from models.expressions import now, one_of
 from models.fields import to_text
-from models.killmails import NO_STATIC_DATA, OF_KIND, SHIP_GROUP, UNCLASSIFIED
+from models.killmails import INVOLVED, NO_STATIC_DATA, OF_KIND, SHIP_GROUP, UNCLASSIFIED, party_of
 from models.static_data import SYSTEM, TYPE
 
 log = get_logger("classification")
@@ -184,19 +184,23 @@ def _write(
     if former:
         _remove_groups(ids, former | {row.ship_group_id for row in groups}, [row.killmail_time for row in groups])
     if groups:
-        Involvement.insert_many(groups, list(Involvement._meta.sorted_fields)).on_conflict_ignore().execute()
+        for table, rows in mapping.in_tables(groups):
+            if rows:
+                table.insert_many(rows, list(table._meta.sorted_fields)).on_conflict_ignore().execute()
 
 
 def _remove_groups(ids: list[int], groups: set[int], moments: list[str]) -> None:
-    if moments:
+    if not moments:
+        return
+    for table in INVOLVED.values():
         theirs = (
-            one_of(Involvement.ship_group_id, sorted(groups))
-            & Involvement.killmail_time.between(min(moments), max(moments))
-            & one_of(Involvement.killmail_id, ids)
+            one_of(table.ship_group_id, sorted(groups))
+            & table.killmail_time.between(min(moments), max(moments))
+            & one_of(table.killmail_id, ids)
         )
-        others = [getattr(Involvement, column) for kind, column in OF_KIND.items() if kind != SHIP_GROUP]
-        Involvement.delete().where(theirs & (fn.COALESCE(*others).is_null())).execute()
-        Involvement.update(ship_group_id=None).where(theirs).execute()
+        others = [party_of(table, kind) for kind in OF_KIND if kind != SHIP_GROUP]
+        table.delete().where(theirs & (fn.COALESCE(*others).is_null())).execute()
+        table.update(ship_group_id=None).where(theirs).execute()
 
 
 def _bodies(ids: list[int]) -> Iterator[tuple[int, datetime, dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """Saving a killmail: whole or not at all, once, with its number in the log in the same transaction.
 
 Multi-row inserts are SQL text here: of a message of 40 killmails, Peewee builds them in 1.1 ms each and text in 0.1 ms. Items
-and attackers go by COPY, which Peewee does not know.
+and attackers go by COPY where there are more than a few, which Peewee does not know.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from peewee import Table
 
 from killsync.events.store import append
-from killsync.killmails.mapping import Item, KillmailRows, days_of, map_killmail, types_of
+from killsync.killmails.mapping import Item, KillmailRows, days_of, in_tables, map_killmail, types_of
 from killsync.prices import book
 from killsync.prices.book import Book
 from killsync.process import OnePerProcess
@@ -29,10 +29,10 @@ from models.fields import utcnow
 from models.killmails import (
     FETCHED,
     AttackerRow,
-    InvolvementRow,
     KillmailBodyRow,
     KillmailItemRow,
     KillmailRow,
+    PartiesRow,
     VictimRow,
 )
 from models.names import NAME_KEYS
@@ -179,11 +179,12 @@ def add_parts(new: list[KillmailRows]) -> None:
     # Items that hold nothing need no id before they are there: the database gives it, in their order.
     plain = [each for each in new if not any(item.inside for item in each.items)]
     items = [_item_row(each.killmail_id, item, None) for each in plain for item in each.items]
+    involvement = [row for each in new for row in each.involvement]
     for table, columns, values in (
         ("victim", VictimRow._fields, [each.victim for each in new]),
         ("attacker", AttackerRow._fields, [row for each in new for row in each.attackers]),
         ("killmail_item", KillmailItemRow._fields, items),
-        ("involved", InvolvementRow._fields, [row for each in new for row in each.involvement]),
+        *((table._meta.table_name, PartiesRow._fields, parties) for table, parties in in_tables(involvement)),
     ):
         add_rows(table, columns, values, without_texts=True)
     add_rows("killmail_body", KillmailBodyRow._fields, [(each.killmail_id, each.body) for each in new if each.body])

@@ -32,7 +32,7 @@ from killsync.settings import Settings
 from models import Attacker, Involvement, Killmail, KillmailItem, Victim, connection
 from models.db import transaction
 from models.killmail_log import KillmailLog
-from models.killmails import FETCHED, KillmailBody, KillmailRef
+from models.killmails import FETCHED, INVOLVED, KillmailBody, KillmailRef
 from models.names import Character
 from models.sql import rows
 from simulator import catalog as simulated
@@ -93,10 +93,11 @@ def test_an_archive_is_stored_as_esi_s_answers_are(settings: Settings, tmp_path:
             table.delete().execute()
     if not settings.uses_postgres:
         with connection():
-            for part in (Victim, Attacker, Involvement, KillmailItem, KillmailBody):
+            for part in (Victim, Attacker, KillmailItem, KillmailBody):
                 part.delete().execute()
     with connection():
-        Involvement.delete().execute()
+        for part in INVOLVED.values():
+            part.delete().execute()
     report = run(settings, archive)
     assert figures(report) == (8, 0, 0, 0, 0)
     assert report.done == report.total > 0
@@ -318,7 +319,7 @@ def test_what_is_exported_and_imported_is_the_same(
 
 def _empty() -> None:
     with connection():
-        for table in (KillmailItem, Attacker, Victim, Involvement, KillmailBody, Killmail, KillmailRef):
+        for table in (KillmailItem, Attacker, Victim, *INVOLVED.values(), KillmailBody, Killmail, KillmailRef):
             table.delete().execute()
     known_ids.renew()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,7 +36,8 @@ def fill() -> list[int]:
     run('DELETE FROM "user" WHERE character_id >= 7000 AND character_id < 8000')
     insert_rows('"user"', ("character_id", "character_name"), [(7000 + n, f"Pilot {n}") for n in range(PILOTS)])
     ids = dict(rows('SELECT character_id, id FROM "user" WHERE character_id >= 7000 AND character_id < 8000'))
-    killmails, victims, seen, named = [], [], [], []
+    killmails, victims, named = [], [], []
+    seen: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for evening in range(EVENINGS):
         for pilot in rng.sample(range(PILOTS), 9):
             start = midnight - timedelta(days=1 + 2 * evening) + timedelta(hours=19, minutes=rng.randrange(60))
@@ -44,8 +46,9 @@ def fill() -> list[int]:
                 number, moment, other = len(killmails) + 1, to_text(start), 7000 + (pilot + 1) % PILOTS
                 killmails.append((number, "h", moment, 30_000_142, 1, to_text(utcnow())))
                 victims.append((number, 7000 + pilot, CORPORATION_ID, 587, 1))
-                seen += [(7000 + pilot, None, moment, number, 1), (other, None, moment, number, 2),
-                         (None, CORPORATION_ID, moment, number, 3)]  # fmt: skip
+                seen["involved_victim"].append((7000 + pilot, None, moment, number))
+                seen["involved_attacker"].append((other, None, moment, number))
+                seen["involved_both"].append((None, CORPORATION_ID, moment, number))
                 named.append((ids[7000 + pilot], number))
     insert_rows(
         "killmail",
@@ -53,7 +56,8 @@ def fill() -> list[int]:
         killmails,
     )
     insert_rows("victim", ("killmail_id", "character_id", "corporation_id", "ship_type_id", "damage_taken"), victims)
-    insert_rows("involved", ("character_id", "corporation_id", "killmail_time", "killmail_id", "sides"), seen)
+    for table, parties in seen.items():
+        insert_rows(table, ("character_id", "corporation_id", "killmail_time", "killmail_id"), parties)
     insert_rows("user_killmail", ("user_id", "killmail_id"), named)
     return sorted(ids.values())
 

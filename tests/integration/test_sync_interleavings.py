@@ -54,8 +54,8 @@ DEADLOCK = 15.0
 #: What random points of all pairs may take together, seconds.
 BUDGET = 14.0
 TABLES = (
-    "involved", "attacker", "victim", "killmail_item", "killmail_body", "killmail_log", "tally", "lease", "membership", "list_page",
-    "mail_list", "sync_run", "user_killmail", "killmail_ref", "killmail",
+    "involved_attacker", "involved_victim", "involved_both", "attacker", "victim", "killmail_item", "killmail_body",
+    "killmail_log", "tally", "lease", "membership", "list_page", "mail_list", "sync_run", "user_killmail", "killmail_ref", "killmail",
     "log_reader", '"user"', "account",
 )  # fmt: skip
 #: What a worker may end with: its message comes back, or names somebody who is gone.

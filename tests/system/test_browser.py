@@ -625,7 +625,7 @@ def test_pictures_for_the_documentation(reader: Any, place: Site, synced: Any) -
 
     assert PICTURES is not None
     with connection():
-        for table in ("killmail", "involved"):
+        for table in ("killmail", "involved_victim", "involved_attacker", "involved_both"):
             run(f"DELETE FROM {table} WHERE killmail_id = %s", (FIGHT,))
     static_data.load()
     reclassification.classify_all()

@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests mostly wait for processes; those marked slow measure time and run alone, after the others. Each runs once.
+# Tests mostly wait for processes; those that do little else, and those that measure time, run after the others. Each runs once.
 TESTS_AT_A_TIME ?= 4
 # `make test SHUFFLE=--shuffle` runs them in a random order; the seed it prints repeats that: SHUFFLE="--shuffle SEED".
 SHUFFLE ?=
@@ -29,7 +29,8 @@ demo: install
 	@$(BIN)/killsync demo
 
 test: lint services
-	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow" $(SHUFFLE)
+	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow and not waits" $(SHUFFLE)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m waits $(SHUFFLE)
 	$(BIN)/python -m pytest -m slow $(SHUFFLE)
 
 fuzz: install-dev services

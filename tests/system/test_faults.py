@@ -51,7 +51,7 @@ def test_each_step_at_which_a_worker_is_killed_is_one_of_the_code(step: str) -> 
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.waits
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_nothing_is_lost_or_doubled_when(fault: Fault) -> None:
     import dataclasses
@@ -61,7 +61,7 @@ def test_nothing_is_lost_or_doubled_when(fault: Fault) -> None:
     assert verdict.listed >= 120
 
 
-@pytest.mark.slow
+@pytest.mark.waits
 def test_nothing_is_lost_or_doubled_when_several_things_go_wrong_at_random_moments() -> None:
     """Other faults each time; `python -m tests.chaos --random --seed SEED` plays longer ones with services of their own."""
     seed = random.SystemRandom().randrange(1_000_000)

@@ -16,7 +16,7 @@ HOUR = 3600.0
 KILLS = (2500, 2400, 2300, 2200, 2100, 2000, 1900, 1800, *([900] * 42))
 
 
-@pytest.mark.slow
+@pytest.mark.waits
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("hosts", [1, 2])
 async def test_an_hour_of_first_walks_uses_the_budget_and_is_never_told_off(deployment: Any, hosts: int) -> None:

@@ -60,13 +60,12 @@ def _ask(refs: Sequence[Pending], *, backlog: bool) -> Iterator[list[Detail]]:
 
 def _ask_in_turn(refs: Sequence[Pending]) -> Iterator[list[Detail]]:
     """What ESI says of history: asked for when few other messages ask, each part given when nothing fresh is under way."""
-    order, moment = urgency.shared(), shared(settings_module.current()).clock.here(urgency.GIVE_WAY_SECONDS)
-    parts = _ask(refs, backlog=True)
+    order, parts = urgency.shared(), _ask(refs, backlog=True)
     with order.history():
-        order.give_way(moment)
+        order.give_way()
         first = next(parts)
     for details in chain([first], parts):
-        order.give_way(moment)
+        order.give_way()
         yield details
 
 

@@ -10,6 +10,8 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from killsync import settings
+from killsync.esi import clock
 from killsync.process import OnePerProcess
 
 #: Messages of history whose killmails a process asks ESI for at a time. What is fresh never waits for these.
@@ -46,10 +48,12 @@ class Urgency:
         with self._history:
             yield
 
-    def give_way(self, most_seconds: float = GIVE_WAY_SECONDS) -> None:
-        """A step of history begins: wait until nothing fresh is under way, for *most_seconds* at most."""
+    def give_way(self) -> None:
+        """A step of history begins: wait until nothing fresh is under way, for GIVE_WAY_SECONDS at most."""
+        # Of ESI's clock, as its budget is.
+        most = clock.shared(settings.current()).here(GIVE_WAY_SECONDS)
         with self._fresh_ended:
-            self._fresh_ended.wait_for(lambda: not self._fresh, most_seconds)
+            self._fresh_ended.wait_for(lambda: not self._fresh, most)
 
 
 #: The one of this process.

@@ -143,7 +143,7 @@ class _ListSync:
     def _read(self, walk: Walk, page: int) -> Walk:
         """Read one page and remember what it said; where the pagination goes on."""
         if self.is_first_walk:
-            urgency.shared().give_way(self._client.clock.here(urgency.GIVE_WAY_SECONDS))
+            urgency.shared().give_way()
         known = lists.page_state(self._held.leased.list_id, page)
         if known.expires_at is not None and known.expires_at > utcnow():
             # ESI would serve the same answer from its cache: what we know is the answer.

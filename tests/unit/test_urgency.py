@@ -8,14 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from killsync.killmails import urgency as module
 from killsync.killmails.urgency import HISTORY_MESSAGES, Urgency
+
+
+@pytest.fixture(autouse=True)
+def long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GIVE_WAY_SECONDS", 30.0)
 
 
 def test_history_waits_until_the_last_fresh_thing_has_ended() -> None:
     urgency, went_on = Urgency(), threading.Event()
 
     def history() -> None:
-        urgency.give_way(30)
+        urgency.give_way()
         went_on.set()
 
     with urgency.fresh():
@@ -27,11 +33,12 @@ def test_history_waits_until_the_last_fresh_thing_has_ended() -> None:
     thread.join(10)
 
 
-def test_history_does_not_wait_for_ever() -> None:
+def test_history_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GIVE_WAY_SECONDS", 0.05)
     urgency = Urgency()
     with urgency.fresh():
         began = time.monotonic()
-        urgency.give_way(0.05)
+        urgency.give_way()
         assert time.monotonic() - began >= 0.05
 
 
@@ -40,7 +47,7 @@ def test_where_nothing_is_fresh_history_goes_on_at_once_also_after_a_failure() -
     with pytest.raises(ZeroDivisionError), urgency.fresh():
         raise ZeroDivisionError
     began = time.monotonic()
-    urgency.give_way(30)
+    urgency.give_way()
     assert time.monotonic() - began < 15
 
 

@@ -22,6 +22,8 @@ CHARACTERS, SEEDS = 20_000, (1, 2, 3)
 PROCESSES = 2
 #: Staleness at zKillboard's requests as a part of zKillboard's.
 GOALS = {"small gangs": 0.25, "fleets": 0.6, "lone wolves": 0.5}
+#: The part of those who fight who look at the page before or meanwhile, in the line that shows what logins tell; assumed.
+LOGINS = 0.5
 #: Where the search for zKillboard's requests begins, seconds.
 NEAR = 40_000.0
 
@@ -61,6 +63,7 @@ def _measured(shape: str, seed: int) -> dict[str, Any]:
         "zKillboard": _figure(rival),
         f"Killsync, zKillboard's requests ({gap:.0f} s)": _figure(same),
         f"Killsync, by default ({default:.0f} s)": _figure(simulate(activity, Ours(default))),
+        f"Killsync, the same where {LOGINS:.0%} log in": _figure(simulate(activity, Ours(gap, logins=LOGINS))),
         "all-knowing, zKillboard's requests": _figure(perfect),
         "fixed, zKillboard's requests": _figure(simulate(activity, Fixed(2 * 3600.0 * CHARACTERS / rival.cost))),
     }

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.activity import DAY, HOUR, PAST, Activity, Floats, Ints
+from bench.activity import DAY, HOUR, PAST, SPAN, Activity, Floats, Ints
 from bench.polling_world import World
 from killsync.sso.refresh import MARGIN
 from killsync.sync import hazard, schedule
@@ -19,6 +19,8 @@ from killsync.sync.schedule import PollLimits
 
 #: Habits are judged by the last days before moment 0 and are those of the time before.
 JUDGED = 20 * DAY
+#: More than any moment: what keeps the logins of two lists apart.
+APART = 4 * SPAN
 EDGES, RECENT_EDGES = np.array(hazard.EDGES), np.array(hazard.RECENT_EDGES)
 
 
@@ -89,9 +91,11 @@ class Arrays:
         self.hours = np.array([[int(each) for each in table.hours.get(n, "")] or nothing for n in range(corporations)])
 
     def waits(
-        self, age: Floats, gap: Floats, recent: Floats, price: float, most: float, moment: Floats, corporation: Ints
-    ) -> tuple[Floats, Floats, Floats]:
+        self, age: Floats, gap: Floats, recent: Floats, price: float, most: float, moment: Floats, corporation: Ints,
+        extra: Floats | float = 0.0,
+    ) -> tuple[Floats, Floats, Floats]:  # fmt: skip
         """Seconds after *moment* at which a poll is worth *price*, and twice as much; killmails a second until then."""
+        extra = np.broadcast_to(extra, age.shape)
         age = np.minimum(age, 4e7)  # in the last bin anyway
         g, r = _bins(gap, EDGES), _bins(recent, RECENT_EDGES)
         found, expected_by = np.full((2, len(age)), most), np.zeros(len(age))
@@ -105,7 +109,7 @@ class Arrays:
             is_quiet = at >= hazard.QUIET
             hour = np.floor((moment[active] + begin + 1e-6) / HOUR)
             habit = self.habits[self.hours[corporation[active], (hour % 24).astype(int)]]
-            rate = np.where(is_quiet, rate * habit, rate)
+            rate = np.where(is_quiet, rate * habit, rate) + extra[active]
             ends = np.where(is_quiet, (hour + 1) * HOUR - moment[active], hazard.QUIET - old)
             jump = np.where(begin < hazard.LATE_AFTER, hazard.LATE_AFTER, np.inf)
             until = np.maximum(np.minimum(np.minimum(np.minimum(until, ends), jump), most), begin + 1e-3)
@@ -131,9 +135,13 @@ def _bins(values: Floats, edges: Floats) -> Ints:
 
 @dataclass
 class Ours:
-    """Killsync's rule; what is known of each list's owner is kept as the rhythm and the moment they were last seen."""
+    """Killsync's rule; what is known of each list's owner is kept as the rhythm and the moment they were last seen.
+
+    *logins*: so large a part of those who fight log in, and so look at the page, in the half hour before a fight or in it.
+    """
 
     busy_gap: float
+    logins: float = 0.0
     margin: float = MARGIN.total_seconds()
     habits: bool = True
     table: Hazard | None = None
@@ -150,11 +158,20 @@ class Ours:
         self.corporation = np.zeros(world.number, dtype=np.int64)
         self.corporation[: world.characters] = act.corporation
         self.corporation[world.feed[world.feed >= 0]] = act.corporation[world.feed >= 0]
+        self.login = self._logins(act)
         past = np.flatnonzero(act.times < 0)
         index, lists = world.parties(past)
         self._see(lists, act.times[past][index])
         everybody = np.arange(world.number)
         return self._interval(world, everybody, np.zeros(world.number), np.zeros(world.number))
+
+    def _logins(self, act: Activity) -> Floats:
+        """(list, moment) of each login, sorted, as one number: `list * SPAN * 4 + moment`."""
+        rng, fights = np.random.default_rng(13), act.sessions
+        chosen = np.flatnonzero(rng.random(len(fights.who)) < self.logins)
+        moment = np.maximum(0.0, fights.begin[chosen] - rng.uniform(-0.5, 0.5, len(chosen)) * HOUR)
+        found: Floats = np.sort(fights.who[chosen] * APART + np.minimum(moment, SPAN))
+        return np.concatenate(([-np.inf], found, [np.inf]))
 
     def _see(self, lists: Ints, moments: Floats) -> None:
         """The rhythms go on, killmail by killmail."""
@@ -177,8 +194,10 @@ class Ours:
         allowed = limits(self.busy_gap)
         age = np.maximum(0.0, now - np.maximum(self.seen_at[who], world.last_kill[who]))
         price = schedule.price_of(allowed)
+        before = now - (self.login[np.searchsorted(self.login, who * APART + now, side="right") - 1] - who * APART)
+        extra = np.array([schedule.login_rate(each) if each < APART / 2 else 0.0 for each in before.tolist()])
         cheap, dear, rate = self.arrays.waits(
-            age, self.gap[who], self.recent[who], price, allowed.ceiling, now, self.corporation[who]
+            age, self.gap[who], self.recent[who], price, allowed.ceiling, now, self.corporation[who], extra
         )
         seconds = schedule.chosen(cheap, dear, rate, left, price)
         seconds = np.where(covered(world, who), allowed.ceiling, np.clip(seconds, allowed.floor, allowed.ceiling))
@@ -187,7 +206,9 @@ class Ours:
     def after(self, world: World, who: Ints, now: Floats) -> Floats:
         left = np.maximum(0.0, world.token_until[who] - self.margin - schedule.LATE - now)
         seconds: Floats = schedule.spread(self._interval(world, who, now, left), world.rng.random(len(who)), left)
-        return seconds
+        # Who logs in is asked at once.
+        after = self.login[np.searchsorted(self.login, who * APART + now, side="right")] - who * APART - now
+        return np.minimum(seconds, after)
 
     def heard(self, world: World, mails: Ints, now: Floats) -> None:
         index, lists = world.parties(mails)

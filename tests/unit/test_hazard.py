@@ -50,7 +50,7 @@ def test_a_constant_hazard_gives_the_square_root(rate: float, age: float, rhythm
     for found, cost in ((once, price), (twice, 2 * price)):
         beyond = sqrt(2 * max(0.0, cost / rate - LATE_COST * LATE_AFTER))
         assert found == pytest.approx(min(sqrt(2 * cost / rate), max(LATE_AFTER, beyond)), rel=1e-6)
-    if twice <= LATE_AFTER:
+    if twice < LATE_AFTER:
         assert twice == pytest.approx(sqrt(2) * once, rel=1e-6), "what costs twice is asked 1.41 times as seldom"
 
 
@@ -112,16 +112,24 @@ def test_a_wait_is_where_the_integral_reaches_the_price(
         assert side <= price * 1.02
 
 
-@given(st.lists(st.tuples(ages, rhythms, st.floats(0.0, 1e6)), min_size=1, max_size=20), prices, habits)
+@given(
+    st.lists(
+        st.tuples(ages, rhythms, st.floats(0.0, 1e6), st.sampled_from((0.0, 1e-6, 1e-4))), min_size=1, max_size=20
+    ),
+    prices,
+    habits,
+)
 def test_one_list_and_an_array_of_them_are_treated_alike(
-    lists: list[tuple[float, Rhythm, float]], price: float, habit: str
+    lists: list[tuple[float, Rhythm, float, float]], price: float, habit: str
 ) -> None:
     table = Hazard(LAW.rates, HABITS, {0: habit})
-    alone = [table.waits(age, known, price, 6 * HOUR, moment=at, habit=habit) for age, known, at in lists]
-    age, gap, recent, moment = (np.array(each) for each in zip(
-        *((age, known.gap, known.recent, at) for age, known, at in lists), strict=True))  # fmt: skip
+    alone = [
+        table.waits(age, known, price, 6 * HOUR, moment=at, habit=habit, extra=more) for age, known, at, more in lists
+    ]
+    age, gap, recent, moment, extra = (np.array(each) for each in zip(
+        *((age, known.gap, known.recent, at, more) for age, known, at, more in lists), strict=True))  # fmt: skip
     nobody = np.zeros(len(lists), dtype=np.int64)
-    together = Arrays(table, 1).waits(age, gap, recent, price, 6 * HOUR, moment, nobody)
+    together = Arrays(table, 1).waits(age, gap, recent, price, 6 * HOUR, moment, nobody, extra)
     for here, there in zip(together, np.transpose(alone), strict=True):
         assert here == pytest.approx(there, rel=1e-3)
 

@@ -85,3 +85,5 @@ def test_less_waiting_for_fewer_requests_even_in_a_small_world(gangs: Activity) 
     """Learned from the past, judged by the time after it."""
     rival, ours = simulate(gangs, Zkillboard()), simulate(gangs, Ours(20_000.0))
     assert ours.cost < 0.9 * rival.cost and ours.mean < 0.8 * rival.mean
+    with_logins = simulate(gangs, Ours(20_000.0, logins=1.0))
+    assert with_logins.mean < ours.mean, "who logs in before a fight is asked at once, and soon again"

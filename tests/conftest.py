@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 
@@ -21,6 +22,9 @@ from tests.support.resources import postgres_database
 
 # As in every process of Killsync's: structlog's own way of writing an error prints the values around it, which takes seconds.
 structlog.configure(processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 # Code under test in this process uses the in-memory broker; processes of their own get RabbitMQ.
 process.begin(NOTHING)
 import actors  # noqa: E402, F401 - makes the broker of the settings and declares the actors

@@ -24,9 +24,7 @@ LISTED, PAGE = 2_500, 50
 
 def run(_options: Any) -> dict[str, Any]:
     """Seconds from the login to the last killmail, and as a multiple of what the budget allows."""
-    allowed = max(
-        _allowed(routes.CHARACTER_KILLMAILS, math.ceil(LISTED / PAGE)), _allowed(routes.KILLMAIL, LISTED)
-    )  # fmt: skip
+    allowed = max(_allowed(routes.CHARACTER_KILLMAILS, math.ceil(LISTED / PAGE)), _allowed(routes.KILLMAIL, LISTED))
     config = simulator.SimulatorConfig(characters=1_500, kills=(LISTED,), latency=0.05, many_items=True)
     handle = simulator.run_in_thread(config)
     try:

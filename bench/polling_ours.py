@@ -166,7 +166,7 @@ class Ours:
         return self._interval(world, everybody, np.zeros(world.number), np.zeros(world.number))
 
     def _logins(self, act: Activity) -> Floats:
-        """(list, moment) of each login, sorted, as one number: `list * SPAN * 4 + moment`."""
+        """(list, moment) of each login, sorted, as one number: `list * APART + moment`."""
         rng, fights = np.random.default_rng(13), act.sessions
         chosen = np.flatnonzero(rng.random(len(fights.who)) < self.logins)
         moment = np.maximum(0.0, fights.begin[chosen] - rng.uniform(-0.5, 0.5, len(chosen)) * HOUR)
@@ -195,7 +195,9 @@ class Ours:
         age = np.maximum(0.0, now - np.maximum(self.seen_at[who], world.last_kill[who]))
         price = schedule.price_of(allowed)
         before = now - (self.login[np.searchsorted(self.login, who * APART + now, side="right") - 1] - who * APART)
-        extra = np.array([schedule.login_rate(each) if each < APART / 2 else 0.0 for each in before.tolist()])
+        lately = np.flatnonzero(before < APART / 2)
+        extra = np.zeros(len(who))
+        extra[lately] = [schedule.login_rate(each) for each in before[lately].tolist()]
         cheap, dear, rate = self.arrays.waits(
             age, self.gap[who], self.recent[who], price, allowed.ceiling, now, self.corporation[who], extra
         )

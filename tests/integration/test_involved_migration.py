@@ -13,10 +13,10 @@ from killsync.killmails import mapping
 from killsync.static_data.catalog import Catalog
 from models import Involvement, connection, schema
 from models.db import database, is_postgres, transaction
-from models.fields import to_text, utcnow
+from models.fields import to_text
 from models.killmails import OF_KIND, AttackerRow
 from models.sql import add_rows, insert_rows, rows, run
-from tests.support.earlier_version import begin_before
+from tests.support.earlier_version import as_another, begin_before, enter_killmail
 from tests.support.process import end
 from tests.support.resources import postgres_database
 
@@ -56,16 +56,7 @@ def involvement_of(number: int, *, groups: bool = True) -> list[tuple[Any, ...]]
 def enter(number: int, classified_by: int = 1) -> None:
     """Store a killmail as the version before does."""
     body = body_of(number)
-    columns = (
-        "killmail_id",
-        "killmail_hash",
-        "killmail_time",
-        "solar_system_id",
-        "attacker_count",
-        "created_at",
-        "classified_by",
-    )
-    insert_rows("killmail", columns, [(number, "a", MOMENT, 30_000_142, 1, to_text(utcnow()), classified_by)])
+    enter_killmail(number, MOMENT, classified_by)
     victim = {"killmail_id": number, "damage_taken": 1, **body["victim"]}
     insert_rows("victim", tuple(victim), [tuple(victim.values())])
     attackers = [{"killmail_id": number, "damage_done": 1, "final_blow": False, **each} for each in body["attackers"]]
@@ -153,13 +144,10 @@ def test_what_is_stored_and_classified_meanwhile_is_not_lost_and_a_table_in_use_
 
         def store_beside(server: Any) -> None:
             """A worker stores one killmail with a lower id, one with a higher, and classifies one."""
-            with monkeypatch.context() as patch:
-                patch.setattr(database.obj, "execute_sql", lambda sql, values=None, *more: _run(server, sql, values))
-                patch.setattr(database.obj, "cursor", lambda *more: server.cursor())
+            with as_another(server, monkeypatch):
                 for number in (5, 50):
                     enter(number)
                 run("UPDATE killmail SET classified_by = 1 WHERE killmail_id = 40")
-            server.commit()
 
         monkeypatch.setattr(database.obj, "execute_sql", beside)
         assert schema.migrate()[0] == "021_involved"
@@ -170,12 +158,6 @@ def test_what_is_stored_and_classified_meanwhile_is_not_lost_and_a_table_in_use_
         others.close()
         reader.close()
         end()
-
-
-def _run(server: Any, sql: str, values: Any) -> Any:
-    cursor = server.cursor()
-    cursor.execute(sql, values)
-    return cursor
 
 
 def test_processes_of_the_version_before_read_and_store_until_they_are_restarted(settings: Any) -> None:

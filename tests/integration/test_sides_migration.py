@@ -12,11 +12,11 @@ from killsync.cli import backup
 from killsync.killmails import mapping
 from models import Involvement, connection, schema
 from models.db import database, is_postgres, transaction
-from models.fields import to_text, utcnow
+from models.fields import to_text
 from models.killmails import INVOLVED, InvolvementRow
 from models.sql import add_rows, insert_rows, rows, run
 from tests.integration.test_involved_migration import CATALOG, MOMENT, body_of
-from tests.support.earlier_version import begin_before
+from tests.support.earlier_version import as_another, begin_before, enter_killmail
 from tests.support.process import begin, end, settings_for
 from tests.support.resources import postgres_database
 
@@ -29,16 +29,7 @@ def involvement_of(number: int) -> list[Any]:
 
 def enter(number: int) -> None:
     """Store a killmail, as far as it matters here, as the version before does."""
-    columns = (
-        "killmail_id",
-        "killmail_hash",
-        "killmail_time",
-        "solar_system_id",
-        "attacker_count",
-        "created_at",
-        "classified_by",
-    )
-    insert_rows("killmail", columns, [(number, "a", MOMENT, 30_000_142, 1, to_text(utcnow()), 1)])
+    enter_killmail(number, MOMENT, 1)
     add_rows("involved", InvolvementRow._fields, involvement_of(number), without_texts=True)
 
 
@@ -95,14 +86,11 @@ def test_what_is_stored_and_classified_meanwhile_is_not_lost_and_a_table_in_use_
 
         def work_beside() -> None:
             """A worker stores one killmail with a lower id, one with a higher, and finds another group for a ship."""
-            with monkeypatch.context() as patch:
-                patch.setattr(database.obj, "execute_sql", lambda sql, values=None, *more: _run(others, sql, values))
-                patch.setattr(database.obj, "cursor", lambda *more: others.cursor())
+            with as_another(others, monkeypatch):
                 for number in (5, 50):
                     enter(number)
                 run("UPDATE killmail SET classified_by = 2 WHERE killmail_id = 20")
                 run("UPDATE involved SET ship_group_id = 99 WHERE killmail_id = 20 AND ship_group_id = %s", ship_group)
-            others.commit()
 
         monkeypatch.setattr(database.obj, "execute_sql", beside)
         assert schema.migrate() == ["022_sides"]
@@ -118,12 +106,6 @@ def test_what_is_stored_and_classified_meanwhile_is_not_lost_and_a_table_in_use_
         others.close()
         reader.close()
         end()
-
-
-def _run(server: Any, sql: str, values: Any) -> Any:
-    cursor = server.cursor()
-    cursor.execute(sql, values)
-    return cursor
 
 
 def test_processes_of_the_version_before_store_until_they_are_restarted(settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""Who fights when, among 100,000 characters: four shapes of heavy-tailed, bursty activity, seeded, as flat arrays.
+"""Who fights when, among 100,000 characters: five shapes of heavy-tailed, bursty activity, seeded, as flat arrays.
 
 The shapes are assumed, not measured. That people act in bursts with long silences between them, and that the gaps and the
 differences between people have heavy tails, is well known (A.-L. Barabasi, The origin of bursts and heavy tails in human
@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.activity_weekly import with_weekly
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -134,8 +136,8 @@ def _prime(rng: np.random.Generator, days: Floats, hour: Floats) -> Floats:
 
 
 def _joint(rng: np.random.Generator, characters: int, *, quiet: float, spread: float, sessions: float, median_group: float,
-           size_tail: float, most: int, mails: float, hours: float) -> Activity:  # fmt: skip
-    """Sessions of groups: a leader, company of their corporation, and killmails while it lasts."""
+           size_tail: float, most: int, mails: float, hours: float, weekly: float = 0.0) -> Activity:  # fmt: skip
+    """Sessions of groups: a leader, company of their corporation, and killmails while it lasts; a part of them is *weekly*."""
     eager = np.exp(rng.normal(0.0, spread, characters)) * (rng.random(characters) > quiet)
     begins, ends, corporation = _groups(rng, characters, median_group)
     hour = rng.integers(0, 24, characters)[begins].astype(float)
@@ -144,6 +146,9 @@ def _joint(rng: np.random.Generator, characters: int, *, quiet: float, spread: f
     leader = np.searchsorted(total, rng.random(number) * total[-1], side="right") - 1
     day = np.floor(rng.uniform(-PAST / DAY, SPAN / DAY, number))
     start = _prime(rng, day, hour[leader])
+    if weekly:
+        leader, start = with_weekly(rng, leader, start, hour, weekly, (-PAST, SPAN))
+        number = len(leader)
     length = hours * HOUR * np.exp(rng.normal(0.0, 0.7, number))
     company = np.minimum(most, (1 + rng.pareto(size_tail, number)).astype(int))
     pace = mails * np.exp(rng.normal(0.0, 1.0, number)) / HOUR
@@ -276,9 +281,16 @@ def mixed(rng: np.random.Generator, characters: int) -> Activity:
     return replace(made, quiet_since=np.concatenate(quiet))
 
 
+def weekly_fleets(rng: np.random.Generator, characters: int) -> Activity:
+    """As `fleets`, but about a half of the operations come back each week at their hour."""
+    return _joint(rng, characters, quiet=0.35, spread=1.5, sessions=characters * 0.003, median_group=60.0, size_tail=0.9,
+                  most=300, mails=6.0, hours=1.5, weekly=0.5)  # fmt: skip
+
+
 SHAPES: dict[str, Callable[[np.random.Generator, int], Activity]] = {
     "small gangs": small_gangs,
     "fleets": fleets,
     "lone wolves": lone_wolves,
     "mixed": mixed,
+    "weekly fleets": weekly_fleets,
 }

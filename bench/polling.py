@@ -1,4 +1,4 @@
-"""`make bench-polling`: how fresh killmails are for how many requests, under four rules and four shapes of activity.
+"""`make bench-polling`: how fresh killmails are for how many requests, under four rules and five shapes of activity.
 
 Requests are those to ESI's lists and refreshes at the SSO together. Seeded: the same code gives the same figures.
 """

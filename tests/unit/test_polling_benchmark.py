@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.activity import DAY, HOUR, PAST, SHAPES, Activity
+from bench.activity import DAY, HOUR, PAST, SHAPES, SPAN, Activity
+from bench.activity_weekly import HELD, WEEK, with_weekly
 from bench.polling_ours import Ours
 from bench.polling_rules import Fixed, Zkillboard
 from bench.polling_world import World, simulate
@@ -28,6 +29,38 @@ def test_activity_is_seeded_in_order_and_heavy_tailed(name: str) -> None:
     assert one.starts[-1] == len(one.members) and (np.diff(one.starts) >= 1).all()
     kills = np.sort(np.bincount(one.members, minlength=4_000))[::-1]
     assert kills[:400].sum() > 0.4 * kills.sum() and (kills == 0).sum() > 400, "a few have most, many none"
+
+
+def test_weekly_operations_come_back_at_their_hour_and_are_as_many_as_those_they_replace() -> None:
+    rng, number, span = np.random.default_rng(5), 8_000, (-PAST, SPAN)
+    leader, start = rng.integers(0, 50_000, number), rng.uniform(*span, number)
+    who, begin = with_weekly(rng, leader, start, np.full(50_000, 20.0), 0.5, span)
+    assert np.array_equal(who[:4_000], leader[4_000:]) and np.array_equal(begin[:4_000], start[4_000:])
+    again, moments = who[4_000:], begin[4_000:]
+    assert len(again) == pytest.approx(4_000, rel=0.03) and moments.min() >= -PAST and moments.max() < SPAN
+    slots, counts = np.unique(again, return_counts=True)
+    alone = [np.sort(moments[again == slot]) for slot in slots[counts <= 14]]
+    apart = np.concatenate([np.diff(each) for each in alone]) / WEEK
+    assert (abs(apart - np.round(apart)) < 0.01).all(), "whole weeks, but for an hour or so"
+    assert (np.round(apart) == 1).mean() == pytest.approx(HELD, abs=0.03), "some weeks nobody calls"
+    hours = np.concatenate(alone) % DAY / HOUR
+    assert np.quantile((hours - 20 + 12) % 24 - 12, (0.1, 0.5, 0.9)) == pytest.approx([-3.8, 0.0, 3.8], abs=0.5)
+
+
+def test_half_of_weekly_fleets_are_weekly_and_they_bring_as_much_as_fleets() -> None:
+    weekly, fleets = (SHAPES[name](np.random.default_rng(5), 20_000) for name in ("weekly fleets", "fleets"))
+    assert len(weekly.times) == pytest.approx(len(fleets.times), rel=0.1)
+    later = len(weekly.sessions.who), len(fleets.sessions.who)
+    assert 0.3 < later[0] / later[1] < 3, "the rule that knows everything knows these as well"
+
+    def seen_again(activity: Activity) -> float:
+        """The part of (corporation, hour) in which the corporation was seen a week before as well."""
+        mail = activity.mail_of_member
+        hours = np.floor((activity.times[mail] + PAST) / HOUR).astype(int)
+        seen = np.unique(activity.corporation[activity.members] * 10_000 + hours)
+        return float(np.isin(seen - 168, seen).mean())
+
+    assert seen_again(weekly) > 1.3 * seen_again(fleets)
 
 
 def alone(gangs: Activity) -> Activity:

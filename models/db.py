@@ -6,10 +6,9 @@ PostgreSQL (psycopg2, pooled) and SQLite (WAL) serve the same models. Nothing he
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -22,6 +21,7 @@ from playhouse.pool import PooledPostgresqlDatabase
 
 from killsync.settings import Settings
 from models.errors import is_away, is_transient
+from models.sqlite import SqliteDatabase
 
 T = TypeVar("T")
 
@@ -32,27 +32,6 @@ ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
 #: A transaction of ours does nothing between two statements but compute; PostgreSQL ends one that is idle for longer than
 #: this, so that a process that was stopped or a host that died holds no row for ever, seconds.
 IDLE_IN_TRANSACTION_SECONDS = 30
-#: The mode of an SQLite file: tokens in it are encrypted, but sessions, webhooks and who is whose character are not.
-PRIVATE = 0o600
-
-
-class _SqliteDatabase(peewee.SqliteDatabase):
-    """SQLite with one writer at a time inside this process, so that threads queue instead of colliding."""
-
-    field_types = {**peewee.SqliteDatabase.field_types, "TIMESTAMPTZ": "DATETIME"}  # noqa: RUF012
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.write_lock = threading.RLock()
-
-    def _connect(self) -> Any:
-        keep_private(self.database)
-        return super()._connect()  # type: ignore[misc]
-
-    def rollback(self) -> None:
-        # SQLite without room has ended the transaction itself; to end it again would hide the error that says so.
-        if self.is_closed() or self.connection().in_transaction:
-            super().rollback()
 
 
 def _session_with(values: Mapping[str, str]) -> Any:
@@ -79,6 +58,8 @@ def connect(settings: Settings) -> peewee.Database:
             "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
         }
     made = open_database(settings.database_url, settings.database_pool_size, session)
+    if isinstance(database.obj, SqliteDatabase):
+        database.obj.close_writer()
     database.initialize(made)
     return made
 
@@ -95,8 +76,7 @@ def open_database(url: str, pool_size: int = 20, session: Mapping[str, str] | No
         path = url.removeprefix("sqlite:///")
         if path != ":memory:":
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        pragmas = {"journal_mode": "wal", "synchronous": "normal", "foreign_keys": 1, "cache_size": -65_536}
-        return _SqliteDatabase(path, pragmas=pragmas, timeout=30)
+        return SqliteDatabase(path)
     return PooledPostgresqlDatabase(
         None if not url else urlsplit(url).path.lstrip("/") or "postgres",
         max_connections=pool_size,
@@ -150,22 +130,6 @@ def is_postgres() -> bool:
     return isinstance(database.obj, peewee.PostgresqlDatabase)
 
 
-def keep_private(path: str) -> None:
-    """Make an SQLite file, and what SQLite keeps beside it, readable by its owner alone; made empty if it is not there.
-
-    SQLite gives the files beside it the mode of the file itself. One that belongs to somebody else is left as it is.
-    """
-    if path == ":memory:" or path.startswith("file:"):
-        return
-    file = Path(path)
-    with suppress(OSError):  # a folder that cannot be written: SQLite says so itself
-        file.touch(mode=PRIVATE, exist_ok=True)
-    for each in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal"))):
-        with suppress(FileNotFoundError, PermissionError):
-            if each.stat().st_mode & 0o077:
-                each.chmod(PRIVATE)
-
-
 def server_version() -> int | None:
     """The major version of PostgreSQL; None on SQLite."""
     number = getattr(database.obj.connection(), "server_version", None)
@@ -179,8 +143,8 @@ def transaction() -> Iterator[None]:
     if obj.in_transaction():
         # It belongs to the one that runs: a savepoint would cost two statements, and nobody goes back to one.
         yield
-    elif isinstance(obj, _SqliteDatabase):
-        with obj.write_lock, obj.atomic("IMMEDIATE"):
+    elif isinstance(obj, SqliteDatabase):
+        with obj.writing():
             yield
     else:
         with obj.atomic():
@@ -190,7 +154,7 @@ def transaction() -> Iterator[None]:
 @contextmanager
 def _statement() -> Iterator[None]:
     """A write transaction of one statement: PostgreSQL begins and ends it by itself, in a third of the round trips."""
-    if isinstance(database.obj, _SqliteDatabase):
+    if isinstance(database.obj, SqliteDatabase):
         with transaction():
             yield
     else:
@@ -227,9 +191,12 @@ def in_transaction(
 
 @contextmanager
 def connection() -> Iterator[None]:
-    """A connection for this thread while the block runs; given back to the pool, or thrown away if it broke."""
+    """A connection for this thread while the block runs; given back to the pool, or thrown away if it broke.
+
+    SQLite opens its own with the first statement that needs it: transactions share one (`models.sqlite`).
+    """
     obj = database.obj
-    opened = obj.connect(reuse_if_open=True)
+    opened = obj.is_closed() if isinstance(obj, SqliteDatabase) else obj.connect(reuse_if_open=True)
     try:
         yield
     except BaseException as error:

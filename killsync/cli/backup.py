@@ -26,7 +26,7 @@ from killsync.logging import setup_logging
 from killsync.settings import Settings
 from killsync.startup import database_away
 from models import connect, connection, database
-from models.db import keep_private
+from models.sqlite import keep_private
 
 
 class Refused(Exception):

@@ -67,10 +67,12 @@ def main() -> None:
     from killsync import settings as settings_module
     from killsync.cli.embedded import log_in
     from killsync.cli.inprocess import web_server, worker
+    from killsync.logging import setup_logging
     from models import connect, connection, schema
     from models.sql import rows
 
     settings = settings_module.load("database", "esi", "sso", "secrets")
+    setup_logging(settings)
     connect(settings)
     schema.migrate()
     pilots = list(map(int, sys.argv[1].split(",")))

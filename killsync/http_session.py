@@ -25,6 +25,9 @@ T = TypeVar("T")
 #: Seconds: to connect, between two reads, and in all. ESI's own gateway gives up after about a minute.
 TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10, sock_connect=10, sock_read=30)
 
+#: Most connections of a process: more than the messages that ask at a time have killmails, so that none waits for another's.
+CONNECTIONS = 256
+
 
 class ConnectionLost(aiohttp.ClientError):
     """The connection broke before an answer came."""
@@ -60,7 +63,7 @@ class HttpSessions:
         if found is None or found.closed:
             found = self._sessions[loop] = aiohttp.ClientSession(
                 timeout=TIMEOUT,
-                connector=aiohttp.TCPConnector(limit=128, ttl_dns_cache=300),
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=300),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Asked for only where the environment names a proxy: aiohttp looks again, in a thread, for each request.
                 trust_env=bool(getproxies()),

@@ -7,6 +7,8 @@ TESTS_AT_A_TIME ?= 4
 # `make test SHUFFLE=--shuffle` runs them in a random order; the seed it prints repeats that: SHUFFLE="--shuffle SEED".
 SHUFFLE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Where somebody has this set, each of the hundreds of processes of the tests compiles the project anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run demo test fuzz bench bench-polling chaos chaos-random attack soak lint format lock install install-dev wheel container-test services clean help
 

@@ -52,6 +52,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    shuffle.spread(items)
     shuffle.shuffle(config, items)
 
 

@@ -32,7 +32,7 @@ demo: install
 
 test: lint services
 	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow and not waits" $(SHUFFLE)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m waits $(SHUFFLE)
+	$(BIN)/python -m pytest -n 2 --dist load -m waits $(SHUFFLE)
 	$(BIN)/python -m pytest -m slow $(SHUFFLE)
 
 fuzz: install-dev services

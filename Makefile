@@ -7,6 +7,8 @@ TESTS_AT_A_TIME ?= 4
 # `make test SHUFFLE=--shuffle` runs them in a random order; the seed it prints repeats that: SHUFFLE="--shuffle SEED".
 SHUFFLE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Where somebody has this set, each of the hundreds of processes of the tests compiles the project anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run demo test fuzz bench bench-polling chaos chaos-random attack soak lint format lock install install-dev wheel container-test services clean help
 
@@ -30,7 +32,7 @@ demo: install
 
 test: lint services
 	$(BIN)/python -m pytest -n $(TESTS_AT_A_TIME) --dist worksteal -m "not slow and not waits" $(SHUFFLE)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m waits $(SHUFFLE)
+	$(BIN)/python -m pytest -n 2 --dist load -m waits $(SHUFFLE)
 	$(BIN)/python -m pytest -m slow $(SHUFFLE)
 
 fuzz: install-dev services

@@ -9,6 +9,7 @@ import re
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 
 import graphql as core
 from tartiflette.language.ast import DocumentNode, Location
@@ -54,16 +55,23 @@ class _Enough(Exception):
     """Validation has found as many errors as a client is told."""
 
 
+@cache
+def _schema(sdl: str) -> core.GraphQLSchema:
+    """Nothing changes it afterwards: all servers of a process have the same."""
+    schema = core.build_schema(sdl)
+    check_schema(schema)
+    moments = schema.type_map["DateTime"]
+    assert isinstance(moments, core.GraphQLScalarType)
+    moments.coerce_input_literal = _moment_literal
+    return schema
+
+
 class Documents:
     """The documents of one schema."""
 
     def __init__(self, sdl: str, knows: EngineKnows, *, suggest: bool = True) -> None:
         """*suggest*: whether errors may name fields that were perhaps meant."""
-        self._schema = core.build_schema(sdl)
-        check_schema(self._schema)
-        moments = self._schema.type_map["DateTime"]
-        assert isinstance(moments, core.GraphQLScalarType)
-        moments.coerce_input_literal = _moment_literal
+        self._schema = _schema(sdl)
         self._rules = rules(knows)
         self._suggest = suggest
         self._remembered: OrderedDict[str, Ready] = OrderedDict()

@@ -10,6 +10,7 @@ import secrets
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -45,6 +46,16 @@ class Key:
     private: rsa.RSAPrivateKey
 
 
+def _new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@cache
+def _first_key() -> rsa.RSAPrivateKey:
+    """One for all simulators of a process, each under a name of its own: finding it takes most of a simulator's start."""
+    return _new_key()
+
+
 class Sso:
     """The SSO's state and routes."""
 
@@ -63,12 +74,14 @@ class Sso:
         self.refuses = 0
         self._refreshing = 0
         self.auto_approve: int | None = None
-        self.rotate_keys()
+        self._sign_with(_first_key())
 
     def rotate_keys(self) -> None:
         """Sign with a new key from now on; the old one stays known."""
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.keys.insert(0, Key(f"JWT-Signature-Key-{uuid.uuid4().hex[:8]}", key))
+        self._sign_with(_new_key())
+
+    def _sign_with(self, private: rsa.RSAPrivateKey) -> None:
+        self.keys.insert(0, Key(f"JWT-Signature-Key-{uuid.uuid4().hex[:8]}", private))
 
     def forget_old_keys(self) -> None:
         """Publish only the newest key."""

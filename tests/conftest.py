@@ -15,7 +15,7 @@ import structlog
 from killsync import http_session, process
 from killsync.settings import Settings
 from simulator import Handle, SimulatorConfig, run_in_thread
-from tests.support import shuffle
+from tests.support import migrated, shuffle
 from tests.support.deployment import Deployment, deployed
 from tests.support.process import NOTHING, begin, change_settings, end, settings_for
 from tests.support.resources import postgres_database
@@ -52,6 +52,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    shuffle.spread(items)
     shuffle.shuffle(config, items)
 
 
@@ -87,11 +88,13 @@ def simulated() -> Iterator[Simulated]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database, once of each kind."""
+    """The URL of a database, once of each kind: for a test with `settings` one with all tables, else one with none."""
+    has_tables = "settings" in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'killsync.db'}"
+        path = tmp_path / "killsync.db"
+        yield migrated.sqlite(path) if has_tables else f"sqlite:///{path}"
     else:
-        with postgres_database() as url:
+        with migrated.postgres() if has_tables else postgres_database() as url:
             yield url
 
 
@@ -99,7 +102,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def settings(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Settings]:
     """Settings of this process, with the models on a migrated database; ESI and SSO are set by `against`."""
     monkeypatch.chdir(tmp_path)
-    yield begin(settings_for(database_url))
+    yield begin(settings_for(database_url), migrated=False)
     end()
 
 

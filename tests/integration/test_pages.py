@@ -546,7 +546,9 @@ async def test_a_locked_table_gives_a_page_that_says_so_and_ends_the_statement(
             assert answer.status == 503 and answer.headers["Retry-After"] == "5"
         assert "<h1>Back in a moment</h1>" in text and "takes longer than a page may" in text
         assert time.monotonic() - began < 5
-        watcher = psycopg2.connect(settings.database_url).cursor()
+        watching = psycopg2.connect(settings.database_url)
+        watching.autocommit = True  # within a transaction it would see the same each time
+        watcher = watching.cursor()
         waiting = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
@@ -560,6 +562,7 @@ async def test_a_locked_table_gives_a_page_that_says_so_and_ends_the_statement(
         assert (await fetched(f"{url}/killmails/rows", Accept="*/*"))[0] == 503
         holder.rollback()
         assert (await fetched(f"{url}/"))[0] == 200
+    watching.close()
     holder.close()
 
 

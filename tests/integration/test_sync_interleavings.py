@@ -403,9 +403,6 @@ def world(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[World
     monkeypatch.setattr(database.obj, "execute_sql", executing)
     monkeypatch.setattr(database.obj, "commit", committing)
     with connection():
-        run(f'ALTER DATABASE "{database.obj.database}" SET synchronous_commit = off')
-        database.obj.manual_close()
-    with connection():
         yield made
 
 

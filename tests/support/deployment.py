@@ -18,7 +18,8 @@ import psycopg2
 
 from killsync.sso.vault import generate_key
 from simulator import Handle
-from tests.support.resources import PROJECT, free_port, postgres_database, rabbitmq_vhost
+from tests.support import migrated
+from tests.support.resources import PROJECT, free_port, rabbitmq_vhost
 
 BIN = Path(sys.executable).parent
 CLIENT = ("simulator-client", "simulator-secret")
@@ -162,9 +163,8 @@ def wait_until(condition: Any, what: str, seconds: float = 60) -> None:
 @contextlib.contextmanager
 def deployed(folder: Path, simulated: Handle, **settings: str) -> Iterator[Deployment]:
     """A deployment on a database and a virtual host of its own, migrated, with nothing started yet."""
-    with postgres_database() as database, rabbitmq_vhost() as broker:
+    with migrated.postgres() as database, rabbitmq_vhost() as broker:
         made = Deployment(folder, simulated, DATABASE_URL=database, BROKER_URL=broker, **settings)
-        made.command("killsync", "migrate")
         try:
             yield made
         finally:

@@ -34,12 +34,29 @@ def shuffle(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put *items* into the order of the seed; those of one module stay together, as its fixtures need it."""
     if config.option.shuffle is None:
         return
-    by_module: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        by_module.setdefault(item.nodeid.partition("::")[0], []).append(item)
     chance = random.Random(config.option.shuffle)
-    modules = list(by_module.values())
+    modules = _modules(items)
     chance.shuffle(modules)
     for module in modules:
         chance.shuffle(module)
     items[:] = [item for module in modules for item in module]
+
+
+def spread(items: list[pytest.Item]) -> None:
+    """Put the modules of each folder evenly among those of the others, in their order.
+
+    Processes that share a run begin with equal parts of it, and the last to end would be the one with all the tests of
+    whole deployments, which take the longest.
+    """
+    by_folder: dict[str, list[list[pytest.Item]]] = {}
+    for module in _modules(items):
+        by_folder.setdefault(module[0].nodeid.partition("::")[0].rpartition("/")[0], []).append(module)
+    places = [(n / len(modules), module) for modules in by_folder.values() for n, module in enumerate(modules)]
+    items[:] = [item for _, module in sorted(places, key=lambda each: each[0]) for item in module]
+
+
+def _modules(items: list[pytest.Item]) -> list[list[pytest.Item]]:
+    by_module: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        by_module.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    return list(by_module.values())

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
+
+from tartiflette.schema import transformer
 
 from killsync.killmails import ledger
 from killsync.killmails.store import save_killmail
@@ -15,6 +18,9 @@ from models import connection
 from models.sql import run
 from simulator import Handle, SimulatorConfig
 from simulator.universe import Universe
+
+# Tartiflette parses the schema's text anew for each server, and only reads what that gives.
+transformer.parse_to_document = cache(transformer.parse_to_document)
 
 
 @contextlib.asynccontextmanager

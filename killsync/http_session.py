@@ -25,7 +25,7 @@ T = TypeVar("T")
 #: Seconds: to connect, between two reads, and in all. ESI's own gateway gives up after about a minute.
 TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10, sock_connect=10, sock_read=30)
 
-#: Most connections of a process: more than the messages that ask at a time have killmails, so that none waits for another's.
+#: Most connections of a process at a time. Three messages of history have fewer killmails; on SQLite more, some of which wait.
 CONNECTIONS = 256
 
 

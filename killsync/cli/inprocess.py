@@ -17,13 +17,11 @@ from aiohttp import web
 
 from killsync import http_session
 from killsync.broker.memory import MemoryBroker
-from killsync.killmails import urgency
 from killsync.settings import Settings
 from killsync.web.connections import listen
 
-#: Worker threads of this process, and messages of history that it asks for at a time. It stands for the two worker processes of a
-#: deployment, so it asks for as much as both; the threads wait for ESI most of the time, and for each other to write.
-THREADS, HISTORY_MESSAGES = 16, 6
+#: Worker threads of this process, as many as one of a deployment has: they wait for ESI most of the time, or to write.
+THREADS = 16
 
 
 @contextmanager
@@ -33,7 +31,6 @@ def worker() -> Iterator[None]:
 
     broker = dramatiq.get_broker()
     assert isinstance(broker, MemoryBroker)
-    urgency.shared().allow_history(HISTORY_MESSAGES)
     running = dramatiq.Worker(broker, worker_timeout=100, worker_threads=THREADS)
     running.start()
     broker.worker_threads = THREADS

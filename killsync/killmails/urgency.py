@@ -14,7 +14,7 @@ from killsync import settings
 from killsync.esi import clock
 from killsync.process import OnePerProcess
 
-#: Messages of history whose killmails a worker process asks ESI for at a time. What is fresh never waits for these.
+#: Messages of history whose killmails a process asks ESI for at a time. What is fresh never waits for these.
 HISTORY_MESSAGES = 3
 #: How long a step of history waits for what is fresh, seconds. Bounded: where polls never cease, three messages with two such
 #: steps each still fetch 240 killmails a second, and ESI's budget gives two.
@@ -41,10 +41,6 @@ class Urgency:
                 self._fresh -= 1
                 if not self._fresh:
                     self._fresh_ended.notify_all()
-
-    def allow_history(self, messages: int) -> None:
-        """Ask for so many *messages* of history at a time; to be said before any of them is at it."""
-        self._history = threading.BoundedSemaphore(messages)
 
     @contextlib.contextmanager
     def history(self) -> Iterator[None]:

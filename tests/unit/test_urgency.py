@@ -70,19 +70,3 @@ def test_few_messages_of_history_ask_at_a_time_and_fresh_ones_do_not_count() -> 
         release.set()
         for each in done:
             each.result(10)
-
-
-def test_a_process_that_stands_for_several_asks_for_more_history_at_a_time() -> None:
-    order, begun = Urgency(), threading.Semaphore(0)
-    order.allow_history(2 * HISTORY_MESSAGES)
-    ended = threading.Event()
-
-    def history() -> None:
-        with order.history():
-            begun.release()
-            ended.wait(10)
-
-    with ThreadPoolExecutor(2 * HISTORY_MESSAGES) as threads:
-        done = [threads.submit(history) for _ in range(2 * HISTORY_MESSAGES)]
-        assert all(begun.acquire(timeout=10) for _ in done)
-        ended.set()

@@ -18,6 +18,7 @@ from aiohttp import web
 from killsync import http_session
 from killsync.broker.memory import MemoryBroker
 from killsync.settings import Settings
+from killsync.startup import spare_garbage_collection
 from killsync.web.connections import listen
 
 #: Worker threads of this process, as many as one of a deployment has: they wait for ESI most of the time, or to write.
@@ -34,6 +35,7 @@ def worker() -> Iterator[None]:
     running = dramatiq.Worker(broker, worker_timeout=100, worker_threads=THREADS)
     running.start()
     broker.worker_threads = THREADS
+    spare_garbage_collection()
     try:
         yield
     finally:

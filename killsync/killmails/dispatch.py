@@ -31,8 +31,8 @@ log = get_logger("dispatch")
 IN_FLIGHT = 320
 #: Killmails of one message: history travels in bulk, what just happened in parts that several threads share.
 BATCH, FRESH_BATCH = 40, 5
-#: On SQLite. It has one writer, and a commit writes every page that it touched, so a killmail of 160 takes two thirds of the time of
-#: one of 40. They too are fewer messages than threads.
+#: On SQLite. It has one writer, and a commit writes every page that it touched, so a killmail of 160 takes two thirds of the time
+#: of one of 40. They too are fewer messages than threads.
 IN_FLIGHT_SQLITE, BATCH_SQLITE = 960, 160
 _LEASE = "dispatch"
 

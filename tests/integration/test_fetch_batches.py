@@ -16,6 +16,7 @@ from killsync.killmails import ledger, ledger_figures, urgency
 from killsync.killmails.store import Saved, save_killmails
 from killsync.sync import run_queries, runs
 from models import connection
+from models.expressions import either
 from models.fields import utcnow
 from models.killmails import KillmailRef
 from models.sql import rows
@@ -181,10 +182,10 @@ def test_history_travels_in_bulk_and_what_is_fresh_in_small_messages_before_it(l
         messages = [dramatiq.Message.decode(queue.get_nowait()) for _ in range(queue.qsize())]
         broker.flush_all()
     batches = [message.args[0] for message in messages]
-    assert [len(batch) for batch in batches] == [5, 2, 40, 40, 20]
+    assert [len(batch) for batch in batches] == either(postgres=[5, 2, 40, 40, 20], sqlite=[5, 2, 100])
     assert set(batches[0] + batches[1]) == set(range(2000, 2007))
     assert [message.kwargs["more"] for message in messages].count(True) == 1
-    assert [message.options.get("broker_priority", 0) for message in messages] == [1, 1, 0, 0, 0]
+    assert [message.options.get("broker_priority", 0) for message in messages] == [1, 1] + [0] * len(batches[2:])
     assert all(set(message.kwargs) == {"more"} for message in messages), "a message carries ids and nothing else"
 
 

@@ -128,8 +128,9 @@ def test_a_disk_without_room_is_waited_for_like_a_database_that_is_away(settings
         run("INSERT INTO sync_run (user_id, error) VALUES (1, %s)", ("x" * 1_000_000,))
 
     with connection():
-        (pages,) = rows("PRAGMA page_count")[0]
-        rows(f"PRAGMA max_page_count = {pages + 10}")
+        with transaction():  # of the connection that writes
+            (pages,) = rows("PRAGMA page_count")[0]
+            rows(f"PRAGMA max_page_count = {pages + 10}")
         with pytest.raises(peewee.OperationalError) as raised, transaction():
             fill()
         assert is_away(raised.value), raised.value

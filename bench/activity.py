@@ -205,10 +205,10 @@ def small_gangs(rng: np.random.Generator, characters: int) -> Activity:
                   most=25, mails=1.2, hours=1.2)  # fmt: skip
 
 
-def fleets(rng: np.random.Generator, characters: int) -> Activity:
-    """Alliance warfare: few operations, up to hundreds of pilots, dozens of killmails each."""
+def fleets(rng: np.random.Generator, characters: int, weekly: float = 0.0) -> Activity:
+    """Alliance warfare: few operations, up to hundreds of pilots, dozens of killmails each; a part of them is *weekly*."""
     return _joint(rng, characters, quiet=0.35, spread=1.5, sessions=characters * 0.003, median_group=60.0, size_tail=0.9,
-                  most=300, mails=6.0, hours=1.5)  # fmt: skip
+                  most=300, mails=6.0, hours=1.5, weekly=weekly)  # fmt: skip
 
 
 def lone_wolves(rng: np.random.Generator, characters: int) -> Activity:
@@ -282,9 +282,8 @@ def mixed(rng: np.random.Generator, characters: int) -> Activity:
 
 
 def weekly_fleets(rng: np.random.Generator, characters: int) -> Activity:
-    """As `fleets`, but about a half of the operations come back each week at their hour."""
-    return _joint(rng, characters, quiet=0.35, spread=1.5, sessions=characters * 0.003, median_group=60.0, size_tail=0.9,
-                  most=300, mails=6.0, hours=1.5, weekly=0.5)  # fmt: skip
+    """Fleets, about a half of whose operations come back each week at their hour."""
+    return fleets(rng, characters, weekly=0.5)
 
 
 SHAPES: dict[str, Callable[[np.random.Generator, int], Activity]] = {

@@ -68,6 +68,7 @@ def main() -> None:
     from killsync.cli.embedded import log_in
     from killsync.cli.inprocess import web_server, worker
     from killsync.logging import setup_logging
+    from killsync.startup import spare_garbage_collection
     from models import connect, connection, schema
     from models.sql import rows
 
@@ -80,6 +81,7 @@ def main() -> None:
         asyncio.run(log_in(f"http://127.0.0.1:{settings.web_port}", pilots))
     began, cpu = time.monotonic(), time.process_time()
     with worker(), connection():
+        spare_garbage_collection()
         while rows("SELECT count(*) FROM sync_run WHERE finished_at IS NOT NULL") != [(len(pilots),)]:
             time.sleep(0.05)
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu

@@ -76,20 +76,23 @@ class SqliteDatabase(peewee.SqliteDatabase):
                     yield
             except (peewee.DatabaseError, sqlite3.Error):
                 # Whatever state it is in, the next transaction does not begin with it.
-                self._close_writer()
+                self.close_writer()
                 raise
             finally:
                 state.conn, state.closed = own, was_closed
 
     def close_writer(self) -> None:
-        """Close the connection that writes, when none does: at the end of its use."""
+        """Close the connection that writes, when no other thread does; the next transaction opens another."""
         with self._turn:
-            self._close_writer()
+            found, self._writer = self._writer, None
+            if found is not None:
+                with suppress(sqlite3.Error):
+                    found.close()
 
     def _connection_that_writes(self) -> sqlite3.Connection:
         found = self._writer
         if found is None or found.file != _file(self.database) or found.in_transaction:
-            self._close_writer()
+            self.close_writer()
             keep_private(self.database)
             found = sqlite3.connect(
                 self.database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=_Writer
@@ -98,12 +101,6 @@ class SqliteDatabase(peewee.SqliteDatabase):
             found.file = _file(self.database)
             self._writer = found
         return found
-
-    def _close_writer(self) -> None:
-        found, self._writer = self._writer, None
-        if found is not None:
-            with suppress(sqlite3.Error):
-                found.close()
 
 
 def is_file(path: str) -> bool:

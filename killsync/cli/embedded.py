@@ -25,7 +25,7 @@ from killsync.cli.progress import DemoProgress
 from killsync.logging import setup_logging
 from killsync.settings import Settings
 from killsync.sso.vault import generate_key
-from killsync.startup import connect_models
+from killsync.startup import connect_models, spare_garbage_collection
 from killsync.static_data import update as static_data
 from models import EsiBucket, in_transaction, schema
 
@@ -75,6 +75,7 @@ def _start(port: int | None, *, ends: bool) -> int:
         _load_static_data(settings)
         stopped = stop_signal()
         with worker(), web_server(settings), contextlib.nullcontext() if ends else ticks(settings):
+            spare_garbage_collection()
             address = f"http://{settings.web_host}:{settings.web_port}"
             console.print(f"Killsync: {address}/   ESI and SSO simulator: {simulated.url}", markup=False)
             pilots = [pilot.character_id for pilot in simulated.simulator.universe.demo_characters]

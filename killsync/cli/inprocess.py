@@ -18,7 +18,6 @@ from aiohttp import web
 from killsync import http_session
 from killsync.broker.memory import MemoryBroker
 from killsync.settings import Settings
-from killsync.startup import spare_garbage_collection
 from killsync.web.connections import listen
 
 #: Worker threads of this process, as many as one of a deployment has: they wait for ESI most of the time, or to write.
@@ -35,7 +34,6 @@ def worker() -> Iterator[None]:
     running = dramatiq.Worker(broker, worker_timeout=100, worker_threads=THREADS)
     running.start()
     broker.worker_threads = THREADS
-    spare_garbage_collection()
     try:
         yield
     finally:

@@ -36,6 +36,7 @@ def _sync(settings: Settings, character_id: int) -> int:
         return 1
     process.begin(settings.model_copy(update={"broker_url": "memory://"}))
     with worker():
+        startup.spare_garbage_collection()
         with connection():
             run_id = request_sync(user.id, "command")
         row = _watch(run_id, user.character_name)

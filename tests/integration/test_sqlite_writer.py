@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,19 +11,17 @@ import peewee
 import pytest
 
 from killsync.settings import Settings
-from models import connect, connection, schema
+from models import connection, schema
 from models.db import database, in_transaction, transaction
 from models.sql import rows, run
 from tests.support.deployment import wait_until
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "killsync.db"
-    connect(Settings(database_url=f"sqlite:///{path}"))  # type: ignore[call-arg]
-    schema.migrate()
-    yield path
-    database.obj.close_writer()
+def path(settings: Settings) -> Path:
+    return Path(settings.database_url.removeprefix("sqlite:///"))
 
 
 def _count() -> int:

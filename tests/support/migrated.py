@@ -18,11 +18,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
-from tests.support.resources import PROJECT, create_database, drop_database, new_name, server_url, statement
+from tests.support.resources import PROJECT, create_database, drop_database, new_name, statement, url_of
 
 _free: list[str] = []
 
@@ -108,10 +107,6 @@ def _sequences(cursor: Any) -> dict[str, tuple[int, bool]]:
     """Where each sequence stands, and whether it gave that number to somebody."""
     cursor.execute(_SEQUENCES)
     return {name: (last, is_given) for name, last, is_given in cursor.fetchall()}
-
-
-def url_of(name: str) -> str:
-    return urlunsplit(urlsplit(server_url())._replace(path=f"/{name}"))
 
 
 def migrate(url: str) -> None:

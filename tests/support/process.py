@@ -81,9 +81,10 @@ def disconnect() -> None:
         return
     if not database.is_closed():
         database.close()
-    close_all = getattr(database.obj, "close_all", None)
-    if close_all is not None:
-        close_all()
+    for name in ("close_all", "close_writer"):
+        close = getattr(database.obj, name, None)
+        if close is not None:
+            close()
 
 
 #: What this process is between tests: the in-memory broker, and neither a database nor ESI.

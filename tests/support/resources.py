@@ -69,6 +69,10 @@ def create_database(template: str = "template1") -> str:
     return name
 
 
+def url_of(name: str) -> str:
+    return urlunsplit(urlsplit(server_url())._replace(path=f"/{name}"))
+
+
 def drop_database(name: str) -> None:
     statement(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
@@ -78,7 +82,7 @@ def postgres_database() -> Iterator[str]:
     """The URL of a new, empty PostgreSQL database; `tests.support.migrated` has those with tables."""
     name = create_database()
     try:
-        yield urlunsplit(urlsplit(server_url())._replace(path=f"/{name}"))
+        yield url_of(name)
     finally:
         drop_database(name)
 
